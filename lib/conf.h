@@ -1,0 +1,31 @@
+/* conf.h - reading a libconfuse file with errors that name file and line.
+ * Only *_conf.c files include this header (and confuse.h with it). */
+#ifndef LIB_CONF_H
+#define LIB_CONF_H
+
+#include <confuse.h>
+#include <stdint.h>
+
+/* Reads path into a new cfg_t.  Anything wrong (no file, unknown option, bad
+ * value, a validator's cfg_error) is printed to stderr as
+ *   ERROR path:line: text
+ * and gives NULL; the caller exits 19 (CTL_BAD_CONFIG).  opts must outlive it. */
+cfg_t *conf_load(const char *path, cfg_opt_t *opts);
+/* For checks that span options, after conf_load(): prints ERROR path: text, or
+ * path:line: when line is not 0; counts; conf_failed() tells. */
+void conf_error(const char *path, int line, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+int conf_failed(void);		/* errors printed so far in this process */
+/* The line on which a section or option was given; 0 when unknown. */
+int conf_line(cfg_t *sec);
+
+/* Validators for cfg_set_validate_func(): whole numbers in a range (registered by
+ * name), an existing user, a host:port or address, an absolute path. */
+int conf_check_positive(cfg_t *, cfg_opt_t *);
+int conf_check_abspath(cfg_t *, cfg_opt_t *);
+int conf_check_ip(cfg_t *, cfg_opt_t *);
+int conf_check_port(cfg_t *, cfg_opt_t *);
+/* A size such as "64M", "4G", "100k", or plain bytes. */
+int conf_size(const char *text, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,34 @@
+/* daemon.h - what every daemon does once: options, pid file, users, sandbox. */
+#ifndef LIB_DAEMON_H
+#define LIB_DAEMON_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct event_base;
+
+/* Ties libevent's allocator to mem.h, ignores SIGPIPE, closes 3 and above, sets
+ * umask 077. */
+void daemon_start(void);
+/* Background: fork, setsid, stdio to /dev/null.  The parent process exits 0 once
+ * the child calls daemon_ready(), or 1 when the child ends before it does. */
+int daemon_detach(void);
+void daemon_ready(void);
+/* Writes and locks the pid file; -1 and EEXIST with the other pid in *other. */
+int daemon_pidfile(const char *path, pid_t *other);
+
+struct daemon_user { uid_t uid; gid_t gid; };
+int daemon_user_find(const char *name, struct daemon_user *);	/* -1: ENOENT */
+int daemon_group_find(const char *name, gid_t *);
+
+enum daemon_box {		/* seccomp filters; what is not allowed is EPERM or death */
+	DAEMON_BOX_NONE,	/* no filter, only no_new_privs */
+	DAEMON_BOX_NET,		/* sockets it has and accept, memory, time; no open, no exec */
+	DAEMON_BOX_STORE,	/* and files; no exec, no ptrace, no mount, no new sockets but unix */
+	DAEMON_BOX_NETSTORE,	/* STORE plus inet sockets */
+};
+/* Supplementary groups of the user, chroot (NULL: none) and chdir, gid, uid,
+ * no_new_privs, seccomp.  Fatal when any step fails. */
+void daemon_drop(const char *user, const char *chroot_dir, enum daemon_box);
+
+#endif

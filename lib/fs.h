@@ -1,0 +1,34 @@
+/* fs.h - the only place that knows the order write, fsync, rename, fsync the
+ * directory.  Every function returns 0 (or a descriptor) or -1 with errno, and on
+ * failure leaves what was there before.  A failed fsync is never retried. */
+#ifndef LIB_FS_H
+#define LIB_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Makes path/name hold exactly these bytes, durably: written beside, synced,
+ * renamed, the directory synced.  mode is exact, the umask is not used. */
+int fs_replace(const char *dir, const char *name, const void *, size_t, mode_t mode);
+int fs_replace_at(int dirfd, const char *name, const void *, size_t, mode_t mode);
+/* Reads a whole file of at most max bytes; *buf is freed by the caller and has a
+ * NUL behind the last byte.  EFBIG when it is larger. */
+int fs_read(const char *path, size_t max, char **buf, size_t *len);
+int fs_read_at(int dirfd, const char *name, size_t max, char **buf, size_t *len);
+int fs_write_all(int fd, const void *, size_t);		/* EINTR and short writes */
+int fs_pwrite_all(int fd, const void *, size_t, off_t);
+ssize_t fs_pread_all(int fd, void *, size_t, off_t);	/* short only at the end */
+int fs_sync_dir(const char *path);
+/* Creates path and its parents where missing; each new one is durable. */
+int fs_mkdirs(const char *path, mode_t mode);
+int fs_unlink_durable(const char *dir, const char *name);	/* ENOENT is success */
+int fs_remove_tree(const char *path);			/* not durable; ENOENT is success */
+/* Free bytes for us on path's file system, and the share used in per cent. */
+int fs_free(const char *path, uint64_t *free_bytes, unsigned *used_percent);
+/* Refuses (EPERM) what others than root, or its group, could have written. */
+int fs_trusted(const char *path);
+int fs_cloexec(int fd, bool nonblock);
+
+#endif

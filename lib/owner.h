@@ -1,0 +1,142 @@
+/* owner.h - how the owner of a shard speaks with the local syncd: it proposes
+ * records, and applies them when they are committed.  (lib/ipc frames over
+ * PATH_RUN/syncd-owner.sock; the wire form is at the end of this header.)
+ *
+ * One connection serves all shards of a process.  For each shard the records come
+ * in LSN order, each exactly once after its `from` LSN, on both nodes: on the
+ * active when they are committed, on the standby when the active said that they
+ * are.  The owner's own appends come back through the same callback, with the
+ * token it gave.  When syncd goes away the connection is made again and what was
+ * under way is settled: committed ones arrive as records, the others are proposed
+ * again in their order (or refused if this node is active no more).  So a token
+ * always ends in exactly one of record() or refused(). */
+#ifndef LIB_OWNER_H
+#define LIB_OWNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gen.h"
+#include "span.h"
+
+struct event_base;
+struct owner;
+
+/* Shard numbers in the log. */
+#define SHARD_PAIR	0	/* syncd's own records */
+#define SHARD_DIRECTORY	1
+#define SHARD_QUEUE	2
+#define SHARD_STORE0	16	/* store shard n is SHARD_STORE0 + n */
+#define SHARD_MAX	1040	/* at most 1,024 store shards */
+
+/* Type 0 in every shard's stream: a generation began; payload is gen_put().  Owners
+ * need it for UID gaps and the MODSEQ base.  Their own types are 1 to 255. */
+#define OWNER_REC_GENERATION 0
+
+/* A payload may be this long; a larger thing is split over several records. */
+#define OWNER_PAYLOAD_MAX (1u << 20)
+
+struct owner_record {
+	uint64_t lsn;
+	uint64_t gen_no;
+	uint16_t shard;
+	uint8_t type;
+	uint8_t copies;		/* 1 or 2, as acknowledged; 0 when replayed */
+	int64_t time_ms;	/* wall clock of the proposal, part of the record */
+	struct span payload;	/* valid during the callback */
+};
+
+enum owner_refusal {
+	OWNER_NOT_ACTIVE = 1,	/* this node does not serve */
+	OWNER_NOT_TWICE,	/* the commit rule wants two copies: 451 4.4.0 */
+	OWNER_DISK_FULL,	/* below the low-water mark: 452 4.3.1 */
+	OWNER_BUSY,		/* more bytes wait than the limit allows: 451 */
+	OWNER_FAILED,		/* the log cannot be written any more */
+};
+const char *owner_refusal_name(enum owner_refusal);
+
+struct owner_role {
+	bool active;		/* appends are taken */
+	bool live;		/* standby or active: replay has reached the present */
+	uint8_t copies;		/* what an append now would be acknowledged with: 0 frozen, 1, 2 */
+	struct gen gen;		/* the newest */
+	uint64_t commit_lsn;
+};
+
+struct owner_ops {
+	/* A committed record of one of our shards.  token is ours, or 0. */
+	void (*record)(void *arg, const struct owner_record *, uint64_t token);
+	/* Called after a run of record() calls: end the SQLite transaction, then answer. */
+	void (*batch_end)(void *arg);
+	void (*refused)(void *arg, uint64_t token, enum owner_refusal);
+	/* First after the connection is made, then on each change.  When active turns
+	 * true every record up to commit_lsn has been delivered before. */
+	void (*role)(void *arg, const struct owner_role *);
+	/* syncd asks for a frozen copy of a shard to seed the peer: answer with
+	 * owner_snapshot_done().  NULL where the shard has none. */
+	void (*snapshot)(void *arg, uint16_t shard);
+	/* syncd wants the object named by these 32 bytes of SHA-256 (seeding the peer), or
+	 * offers one or an index that came from the peer: see owner_seed_* below. */
+	void (*object_wanted)(void *arg, uint16_t shard, const uint8_t sha[32]);
+	void (*object_offered)(void *arg, uint16_t shard, const uint8_t sha[32], int fd);
+	void (*index_offered)(void *arg, uint16_t shard, uint64_t lsn, int fd);
+};
+
+/* path: PATH_RUN/syncd-owner.sock.  Connects, and again for ever (250 ms apart). */
+struct owner *owner_new(struct event_base *, const char *path, const struct owner_ops *,
+    void *arg);
+void owner_free(struct owner *);
+/* Before or after connecting: deliver this shard's records after `from`. */
+void owner_attach(struct owner *, uint16_t shard, uint64_t from);
+/* Proposes; payload is copied.  Returns the token (never 0).  Answers never come
+ * from inside this call. */
+uint64_t owner_append(struct owner *, uint16_t shard, uint8_t type, const struct span *parts,
+    size_t nparts);
+/* How many appends, and bytes of them, are under way. */
+size_t owner_pending(const struct owner *, size_t *bytes);
+const struct owner_role *owner_role(const struct owner *);
+/* For lag: this shard's index holds everything up to lsn. */
+void owner_applied(struct owner *, uint16_t shard, uint64_t lsn);
+/* Everything of this shard up to lsn is durable outside the log. */
+void owner_checkpoint(struct owner *, uint16_t shard, uint64_t lsn);
+
+/* Seeding.  snapshot_done: fd of a frozen, self-contained index (owned by the call)
+ * that holds everything up to lsn, and fd of a file listing the objects it needs, 32
+ * bytes each; -1, -1: failed. */
+void owner_snapshot_done(struct owner *, uint16_t shard, uint64_t lsn, int index_fd,
+    int objects_fd);
+void owner_object_answer(struct owner *, uint16_t shard, const uint8_t sha[32], int fd);
+/* ok = the offered object or index is in place, durable; an index: call owner_attach
+ * anew afterwards.  objects already here answer ok to object_offered with fd -1,
+ * which asks "do you have it?". */
+void owner_offer_answer(struct owner *, uint16_t shard, bool ok);
+
+/* ---- wire form, shared with syncd -------------------------------------- */
+#define OWNER_VERSION 1
+enum owner_type {
+	OWN_HELLO = 1,		/* u16 version, str process name */
+	OWN_ATTACH,		/* u16 shard, u64 from */
+	OWN_APPEND,		/* u64 origin, u16 shard, u8 type, rest = payload */
+	OWN_APPLIED,		/* u16 shard, u64 lsn */
+	OWN_CHECKPOINT,		/* u16 shard, u64 lsn */
+	OWN_SNAPSHOT_DONE,	/* u16 shard, u64 lsn, u8 ok; fd = index; followed by: */
+	OWN_SNAPSHOT_LIST,	/* u16 shard, u8 ok; fd = list of objects */
+	OWN_OBJECT_ANSWER,	/* u16 shard, raw sha[32], u8 ok; fd = object */
+	OWN_OFFER_ANSWER,	/* u16 shard, u8 ok */
+	OWN_ROLE = 32,		/* u8 active, u8 live, u8 copies, gen, u64 commit_lsn */
+	OWN_RECORD,		/* u64 lsn, u64 gen, u64 origin, u16 shard, u8 type, u8 copies,
+				 * u64 time_ms, rest = payload */
+	OWN_COMMITTED,		/* u64 origin, u64 lsn, u64 gen, u8 copies, u64 time_ms:
+				 * an append of this connection; the client has the payload */
+	OWN_BATCH_END,
+	OWN_REFUSED,		/* u64 origin, u8 enum owner_refusal */
+	OWN_LIVE,		/* u16 shard: replay after an attach has reached the present */
+	OWN_SNAPSHOT,		/* u16 shard */
+	OWN_OBJECT_WANTED,	/* u16 shard, raw sha[32] */
+	OWN_OBJECT_OFFERED,	/* u16 shard, raw sha[32], u8 has_fd; fd = object */
+	OWN_INDEX_OFFERED,	/* u16 shard, u64 lsn; fd = index */
+};
+/* origin: 32 random bits of the process, 32 bits counting; it is stored in the
+ * record, so that a reconnected owner knows its own appends again. */
+
+#endif
