@@ -32,13 +32,18 @@ enum mail_rc {
 const char *mail_rc_name(enum mail_rc);
 
 enum mailipc_type {
-	/* any -> parent, parent -> any.  SERVE u8 on: gates open (with one message
+	/* any -> parent, parent -> any.  SERVE u8 on: gates open (after one message
 	 * LISTEN per socket: u8 enum mail_service, str address; fd) or say goodbye and
 	 * close; stores end their sessions.  SERVING u8 on: done.  STATE u8 ready, u64
-	 * gen no, u64 applied lsn: owners tell the parent on each change whether syncd
-	 * made them active.  CTL: directory -> parent, bytes = JSON request, the answer
-	 * has the same id; parent asks the stores and the queue with the same type. */
+	 * gen no, u64 applied lsn, u8 copies, str gen kind: owners (directory, stores,
+	 * queue) tell the parent on each change whether syncd made them active; the
+	 * parent tells the gates what the directory said.  CTL: directory -> parent,
+	 * whole body = JSON request, the answer has the same id and is JSON with "exit"
+	 * as in lib/ctl.h; the parent asks stores and queue with the same types.
+	 * PEER u8 enum child_kind, u16 index; fd: your channel to that process, new or
+	 * instead of the broken one.  SOCKET fd: the listening control socket. */
 	PM_SERVE = 1, PM_LISTEN, PM_SERVING, PM_STATE, PM_RELOAD, PM_CTL, PM_CTL_ANSWER,
+	PM_PEER, PM_SOCKET,
 
 	/* gate, queue -> directory */
 	DM_AUTH = 32,		/* str user, str password, str service, str client ip */
@@ -60,6 +65,13 @@ enum mailipc_type {
 	QM_ENQUEUE = 96,	/* str trace id, str return path, u16 n x str recipient; fd = message */
 	QM_ENQUEUE_ANSWER,	/* u8 rc, str queue id, u64 gen, u64 lsn, u8 copies */
 };
+
+/* The store worker that owns a shard, of `stores` workers. */
+static inline unsigned
+mail_store_of(uint16_t shard, unsigned stores)
+{
+	return shard % stores;
+}
 
 enum mail_service {
 	MAIL_SMTP = 1, MAIL_SUBMISSION, MAIL_SUBMISSIONS, MAIL_POP3, MAIL_POP3S,

@@ -1,0 +1,21 @@
+/* mailipc.c - the names of maild's result codes and services, for log lines and
+ * status.  Nothing here can fail: an unknown number has the name "?". */
+#include "mailipc.h"
+
+const char *
+mail_rc_name(enum mail_rc rc)
+{
+	static const char *const names[] = { "ok", "temp", "not-twice", "disk-full", "not-active",
+		"over-quota", "unknown", "denied", "exists", "relay", "bad" };
+
+	return (unsigned)rc < sizeof(names) / sizeof(names[0]) ? names[rc] : "?";
+}
+
+const char *
+mail_service_name(enum mail_service service)
+{
+	static const char *const names[] = { "?", "smtp", "submission", "submissions", "pop3",
+		"pop3s", "imap", "imaps" };
+
+	return (unsigned)service < sizeof(names) / sizeof(names[0]) ? names[service] : "?";
+}
