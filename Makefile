@@ -9,7 +9,7 @@ O ?= build
 CC ?= gcc
 CFLAGS ?= -O2 -g
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fPIE -fstack-protector-strong -pthread \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE= $(CFLAGS) $(WARN) -fPIE -fstack-protector-strong -pthread \
 	-DPATH_ETC='"$(SYSCONFDIR)/mailpair"' -DPATH_VAR='"$(LOCALSTATEDIR)/lib/mailpair"' \
 	-DPATH_RUN='"$(RUNSTATEDIR)/mailpair"' -DPATH_LIB='"$(PREFIX)/lib/mailpair"'
 ALL_LDFLAGS = $(LDFLAGS) -pie -Wl,-z,relro,-z,now -pthread

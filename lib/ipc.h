@@ -51,7 +51,8 @@ int ipc_peer(const struct ipc *, uid_t *, gid_t *, pid_t *);
 /* Unix sockets.  Listening: an old socket file is replaced, mode and group set. */
 int ipc_listen(const char *path, mode_t mode, gid_t group);	/* fd or -1 */
 int ipc_connect(const char *path);				/* fd or -1 */
-/* Blocking use, for small programs and start-up; timeout in ms for the whole. */
+/* Blocking use, for small programs and start-up; timeout in ms for the whole.  passfd
+ * stays the caller's; *passfd is -1 or a new descriptor, *body is freed by the caller. */
 int ipc_send_wait(int fd, uint16_t type, uint32_t id, const void *, size_t, int passfd);
 int ipc_recv_wait(int fd, int timeout_ms, uint32_t max_body, uint16_t *type,
     uint32_t *id, char **body, size_t *len, int *passfd);
