@@ -86,7 +86,9 @@ struct owner_ops {
 struct owner *owner_new(struct event_base *, const char *path, const struct owner_ops *,
     void *arg);
 void owner_free(struct owner *);
-/* Before or after connecting: deliver this shard's records after `from`. */
+/* Before or after connecting: deliver this shard's records after `from`.  A second
+ * attach of the same shard starts its stream anew (an owner whose index went back to
+ * `from`); tokens under way stay under way. */
 void owner_attach(struct owner *, uint16_t shard, uint64_t from);
 /* Proposes; payload is copied.  Returns the token (never 0).  Answers never come
  * from inside this call. */
@@ -130,13 +132,19 @@ enum owner_type {
 				 * an append of this connection; the client has the payload */
 	OWN_BATCH_END,
 	OWN_REFUSED,		/* u64 origin, u8 enum owner_refusal */
-	OWN_LIVE,		/* u16 shard: replay after an attach has reached the present */
+	OWN_LIVE,		/* u16 shard: replay after an attach has reached the present: every
+				 * append of this shard that was taken before that attach, by any
+				 * connection, is delivered or will never be committed */
 	OWN_SNAPSHOT,		/* u16 shard */
 	OWN_OBJECT_WANTED,	/* u16 shard, raw sha[32] */
 	OWN_OBJECT_OFFERED,	/* u16 shard, raw sha[32], u8 has_fd; fd = object */
 	OWN_INDEX_OFFERED,	/* u16 shard, u64 lsn; fd = index */
 };
-/* origin: 32 random bits of the process, 32 bits counting; it is stored in the
+/* Type 0 records are sent as OWN_RECORD once for each attached shard, under that
+ * shard's number.  After an OWN_ATTACH everything in (from, commit] comes as
+ * OWN_RECORD, also this connection's own appends; OWN_COMMITTED is for what is
+ * committed behind that.
+ * origin: 32 random bits of the process, 32 bits counting; it is stored in the
  * record, so that a reconnected owner knows its own appends again. */
 
 #endif

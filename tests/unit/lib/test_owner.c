@@ -1,0 +1,567 @@
+/* test_owner.c - the owner client against a fake syncd in the same event loop. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "clock.h"
+#include "ipc.h"
+#include "log.h"
+#include "owner.h"
+
+#define SHARD 20
+#define SEEN_MAX 64
+
+struct seen_record { uint64_t lsn, token; uint8_t type; uint16_t shard; char text[32]; };
+struct fake {
+	struct event_base *base;
+	struct event *accept;
+	struct ipc *ipc;
+	char dir[64], path[96];
+	int listen_fd;
+	unsigned hellos, attaches;
+	uint64_t attach_from;
+	struct { uint64_t origin; uint8_t type; char text[32]; } append[SEEN_MAX];
+	size_t nappend;
+	uint64_t applied, checkpoint;
+	unsigned offer_ok, offer_no, object_answers, snapshots;
+	/* what the owner heard */
+	struct owner *owner;
+	struct seen_record rec[SEEN_MAX];
+	size_t nrec;
+	struct { uint64_t token; enum owner_refusal why; } ref[SEEN_MAX];
+	size_t nref;
+	unsigned ends, roles;
+	struct owner_role role;
+	bool inside;			/* owner_append() runs */
+};
+
+static void
+got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
+{
+	struct fake *f = arg;
+	struct wire_in in;
+
+	(void)ipc;
+	wire_in_init(&in, m->body.p, m->body.len);
+	if (m->fd != -1)
+		close(m->fd);
+	switch (m->type) {
+	case OWN_HELLO:
+		f->hellos++;
+		break;
+	case OWN_ATTACH:
+		assert_int_equal(wire_get_u16(&in), SHARD);
+		f->attach_from = wire_get_u64(&in);
+		f->attaches++;
+		break;
+	case OWN_APPEND: {
+		struct span rest;
+
+		assert_true(f->nappend < SEEN_MAX);
+		f->append[f->nappend].origin = wire_get_u64(&in);
+		assert_int_equal(wire_get_u16(&in), SHARD);
+		f->append[f->nappend].type = wire_get_u8(&in);
+		rest = wire_get_rest(&in);
+		memset(f->append[f->nappend].text, 0, 32);
+		memcpy(f->append[f->nappend].text, rest.p, rest.len < 31 ? rest.len : 31);
+		f->nappend++;
+		break;
+	}
+	case OWN_APPLIED:
+		wire_get_u16(&in);
+		f->applied = wire_get_u64(&in);
+		break;
+	case OWN_CHECKPOINT:
+		wire_get_u16(&in);
+		f->checkpoint = wire_get_u64(&in);
+		break;
+	case OWN_OFFER_ANSWER:
+		wire_get_u16(&in);
+		if (wire_get_u8(&in) != 0)
+			f->offer_ok++;
+		else
+			f->offer_no++;
+		break;
+	case OWN_OBJECT_ANSWER:
+		f->object_answers++;
+		break;
+	case OWN_SNAPSHOT_DONE:
+	case OWN_SNAPSHOT_LIST:
+		f->snapshots++;
+		break;
+	default:
+		fail_msg("unexpected message %u", m->type);
+	}
+}
+
+static void
+gone(struct ipc *ipc, const char *why, void *arg)
+{
+	struct fake *f = arg;
+
+	(void)why;
+	ipc_free(ipc);
+	f->ipc = NULL;
+}
+
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct fake *f = arg;
+	int c = accept(fd, NULL, NULL);
+
+	(void)what;
+	assert_true(c >= 0);
+	f->ipc = ipc_new(f->base, c, IPC_BODY_MAX, got, gone, f);
+}
+
+static void
+h_record(void *arg, const struct owner_record *r, uint64_t token)
+{
+	struct fake *f = arg;
+	struct seen_record *s = &f->rec[f->nrec++];
+
+	assert_false(f->inside);
+	assert_true(f->nrec <= SEEN_MAX);
+	memset(s, 0, sizeof(*s));
+	s->lsn = r->lsn;
+	s->token = token;
+	s->type = r->type;
+	s->shard = r->shard;
+	memcpy(s->text, r->payload.p, r->payload.len < 31 ? r->payload.len : 31);
+}
+
+static void
+h_end(void *arg)
+{
+	((struct fake *)arg)->ends++;
+}
+
+static void
+h_refused(void *arg, uint64_t token, enum owner_refusal why)
+{
+	struct fake *f = arg;
+
+	assert_false(f->inside);
+	f->ref[f->nref].token = token;
+	f->ref[f->nref++].why = why;
+}
+
+static void
+h_role(void *arg, const struct owner_role *role)
+{
+	struct fake *f = arg;
+
+	f->roles++;
+	f->role = *role;
+}
+
+static const struct owner_ops ops = { .record = h_record, .batch_end = h_end,
+	.refused = h_refused, .role = h_role };
+
+/* Runs the loop until *n reaches want, at most three seconds. */
+#define UNTIL(cond) do { \
+	int64_t end_ = clock_ms() + 3000; \
+	while (!(cond)) { \
+		if (clock_ms() > end_) \
+			fail_msg("waited in vain: %s", #cond); \
+		loop_for(f, 5); \
+	} \
+} while (0)
+
+static void
+loop_for(struct fake *f, int ms)
+{
+	const struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	event_base_loopexit(f->base, &tv);
+	event_base_dispatch(f->base);
+}
+
+static void
+serve(struct fake *f)
+{
+	f->listen_fd = ipc_listen(f->path, 0600, getgid());
+	assert_true(f->listen_fd >= 0);
+	f->accept = event_new(f->base, f->listen_fd, EV_READ | EV_PERSIST, on_accept, f);
+	event_add(f->accept, NULL);
+}
+
+static void
+unserve(struct fake *f)
+{
+	ipc_free(f->ipc);
+	f->ipc = NULL;
+	event_free(f->accept);
+	close(f->listen_fd);
+	unlink(f->path);
+}
+
+static int
+setup(void **state)
+{
+	struct fake *f = calloc(1, sizeof(*f));
+
+	log_init("test_owner", true, LOG_LEVEL_ERR);
+	f->base = event_base_new();
+	snprintf(f->dir, sizeof(f->dir), "/tmp/test_owner.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->path, sizeof(f->path), "%s/sock", f->dir);
+	serve(f);
+	f->owner = owner_new(f->base, f->path, &ops, f);
+	owner_attach(f->owner, SHARD, 100);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fake *f = *state;
+
+	owner_free(f->owner);
+	unserve(f);
+	rmdir(f->dir);
+	event_base_free(f->base);
+	free(f);
+	return 0;
+}
+
+static void
+say(struct fake *f, uint16_t type, const struct wire_out *w)
+{
+	assert_int_equal(ipc_send(f->ipc, type, 0, w->p, w->len, -1), 0);
+}
+
+static void
+say_role(struct fake *f, bool active, uint64_t gen_no)
+{
+	struct wire_out w;
+	struct gen g = { .no = gen_no, .kind = GEN_CLEAN };
+
+	wire_out_init(&w);
+	wire_put_u8(&w, active);
+	wire_put_u8(&w, 1);
+	wire_put_u8(&w, 2);
+	gen_put(&w, &g);
+	wire_put_u64(&w, 0);
+	say(f, OWN_ROLE, &w);
+	wire_out_clear(&w);
+}
+
+static void
+say_live(struct fake *f)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, SHARD);
+	say(f, OWN_LIVE, &w);
+	wire_out_clear(&w);
+}
+
+static void
+say_record(struct fake *f, uint64_t lsn, uint64_t origin, const char *text)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, lsn);
+	wire_put_u64(&w, 4);
+	wire_put_u64(&w, origin);
+	wire_put_u16(&w, SHARD);
+	wire_put_u8(&w, 7);
+	wire_put_u8(&w, 2);
+	wire_put_u64(&w, 1);
+	wire_put_raw(&w, text, strlen(text));
+	say(f, OWN_RECORD, &w);
+	wire_out_clear(&w);
+}
+
+static void
+say_committed(struct fake *f, uint64_t origin, uint64_t lsn)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, origin);
+	wire_put_u64(&w, lsn);
+	wire_put_u64(&w, 4);
+	wire_put_u8(&w, 2);
+	wire_put_u64(&w, 1);
+	say(f, OWN_COMMITTED, &w);
+	wire_out_clear(&w);
+}
+
+static void
+say_refused(struct fake *f, uint64_t origin, uint8_t why)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, origin);
+	wire_put_u8(&w, why);
+	say(f, OWN_REFUSED, &w);
+	wire_out_clear(&w);
+}
+
+static uint64_t
+propose(struct fake *f, const char *text)
+{
+	struct span parts[2] = { { text, 1 }, { text + 1, strlen(text) - 1 } };
+	uint64_t token;
+
+	f->inside = true;
+	token = owner_append(f->owner, SHARD, 7, parts, 2);
+	f->inside = false;
+	assert_true(token != 0);
+	return token;
+}
+
+static void
+go_live(struct fake *f)
+{
+	UNTIL(f->ipc != NULL && f->attaches > 0);
+	say_role(f, true, 4);
+	say_live(f);
+	UNTIL(f->role.active);
+}
+
+static void
+test_commit_and_refuse(void **state)
+{
+	struct fake *f = *state;
+	uint64_t t1, t2;
+
+	UNTIL(f->attaches == 1);
+	assert_int_equal(f->attach_from, 100);
+	t1 = propose(f, "one");		/* before live: held */
+	loop_for(f, 30);
+	assert_int_equal(f->nappend, 0);
+	say_role(f, true, 4);
+	loop_for(f, 30);
+	assert_false(f->role.active);	/* not before the replay is through */
+	say_record(f, 101, 0, "old");
+	say_live(f);
+	UNTIL(f->nappend == 1);
+	assert_true(f->role.active);
+	t2 = propose(f, "two");
+	UNTIL(f->nappend == 2);
+	assert_string_equal(f->append[0].text, "one");
+	assert_string_equal(f->append[1].text, "two");
+	assert_int_equal(f->append[0].origin, t1);
+	say_committed(f, t1, 102);
+	say_refused(f, t2, OWNER_NOT_TWICE);
+	UNTIL(f->nref == 1);
+	assert_int_equal(f->nrec, 2);
+	assert_int_equal(f->rec[0].token, 0);
+	assert_int_equal(f->rec[1].token, t1);
+	assert_int_equal(f->rec[1].lsn, 102);
+	assert_string_equal(f->rec[1].text, "one");
+	assert_int_equal(f->ref[0].token, t2);
+	assert_int_equal(f->ref[0].why, OWNER_NOT_TWICE);
+	assert_int_equal(owner_pending(f->owner, NULL), 0);
+}
+
+/* The connection breaks with three proposals under way: the first was committed and
+ * comes as a record, the others are proposed again, in order, once each. */
+static void
+test_reconnect(void **state)
+{
+	struct fake *f = *state;
+	uint64_t t1, t2, t3;
+	size_t bytes;
+
+	go_live(f);
+	t1 = propose(f, "one");
+	t2 = propose(f, "two");
+	UNTIL(f->nappend == 2);
+	unserve(f);
+	loop_for(f, 50);
+	t3 = propose(f, "three");
+	f->nappend = 0;
+	f->attaches = 0;
+	serve(f);
+	UNTIL(f->attaches == 1);
+	say_role(f, true, 4);
+	say_record(f, 105, t1, "one");
+	loop_for(f, 30);
+	assert_int_equal(f->nappend, 0);	/* outcome of the others not known yet */
+	assert_true(f->role.active);		/* no flap */
+	say_live(f);
+	UNTIL(f->nappend == 2);
+	assert_int_equal(f->append[0].origin, t2);
+	assert_int_equal(f->append[1].origin, t3);
+	assert_int_equal(f->nrec, 1);
+	assert_int_equal(f->rec[0].token, t1);
+	assert_int_equal(owner_pending(f->owner, &bytes), 2);
+	assert_true(bytes > 0);
+	say_committed(f, t2, 106);
+	say_committed(f, t3, 107);
+	UNTIL(f->nrec == 3);
+	assert_int_equal(f->rec[1].token, t2);
+	assert_int_equal(f->rec[2].token, t3);
+	assert_string_equal(f->rec[2].text, "three");
+	assert_int_equal(f->nref, 0);
+}
+
+/* The other node took over meanwhile: what came through settles, the rest is refused. */
+static void
+test_reconnect_standby(void **state)
+{
+	struct fake *f = *state;
+	uint64_t t1;
+
+	go_live(f);
+	t1 = propose(f, "one");
+	UNTIL(f->nappend == 1);
+	unserve(f);
+	loop_for(f, 20);
+	f->attaches = 0;
+	f->nappend = 0;
+	serve(f);
+	UNTIL(f->attaches == 1);
+	say_role(f, false, 5);
+	UNTIL(!f->role.active);
+	say_live(f);
+	UNTIL(f->nappend == 1);
+	say_refused(f, t1, OWNER_NOT_ACTIVE);
+	UNTIL(f->nref == 1);
+	assert_int_equal(f->ref[0].token, t1);
+}
+
+static void
+test_duplicates_skipped(void **state)
+{
+	struct fake *f = *state;
+
+	go_live(f);
+	say_record(f, 100, 0, "seen");
+	say_record(f, 101, 0, "a");
+	say_record(f, 101, 0, "a");
+	say_record(f, 103, 0, "b");
+	say_record(f, 102, 0, "late");
+	UNTIL(f->nrec == 2);
+	loop_for(f, 20);
+	assert_int_equal(f->nrec, 2);
+	assert_int_equal(f->rec[1].lsn, 103);
+}
+
+/* The index went back to 101 while records of the first attach are on their way. */
+static void
+test_rewind(void **state)
+{
+	struct fake *f = *state;
+	uint64_t t;
+
+	go_live(f);
+	say_record(f, 101, 0, "a");
+	say_record(f, 102, 0, "b");
+	UNTIL(f->nrec == 2);
+	t = propose(f, "mine");
+	UNTIL(f->nappend == 1);
+	owner_attach(f->owner, SHARD, 101);
+	say_record(f, 103, 0, "in flight");
+	say_committed(f, t, 104);
+	say_live(f);
+	loop_for(f, 30);
+	assert_int_equal(f->nrec, 2);
+	say_record(f, 102, 0, "b");
+	say_record(f, 103, 0, "in flight");
+	say_record(f, 104, t, "mine");
+	say_live(f);
+	UNTIL(f->nrec == 5);
+	assert_int_equal(f->rec[2].lsn, 102);
+	assert_int_equal(f->rec[4].token, t);
+	assert_int_equal(f->nappend, 1);
+	assert_true(f->role.active);
+	propose(f, "next");
+	UNTIL(f->nappend == 2);
+}
+
+/* Nonsense ends the connection, not the process; the next one goes on. */
+static void
+test_nonsense(void **state)
+{
+	static const struct { uint16_t type; const char *body; size_t len; } bad[] = {
+		{ OWN_RECORD, "short", 5 },
+		{ OWN_COMMITTED, "", 0 },
+		{ OWN_COMMITTED, "123456781234567812345678x12345678", 33 },	/* not ours */
+		{ OWN_ROLE, "abc", 3 },
+		{ OWN_REFUSED, "12345678\377", 9 },
+		{ OWN_LIVE, "1", 1 },
+		{ OWN_INDEX_OFFERED, "1234567890", 10 },			/* no fd */
+		{ OWN_OBJECT_OFFERED, "12", 2 },
+	};
+	struct fake *f = *state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		f->attaches = 0;
+		UNTIL(f->ipc != NULL || f->attaches);
+		UNTIL(f->attaches == 1);
+		assert_int_equal(ipc_send(f->ipc, bad[i].type, 0, bad[i].body, bad[i].len, -1), 0);
+		UNTIL(f->ipc == NULL);
+		UNTIL(f->ipc != NULL);
+		f->attaches = 0;
+		ipc_free(f->ipc);	/* so that each round begins with a new connection */
+		f->ipc = NULL;
+	}
+	assert_int_equal(f->nrec, 0);
+}
+
+static void
+test_tell(void **state)
+{
+	struct fake *f = *state;
+	struct wire_out w;
+	uint8_t sha[32] = { 1 };
+
+	go_live(f);
+	owner_applied(f->owner, SHARD, 7);
+	owner_checkpoint(f->owner, SHARD, 6);
+	owner_object_answer(f->owner, SHARD, sha, dup(f->listen_fd));
+	owner_snapshot_done(f->owner, SHARD, 5, -1, -1);
+	UNTIL(f->snapshots == 2);
+	assert_int_equal(f->applied, 7);
+	assert_int_equal(f->checkpoint, 6);
+	assert_int_equal(f->object_answers, 1);
+	/* an owner without these hooks declines */
+	wire_out_init(&w);
+	wire_put_u16(&w, SHARD);
+	say(f, OWN_SNAPSHOT, &w);
+	wire_put_raw(&w, sha, 32);
+	say(f, OWN_OBJECT_WANTED, &w);
+	wire_put_u8(&w, 0);
+	say(f, OWN_OBJECT_OFFERED, &w);
+	wire_out_clear(&w);
+	UNTIL(f->offer_no == 1);
+	assert_int_equal(f->object_answers, 2);
+	assert_int_equal(f->snapshots, 4);
+	say(f, OWN_BATCH_END, &w);
+	say(f, 999, &w);
+	UNTIL(f->ends == 1);
+	assert_non_null(f->ipc);
+}
+
+int
+main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_commit_and_refuse), T(test_reconnect), T(test_reconnect_standby),
+		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell),
+	};
+
+	return cmocka_run_group_tests_name("owner", tests, NULL, NULL);
+}
