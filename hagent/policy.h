@@ -1,0 +1,283 @@
+/* policy.h - who is active: the decision as a function of what is known.
+ *
+ * policy_step() takes the state, a view and one event in the view, and returns a
+ * list of actions.  It has no clock, socket or file; the daemon and the simulator
+ * execute the same actions.  The diagram and the rules stand above it in policy.c.
+ *
+ * The executor of the actions promises:
+ *   - actions are carried out in their order; when ACT_SAVE fails the rest of the
+ *     list is dropped, and the step is told by view.saved staying behind;
+ *   - marks in `struct policy` are copied to ha/state by ACT_SAVE before anything
+ *     after it is done; then view.saved = the action's number;
+ *   - each RES, VIP, PROBE and syncd request is answered by exactly one event, if
+ *     need be with a failure; a lost syncd connection is in the view;
+ *   - policy_fill() is asked for each frame that is sent.
+ * Call it for each event and at least each 50 ms with EV_TICK. */
+#ifndef HAGENT_POLICY_H
+#define HAGENT_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agentlink.h"
+#include "frame.h"
+#include "gen.h"
+#include "peer.h"
+#include "state.h"
+
+#define POLICY_RES_MAX 32
+#define POLICY_VIPS_MAX 16
+#define POLICY_ACTIONS_MAX 96
+#define POLICY_TEXT 120
+
+enum ha_role {
+	ROLE_BOOT,	/* what runs here is not known yet */
+	ROLE_WAIT,	/* nothing runs; no active peer is known */
+	ROLE_TARGET,	/* the peer is active, our data is behind */
+	ROLE_STANDBY,	/* the peer was active last, and our data is complete */
+	ROLE_PROMOTE,
+	ROLE_ACTIVE,
+	ROLE_DEMOTE,
+};
+const char *ha_role_name(enum ha_role);
+
+enum policy_mode { POLICY_SERIAL_PING, POLICY_MANUAL };
+enum policy_res_verb { POLICY_START, POLICY_STOP, POLICY_STATUS, POLICY_DRAIN };
+enum policy_res_result { POLICY_RUNNING, POLICY_STOPPED, POLICY_FAILED };	/* status 0, 3, other */
+
+/* What an operator asks for; also the number in a CTRL_REQUEST. */
+enum policy_op {
+	OP_NONE,
+	OP_SWITCHOVER,		/* the active hands over to the other node */
+	OP_FAILOVER,		/* this node takes over */
+	OP_STANDBY,		/* keep op_node out */
+	OP_ONLINE,
+	OP_CLEANUP,		/* forget failures of resource `index` (-1 all) */
+	OP_SHUTDOWN,		/* the daemon ends in order: leave, then ACT_EXIT */
+};
+
+struct policy_conf {
+	uint8_t node;
+	enum policy_mode mode;
+	bool cold_last_active;	/* cold-start */
+	bool syncd;		/* false: pair without syncd */
+	bool pings;		/* at least one ping target is configured */
+	unsigned nres, nvips;
+	struct {
+		bool drain;
+		unsigned restarts;
+		int64_t window_ms, monitor_ms;
+	} res[POLICY_RES_MAX];
+	int64_t initdead_ms;
+	int64_t isolated_ms;	/* no peer and no ping this long: give up serving */
+	int64_t evidence_ms;	/* longest search for evidence before DENY */
+	int64_t probe_fresh_ms;	/* an address probe counts this long */
+	int64_t drain_ms;	/* given to syncd in DEMOTE of a planned release */
+	int64_t syncd_wait_ms;	/* active without syncd this long: hand over */
+	int64_t join_wait_ms;	/* failed start: keep data active so that the peer can join */
+	int64_t switch_ms;	/* a planned switchover is reported as timed out after this */
+	int64_t retry_ms;	/* pause before a failed stop, start or promotion is tried again */
+	uint32_t config;	/* digest */
+};
+
+enum policy_event_type {
+	EV_TICK,
+	EV_SYNCD,	/* .msg with .gen or .no .lsn .drained */
+	EV_RES,		/* .index .verb .result */
+	EV_VIP,		/* .index .up: true = VIP_UP done, false = VIP_DOWN; .ok */
+	EV_PROBE,	/* .no = number of ACT_PROBE; .probe */
+	EV_OP,		/* .op .id, .op_node, .dry_run .peer_is_off .accept_loss .index */
+};
+enum policy_probe { PROBE_UNKNOWN, PROBE_CLEAR, PROBE_TAKEN };
+
+struct policy_event {
+	enum policy_event_type type;
+	enum agentlink_type msg;
+	struct gen gen;
+	uint64_t no, lsn;
+	bool drained;
+	int index;
+	enum policy_res_verb verb;
+	enum policy_res_result result;
+	bool up, ok;
+	enum policy_probe probe;
+	enum policy_op op;
+	uint32_t id;		/* of the operator's request, comes back in ACT_OP_DONE */
+	uint8_t op_node;
+	bool dry_run, peer_is_off, accept_loss;
+};
+
+struct policy_view {
+	int64_t now_ms, wall_ms;
+	uint8_t random[16];	/* fresh in each call; becomes the id of a new generation */
+	struct peer_view peer;
+	bool ping_ok;		/* at least one target answers */
+	bool syncd_up;		/* connected, and data is from this connection */
+	struct data_state data;
+	bool local_known;	/* the executor told what runs here: */
+	bool group_started;	/* the resource group is up on this node */
+	uint64_t saved;		/* number of the last ACT_SAVE that is durable */
+	struct policy_event ev;
+};
+
+enum policy_act {
+	ACT_SAVE,		/* .no; marks durable */
+	ACT_SYNCD_PROMOTE,	/* .gen */
+	ACT_SYNCD_DEMOTE,	/* .no .ms */
+	ACT_SYNCD_GRANT,	/* .gen */
+	ACT_SYNCD_DENY,		/* .no .text */
+	ACT_SYNCD_OUTDATE,	/* .no */
+	ACT_RES_START, ACT_RES_STOP, ACT_RES_STATUS, ACT_RES_DRAIN,	/* .index */
+	ACT_GROUP,		/* .on: tell the executor that the group is (not) up */
+	ACT_VIP_UP, ACT_VIP_DOWN,	/* .index; up = address and announcement */
+	ACT_PROBE,		/* .no; .on: ask the peer's own addresses too, not only the VIPs;
+				 * .index 1: the peer's only (the VIPs are ours) */
+	ACT_ANNOUNCE,		/* all VIPs again */
+	ACT_SEND_NOW,		/* a frame on each link at once */
+	ACT_ALARM,		/* .alarm .on .text */
+	ACT_NOTE,		/* .text for the log: why the role changed */
+	ACT_HISTORY,		/* .sw */
+	ACT_OP_DONE,		/* .id .code (exit code of hactl) .text .hint */
+	ACT_EXIT,		/* OP_SHUTDOWN is through */
+};
+const char *policy_act_name(enum policy_act);
+
+enum policy_alarm {
+	ALARM_ISOLATED, ALARM_CONTESTED, ALARM_STOP_FAILED, ALARM_RES_FAILED, ALARM_SYNCD,
+	ALARM_ALONE, ALARM_SPLIT, ALARM_NO_LEADER, ALARM_CONFIG, ALARM_REFUSED, ALARM_LINKS,
+	ALARMS
+};
+const char *policy_alarm_name(enum policy_alarm);
+
+struct policy_action {
+	enum policy_act act;
+	struct gen gen;
+	uint64_t no;
+	int64_t ms;
+	int index;
+	bool on;
+	enum policy_alarm alarm;
+	uint32_t id;
+	int code;
+	struct state_switch sw;
+	char text[POLICY_TEXT], hint[POLICY_TEXT];
+};
+struct policy_actions {
+	unsigned n;
+	struct policy_action a[POLICY_ACTIONS_MAX];
+};
+
+enum policy_res_state { RES_UNKNOWN, RES_DOWN, RES_STARTING, RES_UP, RES_STOPPING, RES_FAILED };
+const char *policy_res_state_name(enum policy_res_state);
+struct policy_res {
+	enum policy_res_state state;
+	bool busy;		/* a verb is under way */
+	bool restarting;	/* the stop under way is followed by a start */
+	unsigned failures;	/* in the window that began at: */
+	int64_t window_ms;
+	int64_t checked_ms;
+};
+
+enum promote_step { PRO_PROBE, PRO_SAVE, PRO_SYNCD, PRO_DUPLICATE, PRO_RES, PRO_VIP };
+enum demote_step { DEM_DRAIN, DEM_VIP, DEM_RES, DEM_JOIN, DEM_SYNCD, DEM_SAVE };
+
+/* What makes a promotion exclusive. */
+enum policy_proof {
+	PROOF_NONE,
+	PROOF_RELEASE,		/* the peer released this generation */
+	PROOF_REBOOT,		/* the peer is back from a restart and serves nothing */
+	PROOF_MEETING,		/* neither serves, ours is the newest history */
+	PROOF_SILENCE,		/* presumption: silent links, ping answers, addresses are free */
+	PROOF_OPERATOR,
+};
+
+/* The struct is open for tests and status; only policy.c writes it. */
+struct policy {
+	const struct policy_conf *conf;
+	struct state_marks marks;	/* from and to ha/state */
+	enum ha_role role;
+	int64_t since_ms, start_ms;
+	uint64_t save_no;		/* last number given to ACT_SAVE */
+	uint64_t probe_no;
+	bool probe_out;			/* an ACT_PROBE is under way */
+	int64_t probe_ms;		/* when the last probe was asked for */
+	enum policy_probe probe;
+	struct gen gen;			/* of the promotion or reign here */
+
+	enum promote_step promote;
+	enum policy_proof proof;
+	bool accept_loss;
+	int64_t step_ms;		/* when the present step began */
+	int64_t retry_ms;		/* not before */
+	bool asked;			/* the request of the step is under way */
+	bool repromote;			/* active: syncd came back as standby */
+
+	enum demote_step demote;
+	bool urgent;			/* address first, no drain */
+	bool release;			/* say RELEASE at the end */
+	bool released_lsn_known;
+	uint64_t released_lsn;
+	bool complete;			/* volatile: at our release nothing was missing here */
+	bool start_failed;		/* last promotion failed here: do not take again by choice */
+	uint64_t declined;		/* generation whose RELEASE we do not take */
+	bool leaving;
+	char why[POLICY_TEXT];
+
+	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */
+	int64_t alone_ms;
+	uint64_t newer_no;		/* NEWER told by syncd */
+	uint64_t outdate_out;		/* our OUTDATE(gen) rides; 0 none */
+	uint64_t outdate_pending;	/* peer's wish that is not durable yet */
+	bool peer_is_off;		/* operator's word, until the peer is heard */
+
+	int64_t isolated_ms;		/* since when; -1 not */
+	int64_t syncd_gone_ms;		/* -1 */
+	int64_t peer_silent_ms;
+	bool peer_was_silent;
+	uint32_t peer_active_boot;	/* boot of the peer in which it was seen active */
+	uint64_t peer_active_gen;
+	int64_t served_ms;		/* when somebody was last seen serving */
+
+	struct policy_res res[POLICY_RES_MAX];
+	bool vip_up[POLICY_VIPS_MAX], vip_busy[POLICY_VIPS_MAX];
+
+	struct {
+		enum policy_op op;
+		uint32_t id;
+		bool remote;		/* for the peer: answer by CTRL_ANSWER */
+		int64_t start_ms;
+	} op;				/* under way here */
+	uint32_t req_id, req_seen;	/* our request that rides; last one of the peer */
+	enum policy_op req_op;
+	uint32_t req_caller;		/* id of the operator's request behind it */
+	int64_t req_ms;
+	uint32_t ans_id;		/* our CTRL_ANSWER rides */
+	int ans_code;
+	uint32_t boot;			/* own, makes request ids distinct */
+
+	bool alarm[ALARMS];
+};
+
+/* marks: from ha/state. */
+void policy_init(struct policy *, const struct policy_conf *, const struct state_marks *,
+    uint32_t boot, int64_t now_ms);
+void policy_step(struct policy *, const struct policy_view *, struct policy_actions *);
+/* What a frame says of us: role, mode, flags, generation, positions, controls.
+ * peer_stamp() adds the rest. */
+void policy_fill(const struct policy *, const struct policy_view *, struct frame *);
+/* The facts behind `hactl failover` and status: may this node be promoted now, and
+ * if not, why (a text).  */
+enum policy_proof policy_evidence(const struct policy *, const struct policy_view *,
+    const char **why);
+bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
+
+/* Planned mistakes for tests/fault; only a build with MAILPAIR_HOOKS sets them. */
+struct policy_bugs {
+	bool promote_without_belief;	/* P1 is not asked for */
+	bool solo_without_evidence;
+	bool release_of_any_gen;
+	bool ignore_outdated;
+};
+extern struct policy_bugs policy_bugs;
+
+#endif
