@@ -59,7 +59,9 @@ struct commit_act {
 	const char *reason;
 };
 
-#define COMMIT_ACTS_MAX 24
+/* Carrying out an act may call a function that adds more to the same list: go on
+ * until the index reaches n. */
+#define COMMIT_ACTS_MAX 32
 struct commit_acts {
 	struct commit_act act[COMMIT_ACTS_MAX];
 	size_t n;
@@ -90,7 +92,9 @@ struct commit {
 	uint64_t outdated_no;		/* durable mark: not in sync for generations <= this */
 	uint64_t mark_wanted;		/* a mark on its way to the disk; 0 = none */
 
-	bool peer_up;			/* a session is up: the peer's log is known */
+	bool peer_up;			/* a session is up */
+	bool peer_active;		/* standby: an active is on the line */
+	uint64_t adopt_no;		/* standby: a received generation not durable yet */
 	bool peer_matched;		/* active: the peer's log is a prefix of ours */
 	bool peer_insync;		/* the peer says it is in sync in our generation */
 	uint64_t peer_durable_lsn, peer_applied_lsn;
