@@ -80,15 +80,17 @@ def sections(name, conf):
 
 class Lab:
     def __init__(self, build=None, hagent=(), syncd=(), maild=(), env=None, home=None,
-                 wrap=None, services=("syncd", "maild", "hagentd"), install=None):
+                 wrap=None, services=("syncd", "maild", "hagentd"), install=None,
+                 var_size=None):
         """hagent, syncd, maild: options put into the three files besides the lab's own.
         wrap: a command prefix for the daemons (valgrind ...).  install: a folder that
-        holds what `make install` made, to share it between labs."""
+        holds what `make install` made, to share it between labs.  var_size: the nodes'
+        disks are ext4 images of this size ("96M"); else folders of this machine."""
         self.build = build or os.path.join(TOP, "build")
         self.extra = {"hagent": list(hagent), "syncd": list(syncd), "maild": list(maild)}
         self.env = dict(env or {})
         self.wrap = list(wrap or [])
-        self.services = services
+        self.services, self.var_size = services, var_size
         self.home = home or tempfile.mkdtemp(prefix="mailpair-lab-")
         os.chmod(self.home, 0o755)
         self.run_id = "mp%x" % (os.getpid() % 0xfffff)
@@ -192,6 +194,10 @@ class Lab:
         d = self.node_dir(node)
         for sub in ("var", "log"):
             os.makedirs(os.path.join(d, sub))
+        if self.var_size:
+            run("truncate", "-s", self.var_size, d + "/disk")
+            run("mkfs.ext4", "-q", "-m", "0", "-F", d + "/disk")
+            run("mount", "-o", "loop", d + "/disk", d + "/var")
         run("cp", "-a", "/etc", os.path.join(d, "etc"))
         run("cp", "-a", self.installed + "/usr/local", os.path.join(d, "usr"))
         etc = os.path.join(d, "etc")
@@ -510,6 +516,9 @@ class Lab:
             self.serial = None
         for host in NODES + ("client", "target", "sw"):
             run("ip", "netns", "del", self.ns(host), check=False)
+        if self.var_size:
+            for node in NODES:
+                run("umount", "-l", self.node_dir(node) + "/var", check=False)
         shutil.rmtree(self.home, ignore_errors=True)
 
 

@@ -1,0 +1,148 @@
+"""e2e_data.py - the data link: mirror, seeding, full disk, restarts of everything."""
+import imaplib
+import os
+import shutil
+import smtplib
+
+import exercise
+import load
+import mailgen
+from harness import test
+from lab import NODES, VIP, wait_for
+
+
+@test
+def mirror_makes_a_tree_equal(t):
+    lab = t.lab(syncd=[("mirror", "/var/lib/mailpair/tree", [("interval-s", 300)])],
+                in_step=False)
+    active = lab.wait_in_step(60)
+    standby = lab.standby()
+
+    def sh(node, text):
+        return lab.execute(node, "/bin/sh", "-c", text).stdout
+    tree = "/var/lib/mailpair/tree"
+    listing = "cd %s && find . -printf '%%P %%y %%m %%U %%G %%T@ %%l\\n' | sort && " \
+        "find . -type f -exec sha256sum {} + | sort" % tree
+    sh(active, "mkdir -p %s/a/b && cd %s && head -c 3000000 /dev/urandom > big && "
+       "for i in $(seq 200); do echo $i > a/f$i; done && ln -s f1 a/link && ln a/f2 a/hard && "
+       "chmod 640 a/f3 && chown 64002:64000 a/f4 && mkdir 'a/b/odd name' && : > a/empty"
+       % (tree, tree))
+    lab.execute(active, "hactl", "sync", "now", "--timeout", "60")
+    t.equal(sh(standby, listing), sh(active, listing), "the trees after the first pass")
+    sh(active, "cd %s && printf x | dd of=big bs=1 seek=1000000 conv=notrunc 2>/dev/null && "
+       "rm a/f9 && mv a/f8 a/f8new && chmod 600 a/f10 && echo more >> a/f11" % tree)
+    lab.execute(active, "hactl", "sync", "now", "--timeout", "60")
+    t.equal(sh(standby, listing), sh(active, listing), "the trees after the second pass")
+    # The source loses nearly everything: refused, with a reason.
+    sh(active, "cd %s && rm -rf a" % tree)
+    r = lab.execute(active, "hactl", "sync", "now", "--timeout", "60", check=False)
+    t.true(r.returncode != 0 and tree in r.stderr, "a pass that deletes much: exit %d: %s"
+           % (r.returncode, r.stderr))
+    t.true("a/f11" in sh(standby, "cd %s && find . -path ./a/f11 -printf %%P" % tree), "it is kept")
+
+
+@test
+def empty_standby_is_seeded(t):
+    """The standby's disk is replaced by an empty one, and the log behind is trimmed."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), ("segment-size", "1M"),
+                       ("retain-size", "2M")],
+                maild=[("checkpoint-seconds", 1)])
+    ex = exercise.Exercise(lab, mailgen.generate(300, seed=5), say=t.say, users=4)
+    ex.add_users()
+    ex.run(probes=())
+    standby = lab.standby()
+    lab.kill(standby)
+    var = os.path.join(lab.node_dir(standby), "var")
+    shutil.rmtree(var)
+    os.makedirs(var)
+    more = exercise.Exercise(lab, mailgen.generate(300, seed=6), say=t.say, users=4)
+    more.books = ex.books
+    more.run(probes=())
+    lab.power_on(standby)
+    lab.wait_in_step(90)
+    # Now it must be able to serve alone what it never saw being delivered.
+    active = lab.active()
+    lab.kill(active)
+    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the seeded node")
+
+
+@test
+def full_disk_answers_452_and_recovers(t):
+    lab = t.lab(var_size="96M", maild=[("store-low-water", "24M")],
+                syncd=[("segment-size", "4M"), ("low-water-size", "16M")])
+    active = lab.active()
+    ex = exercise.Exercise(lab, mailgen.generate(60, seed=9), say=t.say, users=2, connections=2)
+    ex.add_users()
+    ex.run(probes=())
+    lab.execute(active, "/bin/sh", "-c",
+                "free=$(df --output=avail -B1 /var/lib/mailpair | tail -1); "
+                "fallocate -l $((free - 8388608)) /var/lib/mailpair/ballast")
+
+    def send():
+        s = smtplib.SMTP(VIP, 25, timeout=20)
+        try:
+            s.sendmail("a@client.example", [ex.users[0]], b"Subject: full\r\n\r\n" + b"x" * 70 +
+                       b"\r\n")
+            return 250
+        except smtplib.SMTPRecipientsRefused as e:
+            return list(e.recipients.values())[0][0]
+        except smtplib.SMTPResponseException as e:
+            return e.smtp_code
+        finally:
+            s.close()
+
+    def append():
+        box = imaplib.IMAP4_SSL(VIP, 993, ssl_context=load.tls_context(lab.ca), timeout=20)
+        box.login(ex.users[0], load.PASSWORD)
+        typ = box.append("INBOX", None, None, b"Subject: full\r\n\r\nx\r\n")[0]
+        box.logout()
+        return typ
+    wait_for("452", 20, lambda: load.in_client(lab, send) == 452, 0.2)
+    t.equal(load.in_client(lab, append), "NO", "APPEND on a full disk")
+    lab.execute(active, "rm", "/var/lib/mailpair/ballast")
+    wait_for("250", 30, lambda: load.in_client(lab, send) == 250, 0.2)
+    t.equal(load.in_client(lab, append), "OK", "APPEND after it")
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated), (0, 0), name + ": lost, duplicated")
+
+
+@test
+def both_nodes_lose_power_and_return(t):
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500)])
+    ex = exercise.Exercise(lab, mailgen.generate(200, seed=11), say=t.say, users=4)
+    ex.add_users()
+    ex.run(probes=())
+    for node in NODES:
+        lab.kill(node)
+    for node in reversed(NODES):
+        lab.power_on(node)
+    lab.wait_in_step(90)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    r = lab.execute(lab.active(), "mailctl", "store", "verify", "--timeout", "60", check=False)
+    t.equal(r.returncode, 0, "store verify: " + r.stdout + r.stderr)
+
+
+@test
+def stale_node_alone_does_not_serve(t):
+    """I16: a node that was standby and returns alone waits."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000)],
+                hagent=[("initdead-ms", 2000)])
+    standby = lab.standby()
+    lab.kill(standby)
+    ex = exercise.Exercise(lab, mailgen.generate(30, seed=12), say=t.say, users=2)
+    ex.add_users()
+    ex.run(probes=())
+    lab.kill(lab.active())
+    lab.power_on(standby)
+    status = wait_for("an answer of the agent", 20, lambda: lab.status(standby), 0.1)
+    import time
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        status = lab.status(standby) or status
+        t.true(status["self"]["role"] != "active", "the stale node serves alone")
+        wait_for("a tick", 1, lambda: True)
+    addresses = lab.execute(standby, "ip", "-br", "addr").stdout
+    t.true(VIP + "/" not in addresses, "the address is up on the stale node")

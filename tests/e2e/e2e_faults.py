@@ -1,0 +1,134 @@
+"""e2e_faults.py - mail flows, something breaks, nothing acknowledged is lost."""
+import os
+
+import exercise
+import load
+import mailgen
+from harness import test
+from lab import VIP, wait_for
+
+N = int(os.environ.get("N", "400"))
+# Long enough that the fault, and what follows it, happens under load.
+RATE = 6.0
+
+
+def _run(t, fault, rejoin=False, count=N, rate=RATE, **kw):
+    lab = t.lab(syncd=[("rejoin-stable-ms", 1000), ("hold-ms", 2000)], **kw)
+    ex = exercise.Exercise(lab, mailgen.generate(count, seed=len(fault)),
+                           fault=exercise.FAULTS[fault], say=t.say, users=6, rate=rate)
+    ex.add_users()
+    ex.run()
+    lab.wait_active()
+    results = ex.read_back()
+    t.say(ex.last_line(results))
+    for name, r in results.items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + ": lost, duplicated, changed")
+    t.equal(ex.books.count_acked() >= count, True, "all acknowledged")
+    if rejoin:
+        lab.wait_in_step(60)
+    return lab, ex
+
+
+@test
+def kill_active(t):
+    lab, ex = _run(t, "kill-active")
+    for name in ("smtp", "imap"):
+        ms = ex.outage_ms(name)
+        t.true(0 <= ms <= 10000, "outage of %s: %d ms, at most 10000 wanted" % (name, ms))
+    # The dead node returns, catches up, and can take over in its turn.
+    dead = [n for n in ("ha-1", "ha-2") if n not in lab.inits][0]
+    lab.power_on(dead)
+    lab.wait_in_step(60)
+    lab.kill(lab.active())
+    wait_for("take-over by %s" % dead, 30, lambda: lab.active() == dead, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the returned node")
+
+
+@test
+def kill_standby_and_return(t):
+    _run(t, "kill-standby", rejoin=True)
+
+
+@test
+def cut_lan_path_between_nodes(t):
+    _run(t, "cut-eth1", rejoin=True)
+
+
+@test
+def cut_client_path_of_active(t):
+    """The active cannot be reached by clients nor reach its ping target: it hands over."""
+    _run(t, "cut-eth0")
+
+
+@test
+def cut_serial(t):
+    _run(t, "cut-serial", rejoin=True)
+
+
+@test
+def kill_syncd_of_active(t):
+    _run(t, "kill-syncd", rejoin=True)
+
+
+@test
+def kill_syncd_of_standby(t):
+    _run(t, "kill-syncd-standby", rejoin=True)
+
+
+@test
+def kill_maild(t):
+    _run(t, "kill-maild", rejoin=True)
+
+
+@test
+def kill_agent(t):
+    _run(t, "kill-agent", rejoin=True)
+
+
+@test
+def kill_whole_hagentd(t):
+    _run(t, "kill-hagentd", rejoin=True)
+
+
+@test
+def switchover_back_and_forth(t):
+    _run(t, "switchover", rejoin=True, count=800, rate=4.0)
+
+
+@test
+def strict_without_standby_answers_451(t):
+    lab = t.lab(syncd=[("commit", "strict"), ("hold-ms", 1000), ("rejoin-stable-ms", 500)])
+    ex = exercise.Exercise(lab, mailgen.generate(20), say=t.say, users=2, connections=2)
+    ex.add_users()
+    ex.run(probes=())
+    standby = lab.standby()
+    lab.kill(standby)
+    import smtplib
+
+    def once():
+        s = smtplib.SMTP(VIP, 25, timeout=15, local_hostname="client.example")
+        try:
+            s.sendmail("a@client.example", [ex.users[0]], b"Subject: held\r\n\r\nbody\r\n")
+            return 250, b""
+        except smtplib.SMTPResponseException as e:
+            return e.smtp_code, e.smtp_error
+        finally:
+            s.close()
+    code, text = load.in_client(lab, once)
+    t.equal((code, text[:5]), (451, b"4.4.0"), "answer with one copy only")
+    import imaplib
+
+    def append():
+        box = imaplib.IMAP4_SSL(VIP, 993, ssl_context=load.tls_context(lab.ca), timeout=15)
+        box.login(ex.users[0], load.PASSWORD)
+        answer = box.append("INBOX", None, None, b"Subject: held\r\n\r\nbody\r\n")
+        box.logout()
+        return answer
+    typ, data = load.in_client(lab, append)
+    t.equal((typ, b"UNAVAILABLE" in data[0]), ("NO", True), "APPEND with one copy only")
+    lab.power_on(standby)
+    lab.wait_in_step(60)
+    t.equal(load.in_client(lab, once)[0], 250, "answer when the standby is back")
+    for name, r in ex.read_back().items():
+        t.equal(r.lost, 0, name + ": lost")
