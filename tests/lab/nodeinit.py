@@ -56,10 +56,10 @@ def mount_all(home, conf):
     # The node's folder stays reachable under /run/lab after its parents are hidden.
     tmpfs("/run")
     os.makedirs("/run/lab")
-    bind(home, "/run/lab")
+    run("mount", "--rbind", home, "/run/lab")
     tmpfs("/var/lib")
     os.makedirs("/var/lib/mailpair")
-    bind("/run/lab/var", "/var/lib/mailpair")
+    run("mount", "--rbind", "/run/lab/var", "/var/lib/mailpair")
 
 
 class Service:
