@@ -11,6 +11,10 @@
  *   ERROR path:line: text
  * and gives NULL; the caller exits 19 (CTL_BAD_CONFIG).  opts must outlive it. */
 cfg_t *conf_load(const char *path, cfg_opt_t *opts);
+/* The same with validators that run while the file is read, so that their errors name
+ * the line; the table ends with a NULL name.  In a section: "link|port". */
+struct conf_check { const char *name; int (*check)(cfg_t *, cfg_opt_t *); };
+cfg_t *conf_load_checked(const char *path, cfg_opt_t *opts, const struct conf_check *checks);
 /* For checks that span options, after conf_load(): prints ERROR path: text, or
  * path:line: when line is not 0; counts; conf_failed() tells. */
 void conf_error(const char *path, int line, const char *fmt, ...)
@@ -19,13 +23,12 @@ int conf_failed(void);		/* errors printed so far in this process */
 /* The line on which a section or option was given; 0 when unknown. */
 int conf_line(cfg_t *sec);
 
-/* Validators for cfg_set_validate_func(): whole numbers in a range (registered by
- * name), an existing user, a host:port or address, an absolute path. */
+/* Validators: a number above 0, an absolute path or "", an address, a port. */
 int conf_check_positive(cfg_t *, cfg_opt_t *);
 int conf_check_abspath(cfg_t *, cfg_opt_t *);
 int conf_check_ip(cfg_t *, cfg_opt_t *);
 int conf_check_port(cfg_t *, cfg_opt_t *);
-/* A size such as "64M", "4G", "100k", or plain bytes. */
+/* A size such as "64M", "4G", "100k" (powers of 1024), or plain bytes; -1, EINVAL. */
 int conf_size(const char *text, uint64_t *bytes);
 
 #endif

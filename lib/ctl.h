@@ -2,7 +2,8 @@
  * One JSON object a line in each direction.  Request: {"op": "...", ...}.
  * Answer: any number of {"schema":1,"part":...} lines, then one that has "exit"
  * (an exit code of the table below) and, unless it is 0, "error", and optionally
- * "why" and "hint" (strings, or arrays of strings). */
+ * "why" and "hint" (strings, or arrays of strings).  A client may ask again behind
+ * the answer; one that says nothing for a minute is dropped. */
 #ifndef LIB_CTL_H
 #define LIB_CTL_H
 
@@ -34,12 +35,15 @@ void ctl_part(struct ctl_call *, json_t *data);
  * error, why, hint may be NULL. */
 void ctl_done(struct ctl_call *, enum ctl_exit, json_t *data, const char *error,
     const char *why, const char *hint);
-/* Called when the client hangs up before ctl_done(); the call is freed behind it. */
+/* Called when the client hangs up before ctl_done(); the call is freed behind it.
+ * Without it the call stays until ctl_done(), whose answer goes nowhere. */
 void ctl_on_gone(struct ctl_call *, void (*cb)(struct ctl_call *, void *), void *arg);
 
 /* Client side, blocking.  Sends the request (borrowed), calls part() for each part
- * line (NULL: ignored), returns the exit code and the last line in *last (new
- * reference, NULL when there was none).  CTL_UNKNOWN when nobody answers. */
+ * line with what ctl_part() was given (borrowed; NULL: ignored), returns the exit code
+ * and the last line in *last (new reference; NULL when there was none).  CTL_UNKNOWN
+ * when nobody answers, CTL_DENIED when the socket may not be opened, CTL_TIMEOUT when
+ * nothing comes for timeout_ms (-1: wait for ever). */
 enum ctl_exit ctl_ask(const char *socket_path, json_t *request, int timeout_ms,
     void (*part)(json_t *, void *), void *arg, json_t **last);
 /* Prints ERROR, WHY and HINT of a last line to stderr. */

@@ -32,9 +32,14 @@ int tls_make_cert(const char *name, const char *cert_file, const char *key_file)
 /* bufferevent over fd (owned, closed with it); accept or connect side. */
 struct bufferevent *tls_accept(struct event_base *, SSL_CTX *, int fd);
 struct bufferevent *tls_connect(struct event_base *, SSL_CTX *, int fd, const char *sni);
-/* STARTTLS: wraps a plain socket bufferevent whose input is empty; the old one is
- * freed, its descriptor moves over. */
+/* STARTTLS: wraps a plain socket bufferevent whose input is empty; output that still
+ * waits is sent first; the old one is freed, its descriptor moves over.  NULL, and the
+ * old one stays the caller's to free, when input is there (EPROTO) or the client takes
+ * no output. */
 struct bufferevent *tls_upgrade(struct bufferevent *, SSL_CTX *);
+/* Says close_notify where the stream is TLS, then frees it (plain ones too; NULL is
+ * fine).  Output that still waits is lost, as with bufferevent_free(). */
+void tls_close(struct bufferevent *);
 /* What went wrong last, for the log ("tlsv1 alert unknown ca"). */
 const char *tls_error(struct bufferevent *);
 const char *tls_version(struct bufferevent *);	/* "TLSv1.3", or NULL when plain */

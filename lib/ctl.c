@@ -1,0 +1,334 @@
+/* ctl.c - the server side of the control sockets: one JSON object a line each way.
+ * A client is a local person, so limits are small: CLIENTS_MAX at once, LINE_MAX
+ * bytes a request, one request at a time, UNREAD_MAX bytes of answer that it does not
+ * read, IDLE_S without a request.  What breaks a limit is told why and dropped. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "ctl.h"
+#include "line.h"
+#include "log.h"
+#include "mem.h"
+
+#define CLIENTS_MAX 64
+#define REQUEST_MAX (64u << 10)
+#define UNREAD_MAX (64u << 20)
+#define IDLE_S 60
+
+struct client {
+	LIST_ENTRY(client) link;
+	struct ctl_server *server;
+	struct bufferevent *bev;
+	struct ctl_call *call;	/* the request that is being answered */
+	uid_t uid;
+	bool closing;		/* free it when its output has gone */
+	bool busy;		/* serve() is running */
+};
+
+struct ctl_call {
+	struct client *client;	/* NULL when it has hung up */
+	uid_t uid;
+	void (*gone)(struct ctl_call *, void *);
+	void *gone_arg;
+};
+
+struct ctl_server {
+	struct event_base *base;
+	int fd;
+	struct event *ev_accept, *ev_again;
+	ctl_request_cb *on_request;
+	void *arg;
+	LIST_HEAD(, client) clients;
+	size_t count;
+};
+
+static const struct timeval idle_time = { IDLE_S, 0 };
+
+static void
+client_free(struct client *c)
+{
+	struct ctl_call *call = c->call;
+
+	LIST_REMOVE(c, link);
+	c->server->count--;
+	bufferevent_free(c->bev);
+	free(c);
+	if (call == NULL)
+		return;
+	call->client = NULL;
+	if (call->gone != NULL) {
+		call->gone(call, call->gone_arg);
+		free(call);
+	}
+}
+
+static void
+send_line(struct client *c, json_t *line)
+{
+	char *text = json_dumps(line, JSON_COMPACT);
+
+	json_decref(line);
+	if (text == NULL) {
+		log_warnx("ctl: an answer cannot be written as JSON");
+		text = mem_dup("{\"schema\":1,\"exit\":3,\"error\":\"answer not printable\"}");
+	}
+	bufferevent_write(c->bev, text, strlen(text));
+	bufferevent_write(c->bev, "\n", 1);
+	free(text);
+}
+
+static json_t *
+last_line(enum ctl_exit code, json_t *data, const char *error, const char *why,
+    const char *hint)
+{
+	json_t *line = json_object();
+
+	json_object_set_new(line, "schema", json_integer(1));
+	if (json_is_object(data))
+		json_object_update(line, data);
+	else if (data != NULL)
+		json_object_set(line, "data", data);
+	json_decref(data);
+	json_object_set_new(line, "exit", json_integer(code));
+	if (error != NULL)
+		json_object_set_new(line, "error", json_string(error));
+	if (why != NULL)
+		json_object_set_new(line, "why", json_string(why));
+	if (hint != NULL)
+		json_object_set_new(line, "hint", json_string(hint));
+	return line;
+}
+
+static void
+refuse(struct client *c, const char *error)
+{
+	c->closing = true;
+	bufferevent_disable(c->bev, EV_READ);
+	send_line(c, last_line(CTL_USAGE, NULL, error, NULL, NULL));
+}
+
+static void
+request(struct client *c, const struct line *line)
+{
+	json_t *r = json_loadb(line->text, line->len, JSON_REJECT_DUPLICATES, NULL);
+	struct ctl_call *call;
+
+	if (!json_is_object(r) || json_string_value(json_object_get(r, "op")) == NULL) {
+		json_decref(r);
+		refuse(c, "a request is one JSON object with \"op\"");
+		return;
+	}
+	call = mem_alloc(sizeof(*call));
+	call->client = c;
+	call->uid = c->uid;
+	c->call = call;
+	bufferevent_set_timeouts(c->bev, NULL, &idle_time);
+	c->server->on_request(call, r, c->server->arg);
+	json_decref(r);
+}
+
+/* Requests that are there, one after the other. */
+static void
+serve(struct client *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	struct line line;
+	enum parse rc;
+
+	if (c->busy)
+		return;
+	c->busy = true;
+	while (!c->closing && c->call == NULL
+	    && (rc = line_get_lf(in, REQUEST_MAX, &line)) != PARSE_MORE) {
+		if (rc == PARSE_OK)
+			request(c, &line);
+		else
+			refuse(c, "request too long, or with control bytes");
+		line_free(&line);
+	}
+	c->busy = false;
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	serve(arg);
+}
+
+static void
+on_written(struct bufferevent *bev, void *arg)
+{
+	struct client *c = arg;
+
+	if (c->closing && evbuffer_get_length(bufferevent_get_output(bev)) == 0)
+		client_free(c);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct client *c = arg;
+
+	/* A pipe that has said all it wants to say still waits for its answer. */
+	if ((what & BEV_EVENT_EOF) != 0 && c->call == NULL
+	    && evbuffer_get_length(bufferevent_get_output(bev)) > 0) {
+		c->closing = true;
+		return;
+	}
+	client_free(c);
+}
+
+uid_t
+ctl_uid(const struct ctl_call *call)
+{
+	return call->uid;
+}
+
+void
+ctl_part(struct ctl_call *call, json_t *data)
+{
+	struct client *c = call->client;
+	json_t *line;
+
+	if (c == NULL || c->closing) {
+		json_decref(data);
+		return;
+	}
+	line = json_object();
+	json_object_set_new(line, "schema", json_integer(1));
+	json_object_set_new(line, "part", data == NULL ? json_null() : data);
+	send_line(c, line);
+	if (evbuffer_get_length(bufferevent_get_output(c->bev)) <= UNREAD_MAX)
+		return;
+	/* It reads nothing: what it has not got it will not get.  Freed by the loop,
+	 * since the caller is in the middle of its answer. */
+	c->closing = true;
+	bufferevent_disable(c->bev, EV_READ);
+	bufferevent_trigger_event(c->bev, BEV_EVENT_ERROR, BEV_OPT_DEFER_CALLBACKS);
+}
+
+void
+ctl_done(struct ctl_call *call, enum ctl_exit code, json_t *data, const char *error,
+    const char *why, const char *hint)
+{
+	struct client *c = call->client;
+
+	free(call);
+	if (c == NULL) {
+		json_decref(data);
+		return;
+	}
+	c->call = NULL;
+	if (c->closing) {
+		json_decref(data);
+		return;
+	}
+	send_line(c, last_line(code, data, error, why, hint));
+	bufferevent_set_timeouts(c->bev, &idle_time, &idle_time);
+	serve(c);
+}
+
+void
+ctl_on_gone(struct ctl_call *call, void (*cb)(struct ctl_call *, void *), void *arg)
+{
+	call->gone = cb;
+	call->gone_arg = arg;
+}
+
+static void
+welcome(struct ctl_server *s, int fd)
+{
+	static const char full[] = "{\"schema\":1,\"exit\":13,\"error\":\"too many clients\"}\n";
+	struct ucred cred = { .uid = (uid_t)-1 };
+	socklen_t len = sizeof(cred);
+	struct client *c;
+
+	if (s->count >= CLIENTS_MAX
+	    || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1) {
+		/* Best effort: whether it hears why does not matter to us. */
+		(void)!send(fd, full, sizeof(full) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		close(fd);
+		return;
+	}
+	c = mem_alloc(sizeof(*c));
+	c->server = s;
+	c->uid = cred.uid;
+	c->bev = bufferevent_socket_new(s->base, fd,
+	    BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+	if (c->bev == NULL)
+		log_fatal("ctl: no bufferevent");
+	LIST_INSERT_HEAD(&s->clients, c, link);
+	s->count++;
+	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
+	bufferevent_setwatermark(c->bev, EV_READ, 0, REQUEST_MAX + 2);
+	bufferevent_set_timeouts(c->bev, &idle_time, &idle_time);
+	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+}
+
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval soon = { 0, 200000 };
+	struct ctl_server *s = arg;
+	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)what;
+	if (client != -1) {
+		welcome(s, client);
+		return;
+	}
+	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+		return;
+	/* Out of descriptors: the socket stays readable, so look again later. */
+	log_warn("ctl: accept");
+	event_del(s->ev_accept);
+	event_add(s->ev_again, &soon);
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct ctl_server *s = arg;
+
+	(void)fd, (void)what;
+	event_add(s->ev_accept, NULL);
+}
+
+struct ctl_server *
+ctl_server_new(struct event_base *base, int fd, ctl_request_cb *cb, void *arg)
+{
+	struct ctl_server *s = mem_alloc(sizeof(*s));
+
+	evutil_make_socket_nonblocking(fd);
+	s->base = base;
+	s->fd = fd;
+	s->on_request = cb;
+	s->arg = arg;
+	LIST_INIT(&s->clients);
+	s->ev_accept = event_new(base, fd, EV_READ | EV_PERSIST, on_accept, s);
+	s->ev_again = evtimer_new(base, on_again, s);
+	if (s->ev_accept == NULL || s->ev_again == NULL || event_add(s->ev_accept, NULL) == -1)
+		log_fatal("ctl: cannot make events");
+	return s;
+}
+
+void
+ctl_server_free(struct ctl_server *s)
+{
+	if (s == NULL)
+		return;
+	while (!LIST_EMPTY(&s->clients))
+		client_free(LIST_FIRST(&s->clients));
+	event_free(s->ev_accept);
+	event_free(s->ev_again);
+	close(s->fd);
+	free(s);
+}
