@@ -1,0 +1,11 @@
+/* crc32c.h - CRC-32C (Castagnoli), by the processor where it can. */
+#ifndef SYNCER_CRC32C_H
+#define SYNCER_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint32_t crc32c(uint32_t crc, const void *, size_t);	/* start with 0 */
+uint32_t crc32c_table(uint32_t crc, const void *, size_t);	/* for the test */
+
+#endif
