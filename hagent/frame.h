@@ -13,7 +13,7 @@
 
 #include "gen.h"
 
-#define FRAME_HEAD 116		/* fixed part, before the control payload */
+#define FRAME_HEAD 124		/* fixed part, before the control payload */
 #define FRAME_MAC 32
 #define FRAME_MAX 244		/* head, payload and MAC; fits the serial wrapper */
 #define FRAME_CONTROLS 4	/* most control messages in one frame */
@@ -77,6 +77,7 @@ struct frame {
 	uint32_t config;	/* digest of the configuration, for comparing */
 	uint32_t boot;
 	uint64_t seq;		/* counts per channel within a boot */
+	uint64_t order;		/* counts over all channels: which content is newer */
 	uint64_t gen;		/* newest generation in the log (without syncd: fixed) */
 	uint64_t fixed;		/* highest generation number this node knows of */
 	uint8_t gen_kind;

@@ -53,6 +53,8 @@ struct peer {
 	unsigned nlinks;
 	struct peer_link link[PEER_LINKS];
 	bool have;		/* last is filled, and of the peer's present boot */
+	bool ever;		/* have was true once */
+	uint64_t order;		/* own counter over all links */
 	struct frame last;	/* newest proven frame */
 	int64_t last_ms;
 };

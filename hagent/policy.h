@@ -68,6 +68,7 @@ struct policy_conf {
 		unsigned restarts;
 		int64_t window_ms, monitor_ms;
 	} res[POLICY_RES_MAX];
+	int64_t dead_ms;	/* deadtime of the links, for the channel between the syncds */
 	int64_t initdead_ms;
 	int64_t isolated_ms;	/* no peer and no ping this long: give up serving */
 	int64_t evidence_ms;	/* longest search for evidence before DENY */
@@ -82,7 +83,7 @@ struct policy_conf {
 
 enum policy_event_type {
 	EV_TICK,
-	EV_SYNCD,	/* .msg with .gen or .no .lsn .drained */
+	EV_SYNCD,	/* .msg with .gen or .no .lsn .drained; REFUSED: .no = type refused */
 	EV_RES,		/* .index .verb .result */
 	EV_VIP,		/* .index .up: true = VIP_UP done, false = VIP_DOWN; .ok */
 	EV_PROBE,	/* .no = number of ACT_PROBE; .probe */
@@ -178,7 +179,7 @@ struct policy_res {
 	int64_t checked_ms;
 };
 
-enum promote_step { PRO_PROBE, PRO_SAVE, PRO_SYNCD, PRO_DUPLICATE, PRO_RES, PRO_VIP };
+enum promote_step { PRO_SYNCD, PRO_DUPLICATE, PRO_RES, PRO_VIP };
 enum demote_step { DEM_DRAIN, DEM_VIP, DEM_RES, DEM_JOIN, DEM_SYNCD, DEM_SAVE };
 
 /* What makes a promotion exclusive. */
@@ -198,6 +199,7 @@ struct policy {
 	enum ha_role role;
 	int64_t since_ms, start_ms;
 	uint64_t save_no;		/* last number given to ACT_SAVE */
+	int64_t saved_ms;		/* when that was */
 	uint64_t probe_no;
 	bool probe_out;			/* an ACT_PROBE is under way */
 	int64_t probe_ms;		/* when the last probe was asked for */
@@ -215,9 +217,10 @@ struct policy {
 	enum demote_step demote;
 	bool urgent;			/* address first, no drain */
 	bool release;			/* say RELEASE at the end */
-	bool released_lsn_known;
 	uint64_t released_lsn;
-	bool complete;			/* volatile: at our release nothing was missing here */
+	uint64_t complete;		/* volatile: nothing acknowledged up to this generation
+					 * is missing here, because we released it; 0 no */
+	uint32_t complete_boot;		/* boot of the peer at that time */
 	bool start_failed;		/* last promotion failed here: do not take again by choice */
 	uint64_t declined;		/* generation whose RELEASE we do not take */
 	bool leaving;
@@ -227,13 +230,15 @@ struct policy {
 	int64_t alone_ms;
 	uint64_t newer_no;		/* NEWER told by syncd */
 	uint64_t outdate_out;		/* our OUTDATE(gen) rides; 0 none */
-	uint64_t outdate_pending;	/* peer's wish that is not durable yet */
+	uint64_t outdate_save;		/* number of the save that holds marks.outdated */
+	uint64_t peer_outdated;		/* what the peer said; durable there */
 	bool peer_is_off;		/* operator's word, until the peer is heard */
 
 	int64_t isolated_ms;		/* since when; -1 not */
 	int64_t syncd_gone_ms;		/* -1 */
-	int64_t peer_silent_ms;
-	bool peer_was_silent;
+	int64_t data_standby_ms;	/* active, and syncd says standby since; -1 */
+	bool syncd_told;		/* DEMOTE went out */
+	unsigned links_were;
 	uint32_t peer_active_boot;	/* boot of the peer in which it was seen active */
 	uint64_t peer_active_gen;
 	int64_t served_ms;		/* when somebody was last seen serving */
@@ -270,14 +275,5 @@ void policy_fill(const struct policy *, const struct policy_view *, struct frame
 enum policy_proof policy_evidence(const struct policy *, const struct policy_view *,
     const char **why);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
-
-/* Planned mistakes for tests/fault; only a build with MAILPAIR_HOOKS sets them. */
-struct policy_bugs {
-	bool promote_without_belief;	/* P1 is not asked for */
-	bool solo_without_evidence;
-	bool release_of_any_gen;
-	bool ignore_outdated;
-};
-extern struct policy_bugs policy_bugs;
 
 #endif

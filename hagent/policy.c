@@ -1,0 +1,421 @@
+/* policy.c - who is active.  A pure function of state and view; see policy.h.
+ *
+ *   BOOT ── syncd and the executor say that nothing runs ──────────────→ WAIT
+ *    └──── services still run (only the agent restarted) ──→ ACTIVE, or DEMOTE
+ *   WAIT ── peer active ──→ TARGET ── complete (P1) ──→ STANDBY
+ *    │  ↖── silent peer ──────┘                            │
+ *    │ MEETING: both idle, none complete: newest history   │ P1 and P2: RELEASE, REBOOT,
+ *    │ HOLDER: alone, but only it could extend its data    │ SILENCE, OPERATOR
+ *    └────────────────────────┬────────────────────────────┘
+ *                             ↓
+ *   PROMOTE  number durable → syncd's record → duplicate-address probe →
+ *      │     resources left to right → addresses
+ *      ├── failed ──────────────────────────────→ DEMOTE
+ *      ↓
+ *   ACTIVE ── newer active seen · isolated · planned · resource failed ──→ DEMOTE
+ *   DEMOTE   (drain) → addresses → resources right to left → syncd → released mark
+ *            durable → WAIT with RELEASE(gen, lsn) in every frame
+ *            an address or resource that stays keeps the node in DEMOTE, alarmed
+ *
+ * Kind of the new generation: RELEASE and MEETING clean (needs both nodes), REBOOT
+ * takeover, SILENCE and HOLDER presumed, OPERATOR forced.
+ *
+ * Rules that hold in every role: the number is durable before the first act under
+ * it; OUTDATE is honoured by idle nodes only and kept for ever for that generation;
+ * a kept-out node never promotes; contents of the peer count only while it is alive
+ * in the sense of peer.h. */
+#include <string.h>
+
+#include "policy_int.h"
+
+void
+policy_init(struct policy *p, const struct policy_conf *conf, const struct state_marks *marks,
+    uint32_t boot, int64_t now_ms)
+{
+	memset(p, 0, sizeof(*p));
+	p->conf = conf;
+	p->marks = *marks;
+	p->role = ROLE_BOOT;
+	p->boot = boot;
+	p->since_ms = p->start_ms = p->step_ms = now_ms;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
+	p->probe_ms = now_ms - (1 << 30);
+	for (unsigned i = 0; i < conf->nres; i++)
+		p->res[i].state = RES_DOWN;
+}
+
+/* ---- what is taken note of in every role ---- */
+
+static void
+note_peer(struct turn *t)
+{
+	const struct peer_view *v = &t->v->peer;
+	const struct control *c = peer_control(v, CTRL_OUTDATED);
+	struct policy *p = t->p;
+
+	if (c != NULL && c->gen > p->peer_outdated)
+		p->peer_outdated = c->gen;
+	if (v->alive) {
+		p->peer_is_off = false;
+		if (v->f.fixed > p->marks.fixed)
+			p->marks.fixed = v->f.fixed;
+		turn_alarm(t, ALARM_CONFIG, v->f.config != p->conf->config,
+		    "the two nodes have different configurations");
+	}
+	if (policy_peer_serves(t->v)) {
+		p->peer_active_boot = v->boot;
+		p->peer_active_gen = v->f.gen;
+		if (v->f.role == ROLE_ACTIVE)
+			p->served_ms = t->v->now_ms;
+	}
+	if (v->ever)
+		turn_alarm(t, ALARM_LINKS, v->links_alive < v->links, "a link is silent");
+	/* Switches may have forgotten us while a path was cut. */
+	if (p->role == ROLE_ACTIVE && v->links_alive > p->links_were)
+		turn_add(t, ACT_ANNOUNCE);
+	p->links_were = v->links_alive;
+}
+
+static void
+note_probe(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type == EV_PROBE && e->no == p->probe_no) {
+		p->probe_out = false;
+		p->probe = e->probe;
+	}
+}
+
+static void
+note_vip(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type != EV_VIP || e->index < 0 || (unsigned)e->index >= p->conf->nvips)
+		return;
+	p->vip_busy[e->index] = false;
+	if (e->ok)
+		p->vip_up[e->index] = e->up;
+	else if (!e->up)
+		p->vip_up[e->index] = true;	/* still there, as far as we know */
+}
+
+/* A result that comes when the role has changed: the state follows it all the same. */
+static void
+note_res(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy_res *r;
+
+	if (e->type != EV_RES || t->p->role == ROLE_ACTIVE
+	    || (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
+		return;
+	r = &t->p->res[e->index];
+	r->busy = r->restarting = false;
+	if (e->verb == POLICY_STOP && e->result != POLICY_FAILED)
+		r->state = RES_DOWN;
+	else if (e->verb == POLICY_START)
+		r->state = RES_UP;	/* also a failed one may have left something: stop it */
+}
+
+static void
+note_syncd(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type != EV_SYNCD)
+		return;
+	if (e->msg == AL_NEWER && e->gen.no > p->newer_no)
+		p->newer_no = e->gen.no;
+	if (e->msg != AL_ADOPTED)
+		return;
+	state_add_gen(&p->marks, &e->gen);
+	turn_save(t);
+	/* In a clean generation nothing is acknowledged before we joined it: who was
+	 * complete is complete still.  Any other kind went on without us. */
+	if (p->complete != 0)
+		p->complete = e->gen.kind == GEN_CLEAN ? e->gen.no : 0;
+}
+
+/* ---- idle roles ---- */
+
+static void
+honour_outdate(struct turn *t)
+{
+	const struct control *c = peer_control(&t->v->peer, CTRL_OUTDATE);
+	struct policy *p = t->p;
+
+	if (c == NULL || c->gen <= p->marks.outdated || c->gen < policy_newest(p, t->v).no)
+		return;
+	p->marks.outdated = c->gen;
+	p->complete = 0;
+	turn_save(t);
+	p->outdate_save = p->save_no;
+	if (p->conf->syncd && t->v->syncd_up)
+		turn_add(t, ACT_SYNCD_OUTDATE)->no = c->gen;
+	turn_add(t, ACT_SEND_NOW);
+	turn_note(t, "marked outdated up to gen=%llu", (unsigned long long)c->gen);
+}
+
+/* A RELEASE that is for us and that we shall not take: say so, once for all. */
+static void
+decline(struct turn *t)
+{
+	const struct control *r = peer_control(&t->v->peer, CTRL_RELEASE);
+	struct policy *p = t->p;
+
+	if (r == NULL || !policy_complete(p, t->v) || r->gen != policy_newest(p, t->v).no
+	    || r->gen == p->declined)
+		return;
+	if (p->complete == 0 && (p->marks.kept_out || !policy_healthy(p))) {
+		p->declined = r->gen;
+		turn_add(t, ACT_SEND_NOW);
+	}
+}
+
+static void
+follow_role(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (policy_complete(p, t->v) && (p->peer_active_boot != 0 || p->complete != 0))
+		turn_role(t, ROLE_STANDBY, "everything that was acknowledged is here");
+	else if (policy_peer_serves(t->v))
+		turn_role(t, ROLE_TARGET, "the other node is active");
+	else
+		turn_role(t, ROLE_WAIT, "no active node is known");
+}
+
+static bool
+promote_alive(struct turn *t)
+{
+	const char *why = "";
+
+	switch (policy_evidence(t->p, t->v, &why)) {
+	case PROOF_RELEASE:
+		promote_begin(t, PROOF_RELEASE, GEN_CLEAN, "the other node released");
+		return true;
+	case PROOF_REBOOT:
+		promote_begin(t, PROOF_REBOOT, GEN_TAKEOVER, "the other node restarted");
+		return true;
+	case PROOF_MEETING:
+		promote_begin(t, PROOF_MEETING, GEN_CLEAN, "both met, newest history here");
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+promote_silent(struct turn *t)
+{
+	struct policy *p = t->p;
+	bool complete = policy_complete(p, t->v);
+	bool cold = p->conf->cold_last_active && t->v->now_ms - p->start_ms >= p->conf->initdead_ms
+	    && policy_holder(p, t->v);
+	const char *why = "";
+
+	if (!complete && !cold)
+		return;
+	switch (policy_evidence(p, t->v, &why)) {
+	case PROOF_SILENCE:
+		promote_begin(t, PROOF_SILENCE, GEN_PRESUMED, complete ? "the other node is silent"
+		    : "alone after a restart, and the last that could acknowledge");
+		return;
+	case PROOF_OPERATOR:
+		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, "an operator said the other node is off");
+		return;
+	default:
+		break;
+	}
+	if (p->conf->mode == POLICY_SERIAL_PING && t->v->ping_ok
+	    && t->v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
+		turn_probe(t, true, false);
+}
+
+static void
+no_leader(struct turn *t)
+{
+	bool stuck = t->v->peer.alive && !policy_peer_serves(t->v)
+	    && t->v->now_ms - t->p->since_ms > 3 * t->p->conf->initdead_ms;
+
+	turn_alarm(t, ALARM_NO_LEADER, stuck, "both nodes wait: see hactl status on both");
+}
+
+static void
+idle_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	honour_outdate(t);
+	/* syncd may have outlived an agent that died between two acts. */
+	if (t->v->syncd_up && t->v->data.role == DATA_ACTIVE
+	    && t->v->now_ms - p->step_ms > p->conf->retry_ms) {
+		struct policy_action *a = turn_add(t, ACT_SYNCD_DEMOTE);
+
+		a->no = t->v->data.gen.no;
+		p->step_ms = t->v->now_ms;
+	}
+	if (!turn_saved(t) && t->v->now_ms - p->saved_ms > p->conf->retry_ms)
+		turn_save(t);
+	decline(t);
+	follow_role(t);
+	no_leader(t);
+	/* Nothing may stand on a step of this turn that is not on the disk yet. */
+	if (p->marks.kept_out || p->leaving || t->v->now_ms < p->retry_ms || !turn_saved(t))
+		return;
+	if (!promote_alive(t) && t->v->peer.silent)
+		promote_silent(t);
+}
+
+/* ---- BOOT ---- */
+
+static void
+reattach(struct turn *t)
+{
+	struct policy *p = t->p;
+	struct gen g = policy_newest(p, t->v);
+
+	p->gen = g;
+	for (unsigned i = 0; i < p->conf->nres; i++)
+		p->res[i].state = RES_UP;
+	for (unsigned i = 0; i < p->conf->nvips; i++)
+		p->vip_up[i] = true;
+	if (g.no == 0 || g.node != p->conf->node || p->marks.released == g.no
+	    || (p->conf->syncd && (!t->v->syncd_up || t->v->data.role != DATA_ACTIVE))) {
+		demote_begin(t, DEMOTE_MOVE, false, "services run, but under no generation of ours");
+		return;
+	}
+	state_add_gen(&p->marks, &g);
+	p->proof = PROOF_NONE;
+	p->served_ms = t->v->now_ms;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
+	for (unsigned i = 0; i < p->conf->nres; i++)
+		p->res[i].window_ms = t->v->now_ms;
+	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
+	turn_add(t, ACT_ANNOUNCE);
+}
+
+static void
+boot_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (!t->v->local_known)
+		return;
+	/* A syncd that does not run serves nothing, but wait for it a little. */
+	if (p->conf->syncd && !t->v->syncd_up
+	    && t->v->now_ms - p->start_ms < p->conf->syncd_wait_ms)
+		return;
+	if (t->v->group_started)
+		reattach(t);
+	else
+		turn_role(t, ROLE_WAIT, "nothing runs here");
+}
+
+void
+policy_step(struct policy *p, const struct policy_view *v, struct policy_actions *out)
+{
+	struct turn turn = { p, v, out }, *t = &turn;
+
+	out->n = 0;
+	note_peer(t);
+	note_probe(t);
+	note_vip(t);
+	note_res(t);
+	note_syncd(t);
+	if (v->ev.type == EV_OP)
+		op_event(t);
+	switch (p->role) {
+	case ROLE_BOOT:
+		boot_turn(t);
+		break;
+	case ROLE_WAIT:
+	case ROLE_TARGET:
+	case ROLE_STANDBY:
+		idle_turn(t);
+		break;
+	case ROLE_PROMOTE:
+		promote_turn(t);
+		break;
+	case ROLE_ACTIVE:
+		active_turn(t);
+		break;
+	case ROLE_DEMOTE:
+		demote_turn(t);
+		break;
+	}
+	op_turn(t);
+}
+
+/* ---- frames ---- */
+
+static void
+add_control(struct frame *f, enum control_type type, uint32_t arg, uint64_t gen, uint64_t lsn)
+{
+	if (f->ncontrols < FRAME_CONTROLS)
+		f->controls[f->ncontrols++] = (struct control) { (uint8_t)type, arg, gen, lsn };
+}
+
+static uint16_t
+flags(const struct policy *p, const struct policy_view *v)
+{
+	unsigned f = 0;
+
+	if (!p->conf->syncd)
+		f |= FRAME_F_NO_SYNCD;
+	else if (v->syncd_up)
+		f |= FRAME_F_SYNCD | (v->data.outdated ? FRAME_F_OUTDATED : 0)
+		    | (v->data.empty ? FRAME_F_EMPTY : 0)
+		    | (v->data.role == DATA_ACTIVE ? FRAME_F_DATA_ACTIVE : 0);
+	if (p->marks.outdated != 0 && p->marks.outdated >= policy_newest(p, v).no)
+		f |= FRAME_F_OUTDATED;
+	if (policy_idle(p) && !p->marks.kept_out && !p->leaving && policy_complete(p, v))
+		f |= FRAME_F_TAKE;
+	if (p->marks.kept_out)
+		f |= FRAME_F_KEPT_OUT;
+	if (policy_healthy(p))
+		f |= FRAME_F_HEALTHY;
+	if (v->ping_ok)
+		f |= FRAME_F_PING;
+	if (p->leaving)
+		f |= FRAME_F_LEAVING;
+	return (uint16_t)f;
+}
+
+void
+policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f)
+{
+	bool serving = p->role == ROLE_PROMOTE || p->role == ROLE_ACTIVE || p->role == ROLE_DEMOTE;
+	struct gen g = serving ? p->gen : policy_newest(p, v);
+
+	memset(f, 0, sizeof(*f));
+	f->role = (uint8_t)p->role;
+	f->mode = v->data.mode;
+	f->flags = flags(p, v);
+	f->config = p->conf->config;
+	f->gen = g.no;
+	f->gen_kind = g.kind;
+	f->gen_node = g.node;
+	f->fixed = p->marks.fixed;
+	f->durable = v->data.durable_lsn;
+	f->applied = v->data.applied_lsn;
+	if (policy_idle(p) && p->marks.released != 0 && p->marks.released == g.no)
+		add_control(f, CTRL_RELEASE, 0, g.no, p->released_lsn);
+	if (p->role == ROLE_ACTIVE && p->outdate_out != 0)
+		add_control(f, CTRL_OUTDATE, 0, p->outdate_out, 0);
+	if (policy_idle(p) && p->outdate_save != 0 && v->saved >= p->outdate_save)
+		add_control(f, CTRL_OUTDATED, 0, p->marks.outdated, 0);
+	else if (policy_idle(p) && p->outdate_save == 0 && p->marks.outdated != 0)
+		add_control(f, CTRL_OUTDATED, 0, p->marks.outdated, 0);	/* of a former life */
+	if (policy_idle(p) && p->declined != 0)
+		add_control(f, CTRL_DECLINE, 0, p->declined, 0);
+	if (p->ans_id != 0)
+		add_control(f, CTRL_ANSWER, p->ans_id, (uint64_t)p->ans_code, 0);
+	if (p->req_op != OP_NONE)
+		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op, 0);
+}

@@ -1,0 +1,336 @@
+/* policy_active.c - what the active node does: gives way to a newer one, gives up
+ * when it is isolated, answers syncd's wishes, watches its resources.
+ *
+ * Acknowledging alone is granted on evidence only: the standby's own durable mark,
+ * an operator's word, or the presumption (silence, ping, free addresses). */
+#include <stdio.h>
+
+#include "hooks.h"
+#include "policy_int.h"
+
+static void
+history(struct turn *t)
+{
+	struct policy *p = t->p;
+	struct policy_action *a = turn_add(t, ACT_HISTORY);
+
+	a->sw = (struct state_switch) { .wall_ms = t->v->wall_ms, .gen = p->gen.no,
+		.kind = p->gen.kind, .to = p->conf->node,
+		.from = p->peer_active_boot != 0 ? !p->conf->node : 255,
+		.planned = p->proof == PROOF_RELEASE,
+		.outage_ms = p->served_ms != 0 ? t->v->now_ms - p->served_ms : -1 };
+	snprintf(a->sw.reason, sizeof(a->sw.reason), "%.79s", p->why);
+}
+
+void
+active_begin(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	p->start_failed = false;
+	p->alone_no = p->outdate_out = p->newer_no = 0;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
+	p->repromote = false;
+	for (unsigned i = 0; i < p->conf->nres; i++)
+		p->res[i] = (struct policy_res) { .state = RES_UP, .checked_ms = t->v->now_ms,
+			.window_ms = t->v->now_ms };
+	turn_alarm(t, ALARM_RES_FAILED, false, "");
+	turn_alarm(t, ALARM_NO_LEADER, false, "");
+	turn_alarm(t, ALARM_ALONE, gen_kind_alone((enum gen_kind)p->gen.kind) && p->conf->syncd,
+	    "one copy only");
+	history(t);
+	turn_role(t, ROLE_ACTIVE, "services run");
+	/* A planned switchover that came back to us has failed. */
+	if (p->op.op == OP_SWITCHOVER || p->op.op == OP_STANDBY)
+		turn_op_done(t, 17, "the other node could not take over; this one serves again",
+		    "hactl status");
+	else
+		turn_op_done(t, 0, "this node is active", "");
+}
+
+bool
+active_must_leave(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+	bool cut;
+
+	/* Two active nodes can only follow a double fault.  Numbers carry the node and
+	 * are never equal, so exactly one side goes. */
+	if (policy_peer_serves(v) && v->peer.f.gen > p->gen.no) {
+		demote_begin(t, DEMOTE_URGENT, false, "the other node has a newer generation");
+		return true;
+	}
+	turn_alarm(t, ALARM_SPLIT, policy_peer_serves(v) && v->peer.f.role == ROLE_ACTIVE,
+	    "both nodes are active; the other one has to give way");
+	cut = p->conf->pings && v->peer.silent && !v->ping_ok;
+	if (!cut)
+		p->isolated_ms = -1;
+	else if (p->isolated_ms < 0)
+		p->isolated_ms = v->now_ms;
+	if (!cut || v->now_ms - p->isolated_ms < p->conf->isolated_ms)
+		return false;
+	turn_alarm(t, ALARM_ISOLATED, true, "no peer and no ping target");
+	demote_begin(t, DEMOTE_URGENT, true, "isolated: no peer and no ping target");
+	return true;
+}
+
+void
+active_join(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type != EV_SYNCD || e->msg != AL_JOIN_WANTED || e->no != t->v->data.gen.no)
+		return;
+	p->gen = turn_gen(t, GEN_JOIN);
+	p->alone_no = 0;
+	turn_add(t, ACT_SYNCD_GRANT)->gen = p->gen;
+}
+
+static void
+grant_alone(struct turn *t, enum gen_kind kind, const char *why)
+{
+	struct policy *p = t->p;
+
+	p->gen = turn_gen(t, kind);
+	p->alone_no = p->outdate_out = 0;
+	turn_add(t, ACT_SYNCD_GRANT)->gen = p->gen;
+	turn_alarm(t, ALARM_ALONE, true, why);
+	turn_note(t, "acknowledging alone, gen=%llu kind=%s: %s", (unsigned long long)p->gen.no,
+	    gen_kind_name(kind), why);
+}
+
+/* syncd waits for an answer while the evidence is looked for. */
+static void
+alone_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+	bool presume = p->conf->mode == POLICY_SERIAL_PING && p->conf->pings && v->ping_ok
+	    && policy_silent(p, v);
+	struct policy_action *a;
+
+	if (p->alone_no == 0)
+		return;
+	if (HOOK(solo_without_evidence) || p->peer_outdated >= p->alone_no) {
+		grant_alone(t, GEN_SOLO, "the standby marked itself outdated");
+		return;
+	}
+	if (p->peer_is_off && v->peer.silent) {
+		grant_alone(t, GEN_SOLO, "an operator said that the other node is off");
+		return;
+	}
+	if (presume && policy_probe_clear(p, v)) {
+		grant_alone(t, GEN_PRESUMED, "the other node is silent on every link");
+		return;
+	}
+	if (presume && v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
+		turn_probe(t, true, true);
+	if (v->now_ms - p->alone_ms < p->conf->evidence_ms)
+		return;
+	if (v->data.rule == COMMIT_AVAILABLE) {
+		grant_alone(t, GEN_UNSAFE, "commit = available, without any proof");
+		return;
+	}
+	a = turn_add(t, ACT_SYNCD_DENY);
+	a->no = p->alone_no;
+	snprintf(a->text, sizeof(a->text), "nothing proves that the other node is down");
+	p->alone_no = 0;
+}
+
+/* syncd is standby although we are active: it was restarted.  It serves again only
+ * under a new generation; of the same sort as before, because what was true of the
+ * other node then is true now. */
+static void
+repromote(struct turn *t)
+{
+	struct policy *p = t->p;
+	enum gen_kind kind = (enum gen_kind)t->v->data.gen.kind;
+
+	if (!gen_kind_alone(kind) || t->v->data.gen.node != p->conf->node)
+		kind = GEN_CLEAN;
+	else if (kind != GEN_PRESUMED && kind != GEN_UNSAFE)
+		kind = GEN_SOLO;
+	p->gen = turn_gen(t, kind);
+	p->newer_no = 0;
+	p->repromote = true;
+	p->alone_no = 0;
+	p->step_ms = t->v->now_ms;
+	turn_add(t, ACT_SYNCD_PROMOTE)->gen = p->gen;
+	turn_note(t, "syncd is promoted again, gen=%llu", (unsigned long long)p->gen.no);
+}
+
+static void
+syncd_event(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_event *e = &t->v->ev;
+
+	switch (e->msg) {
+	case AL_PROMOTED:
+		p->repromote = p->repromote && e->gen.no != p->gen.no;
+		p->data_standby_ms = -1;
+		break;
+	case AL_ALONE_WANTED:
+		if (e->no == t->v->data.gen.no && p->alone_no == 0) {
+			p->alone_no = e->no;
+			p->alone_ms = t->v->now_ms;
+			p->outdate_out = p->gen.no;
+			turn_add(t, ACT_SEND_NOW);
+		}
+		break;
+	case AL_REFUSED:
+		if (e->no == AL_PROMOTE)
+			demote_begin(t, DEMOTE_URGENT, true, "syncd refused to be promoted again");
+		else
+			p->gen = t->v->data.gen;
+		break;
+	case AL_NEWER:
+		/* One that needs both copies was never acknowledged in: the other node fell
+		 * over before we heard its number.  Else its data counts, not ours. */
+		if (e->gen.no > p->marks.fixed)
+			p->marks.fixed = e->gen.no;
+		if (gen_kind_alone((enum gen_kind)e->gen.kind) || policy_peer_serves(t->v))
+			demote_begin(t, DEMOTE_URGENT, false, "the other node holds a newer generation");
+		else
+			repromote(t);
+		break;
+	default:
+		active_join(t);
+		break;
+	}
+}
+
+static void
+syncd_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+
+	if (v->syncd_up) {
+		p->syncd_gone_ms = -1;
+		turn_alarm(t, ALARM_SYNCD, false, "");
+	} else if (p->syncd_gone_ms < 0) {
+		p->syncd_gone_ms = v->now_ms;
+		p->repromote = false;
+		p->alone_no = 0;
+		turn_alarm(t, ALARM_SYNCD, true, "syncd is gone");
+	} else if (v->now_ms - p->syncd_gone_ms > p->conf->syncd_wait_ms && policy_peer_ready(v)) {
+		p->start_failed = true;
+		demote_begin(t, DEMOTE_MOVE, true, "syncd does not come back");
+		return;
+	}
+	if (!v->syncd_up || v->data.role == DATA_ACTIVE || p->repromote)
+		p->data_standby_ms = -1;
+	else if (p->data_standby_ms < 0)
+		p->data_standby_ms = v->now_ms;
+	else if (v->now_ms - p->data_standby_ms > 500)
+		repromote(t);
+	if (p->repromote && v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms)
+		p->repromote = false;
+	if (v->syncd_up && v->data.mode == DATA_SYNC) {
+		p->outdate_out = 0;
+		turn_alarm(t, ALARM_ALONE, false, "");
+	}
+}
+
+/* A failure: again here while the budget lasts, then on the other node. */
+static void
+resource_failed(struct turn *t, unsigned i)
+{
+	struct policy *p = t->p;
+	struct policy_res *r = &p->res[i];
+
+	if (t->v->now_ms - r->window_ms > p->conf->res[i].window_ms) {
+		r->window_ms = t->v->now_ms;
+		r->failures = 0;
+	}
+	r->failures++;
+	if (r->failures <= p->conf->res[i].restarts) {
+		r->busy = r->restarting = true;
+		r->state = RES_STOPPING;
+		turn_note(t, "resource %u failed: restart %u", i, r->failures);
+		turn_add(t, ACT_RES_STOP)->index = (int)i;
+		return;
+	}
+	r->state = RES_FAILED;
+	r->checked_ms = t->v->now_ms;
+	turn_alarm(t, ALARM_RES_FAILED, true, "a resource cannot be kept running here");
+	if (!policy_peer_ready(t->v))
+		return;
+	p->start_failed = true;
+	demote_begin(t, DEMOTE_MOVE, true, "a resource cannot be kept running here");
+}
+
+void
+active_resource(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy_res *r = &t->p->res[e->index];
+
+	r->busy = false;
+	r->checked_ms = t->v->now_ms;
+	if (e->verb == POLICY_STOP && r->restarting) {
+		/* Whether or not it stopped: starting what runs is harmless. */
+		r->restarting = false;
+		r->busy = true;
+		r->state = RES_STARTING;
+		turn_add(t, ACT_RES_START)->index = e->index;
+	} else if (e->verb == POLICY_START || e->verb == POLICY_STATUS) {
+		if (e->result == POLICY_RUNNING) {
+			r->state = RES_UP;
+			turn_alarm(t, ALARM_RES_FAILED, !policy_healthy(t->p), "");
+		} else {
+			resource_failed(t, (unsigned)e->index);
+		}
+	}
+}
+
+static void
+monitor_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	for (unsigned i = 0; i < p->conf->nres; i++) {
+		struct policy_res *r = &p->res[i];
+		int64_t age = t->v->now_ms - r->checked_ms;
+
+		if (r->busy)
+			continue;
+		if (r->state == RES_UP && p->conf->res[i].monitor_ms > 0
+		    && age >= p->conf->res[i].monitor_ms) {
+			r->busy = true;
+			turn_add(t, ACT_RES_STATUS)->index = (int)i;
+		} else if (r->state == RES_FAILED && policy_peer_ready(t->v)) {
+			p->start_failed = true;
+			demote_begin(t, DEMOTE_MOVE, true, "a resource cannot be kept running here");
+			return;
+		} else if (r->state == RES_FAILED && age >= p->conf->retry_ms) {
+			/* Nobody else can take it: go on trying. */
+			r->busy = r->restarting = true;
+			r->state = RES_STOPPING;
+			turn_add(t, ACT_RES_STOP)->index = (int)i;
+		}
+	}
+}
+
+void
+active_turn(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+
+	if (active_must_leave(t))
+		return;
+	turn_alarm(t, ALARM_ISOLATED, false, "");
+	if (e->type == EV_SYNCD)
+		syncd_event(t);
+	else if (e->type == EV_RES)
+		active_resource(t);
+	if (t->p->role == ROLE_ACTIVE && t->p->conf->syncd)
+		syncd_turn(t);
+	if (t->p->role == ROLE_ACTIVE)
+		alone_turn(t);
+	if (t->p->role == ROLE_ACTIVE)
+		monitor_turn(t);
+}

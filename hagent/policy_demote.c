@@ -1,0 +1,233 @@
+/* policy_demote.c - giving up in order: drain, addresses, resources right to left,
+ * syncd, released mark durable, RELEASE.  When it is urgent, syncd is told at the
+ * same moment as the addresses go: nothing may be acknowledged by a node that
+ * should not serve.
+ *
+ * A resource that does not stop, or an address that does not go, keeps the node
+ * here, with an alarm and without RELEASE: nobody may take what is still held. */
+#include <stdio.h>
+
+#include "policy_int.h"
+
+static void
+step(struct turn *t, enum demote_step s)
+{
+	t->p->demote = s;
+	t->p->step_ms = t->v->now_ms;
+	t->p->asked = false;
+}
+
+static void
+tell_syncd(struct turn *t)
+{
+	struct policy_action *a;
+
+	if (!t->p->conf->syncd || t->p->syncd_told || !t->v->syncd_up)
+		return;
+	a = turn_add(t, ACT_SYNCD_DEMOTE);
+	a->no = t->p->gen.no;
+	a->ms = t->p->urgent ? 0 : t->p->conf->drain_ms;
+	t->p->syncd_told = true;
+}
+
+void
+demote_begin(struct turn *t, enum demote_how how, bool release, const char *why)
+{
+	struct policy *p = t->p;
+
+	p->urgent = how == DEMOTE_URGENT;
+	p->release = release;
+	p->released_lsn = 0;
+	p->syncd_told = false;
+	p->alone_no = p->outdate_out = 0;
+	snprintf(p->why, sizeof(p->why), "%s", why);
+	turn_role(t, ROLE_DEMOTE, why);
+	step(t, how == DEMOTE_PLANNED ? DEM_DRAIN : DEM_VIP);
+	if (p->urgent)
+		tell_syncd(t);
+	for (unsigned i = 0; i < p->conf->nvips && how != DEMOTE_PLANNED; i++) {
+		p->vip_busy[i] = true;
+		turn_add(t, ACT_VIP_DOWN)->index = (int)i;
+	}
+	p->asked = how != DEMOTE_PLANNED;
+	p->retry_ms = t->v->now_ms + p->conf->retry_ms;
+}
+
+static void
+st_drain(struct turn *t)
+{
+	struct policy *p = t->p;
+	bool busy = false;
+
+	for (unsigned i = 0; i < p->conf->nres; i++) {
+		struct policy_res *r = &p->res[i];
+
+		if (!p->asked && p->conf->res[i].drain && r->state == RES_UP && !r->busy) {
+			r->busy = true;
+			turn_add(t, ACT_RES_DRAIN)->index = (int)i;
+		}
+		busy = busy || r->busy;
+	}
+	p->asked = true;
+	if (!busy)
+		step(t, DEM_VIP);
+}
+
+static void
+st_vip(struct turn *t)
+{
+	struct policy *p = t->p;
+	bool all = true;
+
+	if (!p->asked || t->v->now_ms >= p->retry_ms) {
+		p->asked = true;
+		p->retry_ms = t->v->now_ms + p->conf->retry_ms;
+		for (unsigned i = 0; i < p->conf->nvips; i++)
+			if (p->vip_up[i] && !p->vip_busy[i]) {
+				p->vip_busy[i] = true;
+				turn_add(t, ACT_VIP_DOWN)->index = (int)i;
+			}
+	}
+	for (unsigned i = 0; i < p->conf->nvips; i++)
+		all = all && !p->vip_up[i] && !p->vip_busy[i];
+	if (t->v->ev.type == EV_VIP && !t->v->ev.up && !t->v->ev.ok)
+		turn_alarm(t, ALARM_STOP_FAILED, true, "an address could not be removed");
+	if (all)
+		step(t, DEM_RES);
+}
+
+/* True when resource i is down. */
+static bool
+stop_one(struct turn *t, unsigned i)
+{
+	struct policy *p = t->p;
+	struct policy_res *r = &p->res[i];
+
+	if (r->state == RES_DOWN || (r->state == RES_UNKNOWN && !r->busy))
+		return true;
+	if (r->busy || (r->state == RES_STOPPING && t->v->now_ms < p->retry_ms))
+		return false;
+	r->busy = true;
+	r->state = RES_STOPPING;
+	turn_add(t, ACT_RES_STOP)->index = (int)i;
+	return false;
+}
+
+static void
+st_res(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_event *e = &t->v->ev;
+
+	if (e->type == EV_RES && e->verb == POLICY_STOP && e->result == POLICY_FAILED) {
+		/* It stays: no answer may leave this node, and nobody gets a RELEASE. */
+		p->urgent = true;
+		tell_syncd(t);
+		p->retry_ms = t->v->now_ms + p->conf->retry_ms;
+		turn_alarm(t, ALARM_STOP_FAILED, true, "a resource does not stop");
+		turn_op_done(t, 18, "a resource does not stop on this node",
+		    "hactl resource list");
+	}
+	for (unsigned i = p->conf->nres; i > 0; i--)
+		if (!stop_one(t, i - 1))
+			return;
+	turn_alarm(t, ALARM_STOP_FAILED, false, "");
+	turn_add(t, ACT_GROUP)->on = false;
+	step(t, DEM_JOIN);
+}
+
+/* After a failed start only we may hold the newest generation.  Give the other node
+ * time to join it, so that it may take over without loss. */
+static void
+st_join(struct turn *t)
+{
+	const struct policy *p = t->p;
+
+	active_join(t);
+	if (p->conf->syncd && p->start_failed && !p->urgent && t->v->syncd_up && t->v->peer.alive
+	    && t->v->data.role == DATA_ACTIVE && t->v->data.mode != DATA_SYNC
+	    && t->v->now_ms - p->step_ms < p->conf->join_wait_ms)
+		return;
+	step(t, DEM_SYNCD);
+}
+
+static void
+st_syncd(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_event *e = &t->v->ev;
+
+	tell_syncd(t);
+	if (e->type == EV_SYNCD && e->msg == AL_DEMOTED) {
+		/* What the log says: a grant may not have reached it any more. */
+		p->gen.no = e->no;
+		p->released_lsn = e->lsn;
+		step(t, DEM_SAVE);
+	} else if (!p->conf->syncd || (t->v->syncd_up && t->v->data.role == DATA_STANDBY)) {
+		p->gen = policy_newest(p, t->v);
+		p->released_lsn = t->v->data.durable_lsn;
+		step(t, DEM_SAVE);
+	} else if (!t->v->syncd_up && t->v->now_ms - p->step_ms >= p->conf->syncd_wait_ms) {
+		/* It does not run or does not answer.  In a generation of two copies it can
+		 * acknowledge nothing once the other node has a newer one. */
+		step(t, DEM_SAVE);
+	}
+}
+
+static void
+st_save(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (p->release && !p->asked) {
+		p->asked = true;
+		p->marks.released = p->gen.no;
+		turn_save(t);
+		return;
+	}
+	if (p->release && !turn_saved(t)) {
+		if (t->v->now_ms - p->step_ms > p->conf->retry_ms)
+			step(t, DEM_SAVE);
+		return;
+	}
+	/* Belief of our own: everything that was ever acknowledged is here. */
+	if (p->release && (!p->conf->syncd || t->v->syncd_up)) {
+		p->complete = p->gen.no;
+		p->complete_boot = t->v->peer.boot;
+	}
+	p->served_ms = t->v->now_ms;
+	turn_role(t, ROLE_WAIT, p->why);
+	if (p->leaving)
+		turn_add(t, ACT_EXIT);
+}
+
+void
+demote_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	enum demote_step s;
+
+	do {
+		s = p->demote;
+		switch (s) {
+		case DEM_DRAIN:
+			st_drain(t);
+			break;
+		case DEM_VIP:
+			st_vip(t);
+			break;
+		case DEM_RES:
+			st_res(t);
+			break;
+		case DEM_JOIN:
+			st_join(t);
+			break;
+		case DEM_SYNCD:
+			st_syncd(t);
+			break;
+		case DEM_SAVE:
+			st_save(t);
+			break;
+		}
+	} while (p->role == ROLE_DEMOTE && p->demote != s);
+}

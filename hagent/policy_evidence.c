@@ -1,0 +1,144 @@
+/* policy_evidence.c - what may be believed: is this node's data complete (P1), and
+ * does surely, or very probably, nobody else serve (P2).
+ *
+ * Promise: silence alone is never a proof.  It becomes a presumption only with a
+ * living ping target and addresses that nobody answers for, and only in the mode
+ * that says so.  "Unknown" (no answer yet, a probe that could not be made) is no. */
+#include <stddef.h>
+
+#include "hooks.h"
+#include "policy_int.h"
+
+static bool
+vetoed(const struct policy *p, const struct policy_view *v)
+{
+	if (!p->conf->syncd)
+		return p->marks.outdated != 0 && p->marks.outdated >= p->marks.fixed;
+	return v->data.outdated != 0 || v->data.mode == DATA_SPLIT
+	    || (p->marks.outdated != 0 && p->marks.outdated >= v->data.gen.no);
+}
+
+/* P1.  Either syncd's volatile belief, or our own: we were the last active, said
+ * RELEASE, and nobody can have acknowledged without us since. */
+bool
+policy_complete(const struct policy *p, const struct policy_view *v)
+{
+	if (HOOK(promote_without_belief) && v->syncd_up && v->data.role == DATA_STANDBY)
+		return true;
+	if (vetoed(p, v))
+		return false;
+	if (!p->conf->syncd)
+		return p->peer_active_boot != 0 || p->complete != 0;
+	if (!v->syncd_up || v->data.role != DATA_STANDBY)
+		return false;
+	return v->data.insync != 0 || (p->complete != 0 && p->complete == v->data.gen.no);
+}
+
+/* The holder of a generation that only this node could extend: no other node can
+ * have acknowledged anything newer, so it may go on alone after a restart.  The
+ * holder of a generation of two copies does not know that, and waits. */
+bool
+policy_holder(const struct policy *p, const struct policy_view *v)
+{
+	struct gen g = policy_newest(p, v);
+
+	if (g.no == 0 || g.node != p->conf->node || vetoed(p, v))
+		return false;
+	if (!p->conf->syncd)
+		return p->marks.released != g.no;
+	return v->syncd_up && v->data.role == DATA_STANDBY
+	    && gen_kind_alone((enum gen_kind)g.kind);
+}
+
+static bool
+peer_data_known(const struct policy_view *v)
+{
+	return (v->peer.f.flags & (FRAME_F_SYNCD | FRAME_F_NO_SYNCD)) != 0
+	    && (v->peer.f.flags & FRAME_F_DATA_ACTIVE) == 0;
+}
+
+static bool
+peer_idle(const struct policy_view *v)
+{
+	return v->peer.alive
+	    && (v->peer.f.role == ROLE_WAIT || v->peer.f.role == ROLE_TARGET
+	        || v->peer.f.role == ROLE_STANDBY);
+}
+
+/* Both nodes are idle and neither is complete: who has the newest history?  The same
+ * comparison on both, so that exactly one says yes. */
+bool
+policy_leads(const struct policy *p, const struct policy_view *v)
+{
+	const struct frame *f = &v->peer.f;
+	bool outdated = vetoed(p, v), peer_outdated = (f->flags & FRAME_F_OUTDATED) != 0;
+	bool ill = !policy_healthy(p), peer_ill = (f->flags & FRAME_F_HEALTHY) == 0;
+	struct gen g = policy_newest(p, v);
+
+	if (!peer_idle(v) || !peer_data_known(v) || (f->flags & FRAME_F_TAKE) != 0)
+		return false;
+	if (p->conf->syncd && (!v->syncd_up || v->data.role != DATA_STANDBY))
+		return false;
+	if (g.no != f->gen)
+		return g.no > f->gen;
+	/* The mark was asked for by the active of this very generation. */
+	if (outdated != peer_outdated)
+		return !outdated;
+	if (p->conf->syncd && v->data.durable_lsn != f->durable)
+		return v->data.durable_lsn > f->durable;
+	/* Equal histories: the rest is taste, but the same taste on both nodes. */
+	if (p->marks.kept_out != ((f->flags & FRAME_F_KEPT_OUT) != 0))
+		return !p->marks.kept_out;
+	if (ill != peer_ill)
+		return !ill;
+	return p->conf->node == 0;
+}
+
+/* P2 while the peer speaks. */
+static enum policy_proof
+alive_evidence(const struct policy *p, const struct policy_view *v, const char **why)
+{
+	const struct control *r = peer_control(&v->peer, CTRL_RELEASE);
+	const struct control *d = peer_control(&v->peer, CTRL_DECLINE);
+	bool complete = policy_complete(p, v);
+	uint32_t then = p->complete != 0 ? p->complete_boot : p->peer_active_boot;
+	uint64_t gen = policy_newest(p, v).no;
+
+	*why = "the other node serves";
+	if (!peer_idle(v) || !peer_data_known(v))
+		return PROOF_NONE;
+	*why = "the other node's data may be newer, or it shall take over itself";
+	if (complete && r != NULL && (r->gen == gen || HOOK(release_of_any_gen))
+	    && r->gen != p->declined)
+		return PROOF_RELEASE;
+	if (complete && d != NULL && p->complete != 0 && d->gen == p->marks.released)
+		return PROOF_RELEASE;
+	/* It restarted since it served, or since we handed over to it: what it could have
+	 * acknowledged needed us. */
+	if (complete && then != 0 && v->peer.boot != then && (v->peer.f.flags & FRAME_F_TAKE) == 0)
+		return PROOF_REBOOT;
+	if (!complete && policy_leads(p, v))
+		return PROOF_MEETING;
+	return PROOF_NONE;
+}
+
+enum policy_proof
+policy_evidence(const struct policy *p, const struct policy_view *v, const char **why)
+{
+	if (v->peer.alive)
+		return alive_evidence(p, v, why);
+	*why = "the other node is heard, but does not prove that it hears us";
+	if (!policy_silent(p, v))
+		return PROOF_NONE;
+	if (p->peer_is_off)
+		return PROOF_OPERATOR;
+	*why = "the other node is silent, but nothing proves that it is down";
+	if (p->conf->mode != POLICY_SERIAL_PING)
+		return PROOF_NONE;
+	*why = "no ping target answers: this node may be the one that is cut off";
+	if (!p->conf->pings || !v->ping_ok)
+		return PROOF_NONE;
+	*why = p->probe == PROBE_TAKEN ? "an address of the other node still answers"
+	                               : "the address probe has no result yet";
+	return policy_probe_clear(p, v) ? PROOF_SILENCE : PROOF_NONE;
+}

@@ -1,0 +1,56 @@
+/* policy_int.h - shared by the policy_*.c files only.  `struct turn` is one call of
+ * policy_step(): the state, the view, and the list that the actions go to. */
+#ifndef HAGENT_POLICY_INT_H
+#define HAGENT_POLICY_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "policy.h"
+
+struct turn {
+	struct policy *p;
+	const struct policy_view *v;
+	struct policy_actions *out;
+};
+
+/* policy_util.c */
+struct policy_action *turn_add(struct turn *, enum policy_act);
+void turn_note(struct turn *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void turn_alarm(struct turn *, enum policy_alarm, bool on, const char *text);
+void turn_role(struct turn *, enum ha_role, const char *why);
+void turn_save(struct turn *);
+bool turn_saved(const struct turn *);
+struct gen turn_gen(struct turn *, enum gen_kind);	/* made, remembered, ACT_SAVE */
+void turn_probe(struct turn *, bool peer_too, bool peer_only);
+void turn_op_done(struct turn *, int code, const char *text, const char *hint);
+void turn_answer(struct turn *, uint32_t id, int code, const char *text, const char *hint);
+
+struct gen policy_newest(const struct policy *, const struct policy_view *);
+bool policy_peer_serves(const struct policy_view *);	/* alive, and promoting or active */
+bool policy_peer_ready(const struct policy_view *);	/* could take over now, by its word */
+bool policy_probe_clear(const struct policy *, const struct policy_view *);
+bool policy_silent(const struct policy *, const struct policy_view *);
+bool policy_idle(const struct policy *);
+bool policy_healthy(const struct policy *);
+bool policy_holder(const struct policy *, const struct policy_view *);
+bool policy_leads(const struct policy *, const struct policy_view *);
+
+/* policy_promote.c */
+void promote_begin(struct turn *, enum policy_proof, enum gen_kind, const char *why);
+void promote_turn(struct turn *);
+/* policy_active.c */
+void active_begin(struct turn *);
+void active_turn(struct turn *);
+void active_join(struct turn *);
+bool active_must_leave(struct turn *);	/* newer active, isolated: begins the demotion */
+void active_resource(struct turn *);	/* an EV_RES while active */
+/* policy_demote.c */
+enum demote_how { DEMOTE_PLANNED, DEMOTE_MOVE, DEMOTE_URGENT };
+void demote_begin(struct turn *, enum demote_how, bool release, const char *why);
+void demote_turn(struct turn *);
+/* policy_op.c */
+void op_event(struct turn *);
+void op_turn(struct turn *);
+
+#endif

@@ -1,0 +1,175 @@
+/* policy_promote.c - from proof to service: number fixed, syncd's record, duplicate
+ * address probe, resources left to right, addresses last.
+ *
+ * A step that fails leads through the demotion, so whatever was started is stopped
+ * again; with a release at its end, so that the other node may try. */
+#include <stdio.h>
+
+#include "policy_int.h"
+
+void
+promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind, const char *why)
+{
+	struct policy *p = t->p;
+
+	p->proof = proof;
+	p->promote = PRO_SYNCD;
+	p->asked = false;
+	p->repromote = p->syncd_told = false;
+	p->declined = 0;
+	p->complete = 0;
+	p->gen = turn_gen(t, kind);
+	snprintf(p->why, sizeof(p->why), "%s", why);
+	turn_role(t, ROLE_PROMOTE, why);
+	if (p->conf->syncd)
+		turn_add(t, ACT_SYNCD_PROMOTE)->gen = p->gen;
+}
+
+static void
+step(struct turn *t, enum promote_step s)
+{
+	t->p->promote = s;
+	t->p->step_ms = t->v->now_ms;
+	t->p->asked = false;
+}
+
+static void
+fail(struct turn *t, const char *why)
+{
+	t->p->start_failed = true;
+	t->p->retry_ms = t->v->now_ms + t->p->conf->retry_ms;
+	demote_begin(t, DEMOTE_MOVE, true, why);
+}
+
+static void
+st_syncd(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_event *e = &t->v->ev;
+
+	if (!turn_saved(t)) {
+		turn_alarm(t, ALARM_REFUSED, true, "ha/state cannot be written");
+		fail(t, "the generation could not be made durable");
+	} else if (!p->conf->syncd) {
+		step(t, PRO_DUPLICATE);
+	} else if (e->type == EV_SYNCD && e->msg == AL_PROMOTED && e->gen.no == p->gen.no) {
+		p->gen = e->gen;
+		state_add_gen(&p->marks, &p->gen);
+		turn_save(t);
+		turn_alarm(t, ALARM_REFUSED, false, "");
+		step(t, PRO_DUPLICATE);
+	} else if (e->type == EV_SYNCD && e->msg == AL_REFUSED && e->no == AL_PROMOTE) {
+		turn_alarm(t, ALARM_REFUSED, true, "syncd refused the promotion");
+		fail(t, "syncd refused the promotion");
+	} else if (!t->v->syncd_up || t->v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms) {
+		fail(t, "syncd did not answer");
+	}
+}
+
+static void
+st_duplicate(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (p->conf->nvips == 0) {
+		step(t, PRO_RES);
+	} else if (!p->asked) {
+		/* A probe for evidence may be on its way; its answer is as good. */
+		turn_probe(t, false, false);
+		p->asked = true;
+	} else if (!p->probe_out && p->probe == PROBE_TAKEN) {
+		turn_alarm(t, ALARM_CONTESTED, true, "a service address is in use elsewhere");
+		fail(t, "a service address is in use elsewhere");
+	} else if (!p->probe_out) {
+		turn_alarm(t, ALARM_CONTESTED, false, "");
+		step(t, PRO_RES);
+	}
+}
+
+static void
+st_res(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_event *e = &t->v->ev;
+
+	if (e->type == EV_RES && e->verb == POLICY_START) {
+		struct policy_res *r = &p->res[e->index];
+
+		r->busy = false;
+		r->checked_ms = t->v->now_ms;
+		r->state = e->result == POLICY_RUNNING ? RES_UP : RES_FAILED;
+		if (r->state == RES_FAILED) {
+			turn_alarm(t, ALARM_RES_FAILED, true, "a resource did not start");
+			fail(t, "a resource did not start");
+			return;
+		}
+	}
+	for (unsigned i = 0; i < p->conf->nres; i++) {
+		struct policy_res *r = &p->res[i];
+
+		if (r->state == RES_UP)
+			continue;
+		if (!r->busy) {
+			r->busy = true;
+			r->state = RES_STARTING;
+			turn_add(t, ACT_GROUP)->on = true;
+			turn_add(t, ACT_RES_START)->index = (int)i;
+		}
+		return;
+	}
+	step(t, PRO_VIP);
+}
+
+static void
+st_vip(struct turn *t)
+{
+	struct policy *p = t->p;
+	bool all = true;
+
+	if (!p->asked) {
+		p->asked = true;
+		turn_add(t, ACT_GROUP)->on = true;
+		for (unsigned i = 0; i < p->conf->nvips; i++) {
+			p->vip_busy[i] = true;
+			turn_add(t, ACT_VIP_UP)->index = (int)i;
+		}
+	}
+	if (t->v->ev.type == EV_VIP && t->v->ev.up && !t->v->ev.ok) {
+		fail(t, "an address could not be set");
+		return;
+	}
+	for (unsigned i = 0; i < p->conf->nvips; i++)
+		all = all && p->vip_up[i];
+	if (all)
+		active_begin(t);
+}
+
+void
+promote_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	enum promote_step s;
+
+	if (active_must_leave(t))
+		return;
+	/* The other node may join before we serve: it will be needed for every answer. */
+	if (p->promote > PRO_SYNCD)
+		active_join(t);
+	do {
+		s = p->promote;
+		switch (s) {
+		case PRO_SYNCD:
+			st_syncd(t);
+			break;
+		case PRO_DUPLICATE:
+			st_duplicate(t);
+			break;
+		case PRO_RES:
+			st_res(t);
+			break;
+		case PRO_VIP:
+			st_vip(t);
+			break;
+		}
+	} while (p->role == ROLE_PROMOTE && p->promote != s);
+}

@@ -1,0 +1,251 @@
+/* policy_util.c - the small words in which the policy is written: actions, alarms,
+ * new generations, and the questions that several roles ask of the view. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy_int.h"
+
+const char *
+ha_role_name(enum ha_role r)
+{
+	static const char *const names[] = { "boot", "wait", "target", "standby", "promote",
+		"active", "demote" };
+
+	return (unsigned)r < sizeof(names) / sizeof(names[0]) ? names[r] : "unknown";
+}
+
+const char *
+policy_act_name(enum policy_act a)
+{
+	static const char *const names[] = { "save", "syncd-promote", "syncd-demote",
+		"syncd-grant", "syncd-deny", "syncd-outdate", "res-start", "res-stop",
+		"res-status", "res-drain", "group", "vip-up", "vip-down", "probe", "announce",
+		"send-now", "alarm", "note", "history", "op-done", "exit" };
+
+	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
+}
+
+const char *
+policy_alarm_name(enum policy_alarm a)
+{
+	static const char *const names[] = { "isolated", "contested", "stop-failed",
+		"resource-failed", "syncd", "alone", "split", "no-leader", "config", "refused",
+		"links" };
+
+	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
+}
+
+const char *
+policy_res_state_name(enum policy_res_state s)
+{
+	static const char *const names[] = { "unknown", "down", "starting", "up", "stopping",
+		"failed" };
+
+	return (unsigned)s < sizeof(names) / sizeof(names[0]) ? names[s] : "unknown";
+}
+
+/* A full list would lose an action.  The limit is twice what the worst step needs
+ * with the largest configuration. */
+struct policy_action *
+turn_add(struct turn *t, enum policy_act act)
+{
+	struct policy_action *a = &t->out->a[t->out->n];
+
+	assert(t->out->n < POLICY_ACTIONS_MAX);
+	t->out->n++;
+	memset(a, 0, sizeof(*a));
+	a->act = act;
+	return a;
+}
+
+void
+turn_note(struct turn *t, const char *fmt, ...)
+{
+	struct policy_action *a = turn_add(t, ACT_NOTE);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(a->text, sizeof(a->text), fmt, ap);
+	va_end(ap);
+}
+
+void
+turn_alarm(struct turn *t, enum policy_alarm alarm, bool on, const char *text)
+{
+	struct policy_action *a;
+
+	if (t->p->alarm[alarm] == on)
+		return;
+	t->p->alarm[alarm] = on;
+	a = turn_add(t, ACT_ALARM);
+	a->alarm = alarm;
+	a->on = on;
+	snprintf(a->text, sizeof(a->text), "%s", text);
+}
+
+void
+turn_role(struct turn *t, enum ha_role role, const char *why)
+{
+	if (t->p->role == role)
+		return;
+	turn_note(t, "role %s -> %s: %s", ha_role_name(t->p->role), ha_role_name(role), why);
+	t->p->role = role;
+	t->p->since_ms = t->p->step_ms = t->v->now_ms;
+	turn_add(t, ACT_SEND_NOW);
+}
+
+void
+turn_save(struct turn *t)
+{
+	turn_add(t, ACT_SAVE)->no = ++t->p->save_no;
+	t->p->saved_ms = t->v->now_ms;
+}
+
+bool
+turn_saved(const struct turn *t)
+{
+	return t->v->saved >= t->p->save_no;
+}
+
+static uint64_t
+max64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Above every number that this node ever heard of, so that order of numbers is
+ * order of time wherever the nodes could speak. */
+struct gen
+turn_gen(struct turn *t, enum gen_kind kind)
+{
+	struct policy *p = t->p;
+	uint64_t above = max64(p->marks.fixed, p->newer_no);
+	struct gen g;
+
+	if (t->v->peer.have)
+		above = max64(above, max64(t->v->peer.f.fixed, t->v->peer.f.gen));
+	if (t->v->syncd_up)
+		above = max64(above, t->v->data.gen.no);
+	memset(&g, 0, sizeof(g));
+	g.no = gen_next_no(above, p->conf->node);
+	memcpy(g.id, t->v->random, sizeof(g.id));
+	g.kind = (uint8_t)kind;
+	g.node = p->conf->node;
+	g.insync = gen_kind_alone(kind) ? (uint8_t)(1u << p->conf->node) : 3;
+	g.wall_ms = t->v->wall_ms;
+	state_add_gen(&p->marks, &g);
+	p->marks.fixed = max64(p->marks.fixed, g.no);
+	turn_save(t);
+	return g;
+}
+
+void
+turn_probe(struct turn *t, bool peer_too, bool peer_only)
+{
+	struct policy_action *a;
+
+	if (t->p->probe_out)
+		return;
+	a = turn_add(t, ACT_PROBE);
+	a->no = ++t->p->probe_no;
+	a->on = peer_too;
+	a->index = peer_only;
+	t->p->probe_out = true;
+	t->p->probe_ms = t->v->now_ms;
+	t->p->probe = PROBE_UNKNOWN;
+}
+
+/* An address that nobody answers for, asked after the silence began. */
+bool
+policy_probe_clear(const struct policy *p, const struct policy_view *v)
+{
+	int64_t age = v->now_ms - p->probe_ms;
+
+	return !p->probe_out && p->probe == PROBE_CLEAR && age <= p->conf->probe_fresh_ms
+	    && age <= v->peer.silent_ms;
+}
+
+/* Every channel is silent: also the one between the two syncds. */
+bool
+policy_silent(const struct policy *p, const struct policy_view *v)
+{
+	bool data_heard = v->syncd_up && v->data.peer_connected && v->data.peer_heard_ms >= 0
+	    && v->data.peer_heard_ms <= p->conf->dead_ms;
+
+	return v->peer.silent && !data_heard;
+}
+
+void
+turn_answer(struct turn *t, uint32_t id, int code, const char *text, const char *hint)
+{
+	struct policy_action *a = turn_add(t, ACT_OP_DONE);
+
+	a->id = id;
+	a->code = code;
+	snprintf(a->text, sizeof(a->text), "%s", text);
+	snprintf(a->hint, sizeof(a->hint), "%s", hint);
+}
+
+/* The operation under way ends: the operator here or on the peer hears of it. */
+void
+turn_op_done(struct turn *t, int code, const char *text, const char *hint)
+{
+	struct policy *p = t->p;
+
+	if (p->op.op == OP_NONE)
+		return;
+	if (p->op.remote) {
+		p->ans_id = p->op.id;
+		p->ans_code = code;
+		turn_add(t, ACT_SEND_NOW);
+		turn_note(t, "request of the peer: %s", text);
+	} else {
+		turn_answer(t, p->op.id, code, text, hint);
+	}
+	p->op.op = OP_NONE;
+}
+
+struct gen
+policy_newest(const struct policy *p, const struct policy_view *v)
+{
+	const struct gen *g;
+
+	if (p->conf->syncd)
+		return v->data.gen;
+	g = state_newest(&p->marks);
+	return g != NULL ? *g : (struct gen) { .no = 0 };
+}
+
+bool
+policy_peer_serves(const struct policy_view *v)
+{
+	return v->peer.alive && (v->peer.f.role == ROLE_ACTIVE || v->peer.f.role == ROLE_PROMOTE);
+}
+
+bool
+policy_peer_ready(const struct policy_view *v)
+{
+	unsigned want = FRAME_F_TAKE | FRAME_F_HEALTHY;
+
+	return v->peer.alive && v->peer.f.role == ROLE_STANDBY && (v->peer.f.flags & want) == want
+	    && (v->peer.f.flags & (FRAME_F_KEPT_OUT | FRAME_F_LEAVING)) == 0;
+}
+
+bool
+policy_idle(const struct policy *p)
+{
+	return p->role == ROLE_WAIT || p->role == ROLE_TARGET || p->role == ROLE_STANDBY;
+}
+
+bool
+policy_healthy(const struct policy *p)
+{
+	if (p->start_failed)
+		return false;
+	for (unsigned i = 0; i < p->conf->nres; i++)
+		if (p->res[i].state == RES_FAILED)
+			return false;
+	return true;
+}
