@@ -29,7 +29,7 @@
 void
 tls_explain(char *err, size_t errlen, const char *what)
 {
-	unsigned long code = ERR_peek_last_error();
+	unsigned long code = ERR_peek_error();	/* the first: the cause */
 	const char *reason = ERR_reason_error_string(code);
 
 	if (ERR_SYSTEM_ERROR(code))
