@@ -1,0 +1,236 @@
+/* test_fs.c - durable files: content, modes, and that a failure leaves what was there. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "mem.h"
+#include "unit.h"
+
+static char dir[] = "/tmp/test_fs.XXXXXX";
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	return mkdtemp(dir) == NULL ? -1 : 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	return fs_remove_tree(dir);
+}
+
+static const char *
+in_dir(const char *name)
+{
+	static char path[4][256];
+	static unsigned n;
+	char *p = path[n++ % 4];
+
+	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
+	return p;
+}
+
+static void
+assert_content(const char *name, const char *want)
+{
+	char *buf;
+	size_t len;
+
+	assert_int_equal(fs_read(in_dir(name), 100, &buf, &len), 0);
+	assert_int_equal(len, strlen(want));
+	assert_string_equal(buf, want);
+	free(buf);
+}
+
+static int
+count_entries(void)
+{
+	DIR *d = opendir(dir);
+	int n = 0;
+
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+static void
+test_replace(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(fs_replace(dir, "f", "one", 3, 0640), 0);
+	assert_content("f", "one");
+	assert_int_equal(fs_replace(dir, "f", "", 0, 0604), 0);
+	assert_content("f", "");
+	assert_int_equal(stat(in_dir("f"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0604);
+	assert_int_equal(count_entries(), 1);
+}
+
+static void
+test_replace_fails(void **state)
+{
+	char *longname = mem_alloc(300);
+
+	(void)state;
+	assert_int_equal(mkdir(in_dir("d"), 0700), 0);
+	assert_int_equal(fs_replace(dir, "d", "x", 1, 0600), -1);	/* a directory in its place */
+	assert_int_equal(errno, EISDIR);
+	assert_int_equal(fs_replace(in_dir("missing"), "f", "x", 1, 0600), -1);
+	assert_int_equal(errno, ENOENT);
+	memset(longname, 'n', 299);
+	assert_int_equal(fs_replace(dir, longname, "x", 1, 0600), -1);
+	assert_int_equal(errno, ENAMETOOLONG);
+	assert_int_equal(count_entries(), 2);	/* f and d: nothing is left beside */
+	free(longname);
+}
+
+/* /dev/full takes nothing: what a full disk looks like. */
+static void
+test_write_all_reports(void **state)
+{
+	int fd = open("/dev/full", O_WRONLY);
+
+	(void)state;
+	assert_int_equal(fs_write_all(fd, "x", 1), -1);
+	assert_int_equal(errno, ENOSPC);
+	close(fd);
+}
+
+static void
+test_read_limits(void **state)
+{
+	char *buf;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(fs_replace(dir, "f", "12345", 5, 0600), 0);
+	assert_int_equal(fs_read(in_dir("f"), 4, &buf, &len), -1);
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(fs_read(in_dir("f"), 5, &buf, &len), 0);
+	free(buf);
+	assert_int_equal(fs_read(in_dir("nix"), 5, &buf, &len), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(fs_read("/proc/self/status", 100000, &buf, &len), 0);
+	assert_true(len > 100);
+	free(buf);
+}
+
+static void
+test_pread(void **state)
+{
+	int fd = open(in_dir("p"), O_RDWR | O_CREAT, 0600);
+	char buf[8];
+
+	(void)state;
+	assert_int_equal(fs_pwrite_all(fd, "abcdef", 6, 2), 0);
+	assert_int_equal(fs_pread_all(fd, buf, 8, 2), 6);
+	assert_memory_equal(buf, "abcdef", 6);
+	assert_int_equal(fs_pread_all(fd, buf, 8, 100), 0);
+	close(fd);
+	assert_int_equal(fs_unlink_durable(dir, "p"), 0);
+	assert_int_equal(fs_unlink_durable(dir, "p"), 0);
+}
+
+static void
+test_mkdirs_and_remove(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(fs_mkdirs(in_dir("a/b//c/"), 0750), 0);
+	assert_int_equal(stat(in_dir("a/b/c"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0750);
+	assert_int_equal(stat(in_dir("a/b"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	assert_int_equal(fs_mkdirs(in_dir("a/b"), 0700), 0);
+	assert_int_equal(fs_replace(dir, "a/file", "", 0, 0600), -1);	/* no slashes in names */
+	assert_int_equal(fs_mkdirs(in_dir("f/x"), 0700), -1);
+	assert_int_equal(errno, ENOTDIR);
+	/* A link out of the tree is removed, not followed. */
+	assert_int_equal(fs_replace(dir, "keep", "k", 1, 0600), 0);
+	assert_int_equal(symlink(dir, in_dir("a/b/out")), 0);
+	assert_int_equal(fs_remove_tree(in_dir("a")), 0);
+	assert_int_equal(stat(in_dir("a"), &st), -1);
+	assert_content("keep", "k");
+	assert_int_equal(fs_remove_tree(in_dir("a")), 0);
+}
+
+static void
+test_free_space(void **state)
+{
+	uint64_t bytes = 0;
+	unsigned percent = 101;
+
+	(void)state;
+	assert_int_equal(fs_free(dir, &bytes, &percent), 0);
+	assert_true(percent <= 100);
+	assert_int_equal(fs_free("/nonexistent", &bytes, &percent), -1);
+}
+
+static void
+test_trusted(void **state)
+{
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	assert_int_equal(fs_mkdirs(in_dir("t"), 0755), 0);
+	assert_int_equal(fs_replace(in_dir("t"), "s", "x", 1, 0755), 0);
+	assert_int_equal(fs_trusted(in_dir("t/s")), 0);
+	assert_int_equal(chmod(in_dir("t/s"), 0757), 0);
+	assert_int_equal(fs_trusted(in_dir("t/s")), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(chmod(in_dir("t/s"), 0755), 0);
+	assert_int_equal(chmod(in_dir("t"), 0777), 0);		/* the folder counts as well */
+	assert_int_equal(fs_trusted(in_dir("t/s")), -1);
+	assert_int_equal(symlink(in_dir("t/s"), in_dir("link")), 0);
+	assert_int_equal(fs_trusted(in_dir("link")), -1);
+	assert_int_equal(chmod(in_dir("t"), 0755), 0);
+	assert_int_equal(fs_trusted(in_dir("link")), 0);
+	assert_int_equal(lchown(in_dir("link"), 12345, 0), 0);	/* who owns a link can aim it */
+	assert_int_equal(fs_trusted(in_dir("link")), -1);
+	assert_int_equal(chown(in_dir("t/s"), 12345, 0), 0);
+	assert_int_equal(fs_trusted(in_dir("t/s")), -1);
+	assert_int_equal(chown(in_dir("t/s"), 0, 12345), 0);
+	assert_int_equal(fs_trusted(in_dir("t/s")), 0);		/* 0755: the group only reads */
+	assert_int_equal(chmod(in_dir("t/s"), 0775), 0);
+	assert_int_equal(fs_trusted(in_dir("t/s")), -1);
+}
+
+static void
+test_cloexec(void **state)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	(void)state;
+	assert_int_equal(fs_cloexec(fd, true), 0);
+	assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+	assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+	close(fd);
+	assert_int_equal(fs_cloexec(fd, true), -1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_replace_fails),
+		cmocka_unit_test(test_write_all_reports),
+		cmocka_unit_test(test_read_limits),
+		cmocka_unit_test(test_pread),
+		cmocka_unit_test(test_mkdirs_and_remove),
+		cmocka_unit_test(test_free_space),
+		cmocka_unit_test(test_trusted),
+		cmocka_unit_test(test_cloexec),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
