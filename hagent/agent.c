@@ -1,0 +1,464 @@
+/* agent.c - the unprivileged process of hagentd: its loop, the links, the peer.
+ *
+ * Start: as root it makes the control socket, then drops; loads ha/state, raises the
+ * boot counter and makes it durable before the first frame leaves.  Then everything
+ * is an event: a frame, an answer of the executor, a word of syncd, a request of
+ * hactl, or a tick each 50 ms; each leads to one policy_step() whose actions
+ * agent_act() carries out.
+ *
+ * Refuses to run (AGENT_EXIT_REFUSED) when the state cannot be read: a node that
+ * forgot its generations could repeat one.  Ends when the executor is gone. */
+#include "agent.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent_parts.h"
+#include "clock.h"
+#include "daemon.h"
+#include "hex.h"
+#include "ipc.h"
+#include "mem.h"
+
+#define TICK_MS 50
+#define REOPEN_MS 500
+#define STEPS_MAX 8
+#define STRANGERS_MS 60000
+#define KEY_ID 1
+
+static void
+arm(struct event *ev, int ms)
+{
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	evtimer_add(ev, &tv);
+}
+
+/* ---- the step ------------------------------------------------------------ */
+
+bool
+agent_ping_ok(const struct agent *a, unsigned n, int64_t now)
+{
+	int64_t heard = ping_heard_ms(a->pings[n]);
+
+	return heard >= 0 && now - heard <= a->conf->ping_timeout_ms;
+}
+
+void
+agent_view(struct agent *a, struct policy_view *v)
+{
+	memset(v, 0, sizeof(*v));
+	v->now_ms = clock_ms();
+	v->wall_ms = clock_wall_ms();
+	random_bytes(v->random, sizeof(v->random));
+	peer_look(&a->peer, v->now_ms, &v->peer);
+	for (unsigned i = 0; i < a->conf->npings; i++)
+		v->ping_ok = v->ping_ok || agent_ping_ok(a, i, v->now_ms);
+	v->syncd_up = a->syncd_up;
+	v->data = a->data;
+	v->local_known = a->local_known;
+	v->group_started = a->group_started;
+	v->saved = a->saved;
+}
+
+static void
+step(struct agent *a, const struct policy_event *ev)
+{
+	struct policy_view v;
+
+	agent_view(a, &v);
+	v.ev = *ev;
+	policy_step(&a->policy, &v, &a->actions);
+	agent_act(a, &a->actions);
+}
+
+/* What waited for the disk goes on at once, not with the next tick. */
+void
+agent_event(struct agent *a, const struct policy_event *ev)
+{
+	struct policy_event tick = { .type = EV_TICK };
+	uint64_t saved = a->saved;
+
+	assert(!a->stepping);
+	a->stepping = true;
+	step(a, ev);
+	for (int i = 0; i < STEPS_MAX && saved != a->saved; i++) {
+		saved = a->saved;
+		step(a, &tick);
+	}
+	a->stepping = false;
+}
+
+void
+agent_tick(struct agent *a)
+{
+	struct policy_event ev = { .type = EV_TICK };
+
+	agent_event(a, &ev);
+}
+
+int
+agent_save(struct agent *a)
+{
+	if (state_save(&a->state, a->conf->state_dir) == 0)
+		return 0;
+	log_err("state cannot be written in %s", a->conf->state_dir);
+	return -1;
+}
+
+void
+agent_end(struct agent *a, int code)
+{
+	a->exit_code = code;
+	event_base_loopbreak(a->base);
+}
+
+/* ---- frames out ---------------------------------------------------------- */
+
+void
+agent_send(struct agent *a, unsigned n)
+{
+	struct agent_link *l = &a->links[n];
+	struct policy_view v;
+	struct frame f = { .type = FRAME_HEARTBEAT };
+	uint8_t buf[FRAME_MAX];
+	int len;
+
+	if (!link_up(l->link))
+		return;
+	agent_view(a, &v);
+	policy_fill(&a->policy, &v, &f);
+	peer_stamp(&a->peer, n, v.now_ms, &f);
+	len = frame_encode(&f, a->cluster, &l->send.key[0], buf, sizeof(buf));
+	if (len == -1)
+		log_warn("frame for link %s", l->link->conf->name);
+	else
+		link_send(l->link, buf, (size_t)len);
+}
+
+void
+agent_send_all(struct agent *a)
+{
+	for (unsigned i = 0; i < a->conf->nlinks; i++)
+		agent_send(a, i);
+}
+
+struct beat {
+	struct agent *a;
+	unsigned link;
+};
+
+static void
+on_beat(evutil_socket_t fd, short what, void *arg)
+{
+	struct beat *b = arg;
+
+	(void)fd;
+	(void)what;
+	arm(b->a->links[b->link].beat, b->a->links[b->link].keepalive_ms);
+	agent_send(b->a, b->link);
+}
+
+/* ---- frames in ----------------------------------------------------------- */
+
+static void
+refuse_frame(struct agent *a, unsigned n, enum frame_rc rc)
+{
+	struct agent_link *l = &a->links[n];
+	unsigned long held;
+
+	peer_refused(&a->peer, n, rc);
+	if (log_rate_ok(&l->strangers, STRANGERS_MS, &held))
+		log_warnx("link %s frame refused: %s (%lu more since the last such line)",
+		    l->link->conf->name, frame_rc_name(rc), held);
+}
+
+/* An accepted frame of a new boot is only worth something when its number is
+ * durable: after our own restart the older ones have to stay dead. */
+static bool
+remember_peer_boot(struct agent *a)
+{
+	if (a->peer.peer_boot == a->state.peer_boot)
+		return true;
+	a->state.peer_boot = a->peer.peer_boot;
+	return agent_save(a) == 0;
+}
+
+static void
+on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
+{
+	struct agent *a = arg;
+	struct frame_expect expect = {
+		.sender = (uint8_t)(1 - a->conf->self),
+		.channel = (uint8_t)n,
+		.keys = &a->links[n].receive,
+	};
+	struct frame f;
+	enum frame_rc rc;
+
+	memcpy(expect.cluster, a->cluster, sizeof(expect.cluster));
+	rc = frame_decode(p, len, &expect, &f);
+	/* Broadcast brings our own frames back; that is no stranger. */
+	if (rc == FRAME_SENDER && a->conf->links[n].broadcast.ss_family != 0)
+		return;
+	if (rc == FRAME_OK)
+		rc = peer_accept(&a->peer, n, &f, clock_ms());
+	if (rc != FRAME_OK) {
+		refuse_frame(a, n, rc);
+		return;
+	}
+	if (remember_peer_boot(a))
+		agent_tick(a);
+}
+
+static void
+on_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	struct beat *b = arg;
+	struct agent_link *l = &b->a->links[b->link];
+
+	(void)fd;
+	(void)what;
+	if (l->opening || link_up(l->link))
+		return;
+	l->opening = true;
+	exec_client_open(b->a->exec, OPEN_LINK, b->link);
+}
+
+static void
+on_broken(void *arg, unsigned n, const char *why)
+{
+	struct agent *a = arg;
+	struct agent_link *l = &a->links[n];
+
+	if (!l->told)
+		log_warnx("link %s is down: %s", a->conf->links[n].name, why);
+	l->told = true;
+	snprintf(l->why, sizeof(l->why), "%s", why);
+	arm(l->reopen, REOPEN_MS);
+}
+
+/* ---- timers -------------------------------------------------------------- */
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	arm(a->tick, TICK_MS);
+	agent_tick(a);
+}
+
+static void
+on_ping(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	arm(a->ping_timer, a->conf->ping_interval_ms);
+	for (unsigned i = 0; i < a->conf->npings; i++) {
+		if (ping_attached(a->pings[i]))
+			ping_send(a->pings[i]);
+		else
+			exec_client_open(a->exec, OPEN_PING, i);
+	}
+}
+
+/* ---- start --------------------------------------------------------------- */
+
+static void
+policy_conf_fill(struct agent *a)
+{
+	const struct hagent_conf *c = a->conf;
+	struct policy_conf *p = &a->pconf;
+
+	p->node = (uint8_t)c->self;
+	p->mode = c->mode == MODE_MANUAL ? POLICY_MANUAL : POLICY_SERIAL_PING;
+	p->cold_last_active = c->cold_start == COLD_LAST_ACTIVE;
+	p->syncd = c->syncd_socket[0] != '\0';
+	p->pings = c->npings > 0;
+	p->nres = (unsigned)c->nresources;
+	p->nvips = (unsigned)c->nvips;
+	for (size_t i = 0; i < c->nresources; i++) {
+		p->res[i].drain = c->resources[i].drain;
+		p->res[i].restarts = (unsigned)c->resources[i].restarts;
+		p->res[i].window_ms = (int64_t)c->resources[i].restart_window_s * 1000;
+		p->res[i].monitor_ms = c->resources[i].monitor_interval_ms;
+	}
+	p->initdead_ms = c->initdead_ms;
+	p->isolated_ms = c->isolated_ms;
+	p->evidence_ms = c->evidence_ms;
+	p->probe_fresh_ms = c->probe_fresh_ms;
+	p->drain_ms = c->drain_ms;
+	p->syncd_wait_ms = c->syncd_wait_ms;
+	p->join_wait_ms = c->join_wait_ms;
+	p->switch_ms = c->switch_ms;
+	p->retry_ms = c->retry_ms;
+	p->config = (uint32_t)(c->hash >> 32);
+}
+
+/* A key for each channel and direction, so that nothing can be replayed from one on
+ * another or sent back. */
+static void
+derive(const struct agent *a, const uint8_t key[32], unsigned n, unsigned sender,
+    struct frame_keys *out)
+{
+	if (frame_derive(key, KEY_ID, a->conf->cluster,
+	    link_medium_name(a->conf->links[n].medium), (uint8_t)n, (uint8_t)sender,
+	    &out->key[0]) == -1)
+		log_fatal("key of link %s", a->conf->links[n].name);
+	out->nkeys = 1;
+}
+
+static void
+start_link(struct agent *a, unsigned n, const uint8_t key[32])
+{
+	const struct link_conf *c = &a->conf->links[n];
+	struct agent_link *l = &a->links[n];
+	struct beat *b = mem_alloc(sizeof(*b));
+
+	b->a = a;
+	b->link = n;
+	l->keepalive_ms = c->medium == MEDIUM_SERIAL ? a->conf->serial_keepalive_ms
+	    : a->conf->keepalive_ms;
+	l->link = link_new(a->base, c, n, a->conf->self, &a->link_ops, a);
+	l->beat = evtimer_new(a->base, on_beat, b);
+	l->reopen = evtimer_new(a->base, on_reopen, b);
+	derive(a, key, n, a->conf->self, &l->send);
+	derive(a, key, n, 1 - a->conf->self, &l->receive);
+	if (peer_add_link(&a->peer, l->keepalive_ms, a->conf->warntime_ms,
+	    a->conf->deadtime_ms) != (int)n)
+		log_fatal("too many links");
+	arm(l->reopen, 0);
+	arm(l->beat, l->keepalive_ms);
+}
+
+/* -1: this node may not run. */
+static int
+start_state(struct agent *a, const uint8_t key[32])
+{
+	int rc;
+
+	if (frame_cluster_id(key, a->conf->cluster, a->cluster) == -1)
+		log_fatal("cluster id");
+	rc = state_load(&a->state, a->conf->state_dir);
+	if (rc == -1) {
+		log_err("state in %s cannot be read: this node must not take part before "
+		    "it is known what it did last", a->conf->state_dir);
+		return -1;
+	}
+	if (rc == 1)
+		state_init(&a->state, a->cluster, (uint8_t)a->conf->self);
+	if (memcmp(a->state.cluster, a->cluster, 16) != 0 ||
+	    a->state.node != a->conf->self) {
+		errno = 0;
+		log_err("state in %s is of another pair or node (cluster or key changed?)",
+		    a->conf->state_dir);
+		return -1;
+	}
+	a->state.boot++;
+	return agent_save(a);
+}
+
+static int
+listen_ctl(const struct hagent_conf *c)
+{
+	char *path = mem_printf("%s/hagentd.sock", c->run_dir);
+	gid_t gid;
+	int fd = -1;
+
+	if (daemon_group_find(c->group, &gid) == 0)
+		fd = ipc_listen(path, 0660, gid);
+	if (fd == -1)
+		log_err("control socket %s", path);
+	free(path);
+	return fd;
+}
+
+static void
+start_parts(struct agent *a, int exec_fd, int ctl_fd, const uint8_t key[32])
+{
+	int64_t now = clock_ms();
+
+	random_bytes(a->nonce, sizeof(a->nonce));
+	peer_init(&a->peer, (uint8_t)a->conf->self, a->state.boot, a->nonce,
+	    a->state.peer_boot, now);
+	policy_conf_fill(a);
+	policy_init(&a->policy, &a->pconf, &a->state.marks, a->state.boot, now);
+	a->exec = exec_client_new(a->base, exec_fd, &agent_exec_ops, a);
+	for (unsigned i = 0; i < a->conf->nlinks; i++)
+		start_link(a, i, key);
+	for (unsigned i = 0; i < a->conf->npings; i++)
+		a->pings[i] = ping_new(a->base, &a->conf->pings[i]);
+	if (a->pconf.syncd)
+		a->syncd = syncd_client_new(a->base, a->conf->syncd_socket,
+		    a->conf->node[a->conf->self], &agent_syncd_ops, a);
+	a->ctl = ctl_server_new(a->base, ctl_fd, agent_on_request, a);
+	a->tick = evtimer_new(a->base, on_tick, a);
+	a->ping_timer = evtimer_new(a->base, on_ping, a);
+	arm(a->tick, TICK_MS);
+	arm(a->ping_timer, 0);
+}
+
+static void
+stop_parts(struct agent *a)
+{
+	for (unsigned i = 0; i < a->conf->nlinks; i++) {
+		free(event_get_callback_arg(a->links[i].beat));
+		event_free(a->links[i].beat);
+		event_free(a->links[i].reopen);
+		link_free(a->links[i].link);
+	}
+	for (unsigned i = 0; i < a->conf->npings; i++)
+		ping_free(a->pings[i]);
+	ctl_server_free(a->ctl);
+	syncd_client_free(a->syncd);
+	exec_client_free(a->exec);
+	event_free(a->tick);
+	event_free(a->ping_timer);
+}
+
+int
+agent_run(const struct hagent_conf *conf, const uint8_t key[32], int fd)
+{
+	struct agent *a;
+	int ctl_fd = listen_ctl(conf);
+	int code;
+
+	if (ctl_fd == -1)
+		return 1;
+	daemon_drop(conf->user, NULL, DAEMON_BOX_STORE);
+	a = mem_alloc(sizeof(*a));
+	a->conf = conf;
+	a->start_wall_ms = clock_wall_ms();
+	a->link_ops = (struct link_ops){ on_frame, on_broken };
+	a->probe = PROBE_CLEAR;
+	if (start_state(a, key) == -1) {
+		free(a);
+		return AGENT_EXIT_REFUSED;
+	}
+	a->base = event_base_new();
+	if (a->base == NULL)
+		log_fatal("agent cannot make its event loop");
+	start_parts(a, fd, ctl_fd, key);
+	log_info("agent started node=%s boot=%u fixed=%llu config=%08x",
+	    conf->node[conf->self], a->state.boot,
+	    (unsigned long long)a->state.marks.fixed, a->pconf.config);
+	if (event_base_dispatch(a->base) == -1)
+		log_fatal("agent event loop");
+	stop_parts(a);
+	code = a->exit_code;
+	event_base_free(a->base);
+	mem_wipe(a->links, sizeof(a->links));
+	free(a);
+	return code;
+}

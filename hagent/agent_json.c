@@ -1,0 +1,369 @@
+/* agent_json.c - what hactl shows, as JSON.  Schema 1: fields are only added.
+ *
+ * Health, and with it the exit code of `hactl status`: critical when nobody serves
+ * or two histories exist, warning when it works with less protection than it should
+ * have (a silent peer or link, one copy, a failed resource, any alarm), else healthy.
+ * Only reads; changes nothing. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "agent_parts.h"
+#include "clock.h"
+#include "fs.h"
+
+static json_t *
+str(const char *s)
+{
+	json_t *j = json_string(s);
+
+	return j != NULL ? j : json_string("?");
+}
+
+static void
+put(json_t *o, const char *name, json_t *value)
+{
+	if (json_object_set_new(o, name, value) == -1)
+		log_fatal("no memory for an answer");
+}
+
+static void
+put_int(json_t *o, const char *name, int64_t v)
+{
+	put(o, name, json_integer(v));
+}
+
+/* Whom this node knows to serve: 0, 1, or -1. */
+static int
+active_node(const struct agent *a, const struct policy_view *v)
+{
+	if (a->policy.role == ROLE_ACTIVE)
+		return (int)a->conf->self;
+	if (v->peer.alive && v->peer.have && v->peer.f.role == ROLE_ACTIVE)
+		return 1 - (int)a->conf->self;
+	return -1;
+}
+
+static unsigned
+resources_up(const struct agent *a)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < a->conf->nresources; i++)
+		n += a->policy.res[i].state == RES_UP;
+	return n;
+}
+
+static json_t *
+json_self(const struct agent *a, const struct policy_view *v)
+{
+	json_t *o = json_object();
+	uint64_t bytes;
+	unsigned used;
+
+	put(o, "name", str(a->conf->node[a->conf->self]));
+	put(o, "local", json_true());
+	put(o, "role", str(ha_role_name(a->policy.role)));
+	put(o, "state", str(a->policy.marks.kept_out ? "kept out" : a->policy.leaving
+	    ? "leaving" : a->pconf.syncd ? data_mode_name((enum data_mode)a->data.mode)
+	    : a->policy.role == ROLE_ACTIVE ? "running" : "ready"));
+	put_int(o, "role_ms", v->now_ms - a->policy.since_ms);
+	put_int(o, "resources_up", resources_up(a));
+	put_int(o, "resources", (int64_t)a->conf->nresources);
+	put_int(o, "generation", (int64_t)(a->syncd_up ? a->data.gen.no
+	    : a->policy.marks.fixed));
+	put_int(o, "durable_lsn", (int64_t)a->data.durable_lsn);
+	put_int(o, "applied_lsn", (int64_t)a->data.applied_lsn);
+	put_int(o, "boot", a->state.boot);
+	if (fs_free(a->conf->state_dir, &bytes, &used) == 0)
+		put_int(o, "disk_used_percent", used);
+	put(o, "version", str(MAILPAIR_VERSION));
+	return o;
+}
+
+static json_t *
+json_peer(const struct agent *a, const struct policy_view *v)
+{
+	const struct peer_view *p = &v->peer;
+	json_t *o = json_object();
+	bool known = p->alive && p->have;
+
+	put(o, "name", str(a->conf->node[1 - a->conf->self]));
+	put(o, "local", json_false());
+	put(o, "role", str(known ? ha_role_name((enum ha_role)p->f.role) : "unknown"));
+	put(o, "state", str(p->silent ? "silent" : !known ? "unproven"
+	    : (p->f.flags & FRAME_F_KEPT_OUT) != 0 ? "kept out"
+	    : (p->f.flags & FRAME_F_LEAVING) != 0 ? "leaving"
+	    : a->pconf.syncd ? data_mode_name((enum data_mode)p->f.mode)
+	    : p->f.role == ROLE_ACTIVE ? "running" : "ready"));
+	put_int(o, "silent_ms", p->silent_ms);
+	put(o, "healthy", json_boolean(known && (p->f.flags & FRAME_F_HEALTHY) != 0));
+	if (!p->have)
+		return o;
+	put_int(o, "generation", (int64_t)p->f.gen);
+	put_int(o, "durable_lsn", (int64_t)p->f.durable);
+	put_int(o, "applied_lsn", (int64_t)p->f.applied);
+	put_int(o, "boot", p->boot);
+	return o;
+}
+
+static json_t *
+json_resources(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < a->conf->nresources; i++) {
+		json_t *o = json_object();
+
+		put(o, "name", str(a->conf->resources[i].name));
+		put(o, "script", str(a->conf->resources[i].script));
+		put(o, "state", str(policy_res_state_name(a->policy.res[i].state)));
+		put_int(o, "failures", a->policy.res[i].failures);
+		put(o, "words", str(a->res[i].words));
+		put_int(o, "start_ms", a->res[i].start_ms);
+		put_int(o, "stop_ms", a->res[i].stop_ms);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+json_vips(const struct agent *a, const struct policy_view *v)
+{
+	json_t *list = json_array();
+	int active = active_node(a, v);
+
+	for (unsigned i = 0; i < a->conf->nvips; i++) {
+		json_t *o = json_object();
+
+		put(o, "address", str(a->conf->vips[i].name));
+		put(o, "interface", str(a->conf->vips[i].interface));
+		put(o, "here", json_boolean(a->vip_here[i]));
+		put(o, "node", a->vip_here[i] ? str(a->conf->node[a->conf->self])
+		    : active >= 0 && active != (int)a->conf->self
+		    ? str(a->conf->node[active]) : json_null());
+		if (a->vip_here[i] && a->vip_since_wall_ms != 0)
+			put_int(o, "up_ms", v->wall_ms - a->vip_since_wall_ms);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+json_alarms(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < ALARMS; i++) {
+		json_t *o;
+
+		if (!a->alarms[i].on)
+			continue;
+		o = json_object();
+		put(o, "name", str(policy_alarm_name((enum policy_alarm)i)));
+		put(o, "text", str(a->alarms[i].text));
+		put_int(o, "since_wall_ms", a->alarms[i].since_wall_ms);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+json_switch(const struct agent *a, const struct state_switch *s)
+{
+	json_t *o = json_object();
+
+	put_int(o, "epoch", (int64_t)s->gen);
+	put_int(o, "wall_ms", s->wall_ms);
+	put(o, "kind", str(gen_kind_name((enum gen_kind)s->kind)));
+	put(o, "from", s->from < 2 ? str(a->conf->node[s->from]) : json_null());
+	put(o, "to", s->to < 2 ? str(a->conf->node[s->to]) : json_null());
+	put(o, "planned", json_boolean(s->planned));
+	put_int(o, "outage_ms", s->outage_ms);
+	put(o, "reason", str(s->reason));
+	return o;
+}
+
+json_t *
+agent_json_history(struct agent *a)
+{
+	json_t *list = json_array(), *o = json_object();
+
+	for (unsigned i = 0; i < a->state.nswitches; i++)
+		json_array_append_new(list, json_switch(a, &a->state.switches[i]));
+	put(o, "history", list);
+	return o;
+}
+
+static json_t *
+json_refused(const struct peer_link_stat *s)
+{
+	json_t *o = json_object();
+
+	for (int i = 0; i < FRAME_RCS; i++)
+		if (s->refused[i] > 0)
+			put_int(o, frame_rc_name((enum frame_rc)i), (int64_t)s->refused[i]);
+	return o;
+}
+
+static json_t *
+json_link(const struct agent *a, unsigned n, int64_t now)
+{
+	const struct peer_link *l = &a->peer.link[n];
+	json_t *o = json_object();
+
+	put(o, "name", str(a->conf->links[n].name));
+	put(o, "medium", str(link_medium_name(a->conf->links[n].medium)));
+	put(o, "interface", str(a->conf->links[n].medium == MEDIUM_SERIAL
+	    ? a->conf->links[n].device : a->conf->links[n].interface));
+	put(o, "state", str(peer_link_state_name(peer_link_state(&a->peer, n, now))));
+	put(o, "open", json_boolean(link_up(a->links[n].link)));
+	put(o, "why", str(a->links[n].why));
+	put_int(o, "interval_ms", a->links[n].keepalive_ms);
+	put_int(o, "heard_ms", l->heard_ms < 0 ? -1 : now - l->heard_ms);
+	put_int(o, "accepted", (int64_t)l->stat.accepted);
+	put_int(o, "sent", (int64_t)l->stat.sent);
+	put_int(o, "lost", (int64_t)l->stat.lost);
+	put_int(o, "not_sent", (int64_t)a->links[n].link->dropped);
+	put_int(o, "late_p50_ms", peer_late_ms(&l->stat, 50));
+	put_int(o, "late_p99_ms", peer_late_ms(&l->stat, 99));
+	put_int(o, "late_max_ms", l->stat.late_max_ms);
+	put(o, "refused", json_refused(&l->stat));
+	return o;
+}
+
+static json_t *
+json_ping(const struct agent *a, unsigned n, int64_t now)
+{
+	json_t *o = json_object();
+	int64_t heard = ping_heard_ms(a->pings[n]);
+
+	put(o, "address", str(a->conf->pings[n].name));
+	put(o, "answers", json_boolean(agent_ping_ok(a, n, now)));
+	put_int(o, "heard_ms", heard < 0 ? -1 : now - heard);
+	put_int(o, "rtt_us", ping_rtt_us(a->pings[n]));
+	return o;
+}
+
+static void
+put_links(json_t *o, const struct agent *a, int64_t now)
+{
+	json_t *links = json_array(), *pings = json_array();
+
+	for (unsigned i = 0; i < a->conf->nlinks; i++)
+		json_array_append_new(links, json_link(a, i, now));
+	for (unsigned i = 0; i < a->conf->npings; i++)
+		json_array_append_new(pings, json_ping(a, i, now));
+	put(o, "links", links);
+	put(o, "pings", pings);
+}
+
+json_t *
+agent_json_links(struct agent *a)
+{
+	json_t *o = json_object();
+
+	put_links(o, a, clock_ms());
+	return o;
+}
+
+static json_t *
+json_data(const struct agent *a)
+{
+	const struct data_state *d = &a->data;
+	json_t *o = json_object();
+
+	put(o, "connected", json_boolean(a->syncd_up));
+	put(o, "role", str(data_role_name((enum data_role)d->role)));
+	put(o, "mode", str(data_mode_name((enum data_mode)d->mode)));
+	put(o, "commit", str(commit_rule_name((enum commit_rule)d->rule)));
+	put(o, "insync", json_boolean(d->insync));
+	put(o, "outdated", json_boolean(d->outdated));
+	put(o, "peer_connected", json_boolean(d->peer_connected));
+	put_int(o, "generation", (int64_t)d->gen.no);
+	put(o, "kind", str(gen_kind_name((enum gen_kind)d->gen.kind)));
+	put_int(o, "durable_lsn", (int64_t)d->durable_lsn);
+	put_int(o, "commit_lsn", (int64_t)d->commit_lsn);
+	put_int(o, "applied_lsn", (int64_t)d->applied_lsn);
+	put_int(o, "peer_durable_lsn", (int64_t)d->peer_durable_lsn);
+	put_int(o, "peer_applied_lsn", (int64_t)d->peer_applied_lsn);
+	put_int(o, "at_risk", (int64_t)d->at_risk);
+	put_int(o, "alone_since_wall_ms", d->alone_since_ms);
+	return o;
+}
+
+/* Facts for the first line, worst first; the list is what WARN lines are made of. */
+static enum ctl_exit
+health(const struct agent *a, const struct policy_view *v, json_t *problems)
+{
+	enum ctl_exit worst = CTL_OK;
+	int active = active_node(a, v);
+
+	if (active == -1) {
+		json_array_append_new(problems, json_sprintf("no node is known to serve"));
+		worst = CTL_CRITICAL;
+	}
+	if (a->alarms[ALARM_SPLIT].on || a->alarms[ALARM_CONTESTED].on)
+		worst = CTL_CRITICAL;
+	if (!v->peer.alive)
+		json_array_append_new(problems, json_sprintf("%s is %s",
+		    a->conf->node[1 - a->conf->self], v->peer.silent ? "silent" :
+		    "heard, but it does not prove that it hears this node"));
+	for (unsigned i = 0; i < a->conf->nlinks; i++)
+		if (peer_link_state(&a->peer, i, v->now_ms) != PEER_LINK_OK)
+			json_array_append_new(problems, json_sprintf("link %s is %s",
+			    a->conf->links[i].name, peer_link_state_name(
+			    peer_link_state(&a->peer, i, v->now_ms))));
+	if (a->pconf.syncd && !a->syncd_up)
+		json_array_append_new(problems, json_sprintf("syncd does not answer here"));
+	if (a->pconf.syncd && a->data.mode >= DATA_FROZEN)
+		json_array_append_new(problems, json_sprintf("mail is stored on one node only "
+		    "(%s)", data_mode_name((enum data_mode)a->data.mode)));
+	for (unsigned i = 0; i < a->conf->nresources; i++)
+		if (a->policy.res[i].state == RES_FAILED)
+			json_array_append_new(problems, json_sprintf("resource %s failed: %s",
+			    a->conf->resources[i].name, a->res[i].words));
+	if (a->policy.marks.kept_out)
+		json_array_append_new(problems, json_sprintf("%s is kept out by an operator",
+		    a->conf->node[a->conf->self]));
+	for (int i = 0; i < ALARMS; i++)
+		if (a->alarms[i].on)
+			json_array_append_new(problems, json_sprintf("alarm %s: %s",
+			    policy_alarm_name((enum policy_alarm)i), a->alarms[i].text));
+	if (worst == CTL_OK && json_array_size(problems) > 0)
+		worst = CTL_WARNING;
+	return worst;
+}
+
+json_t *
+agent_json_status(struct agent *a, enum ctl_exit *code)
+{
+	static const char *const words[] = { "HEALTHY", "WARNING", "CRITICAL" };
+	json_t *o = json_object(), *nodes = json_array(), *problems = json_array();
+	struct policy_view v;
+	char hash[9];
+
+	agent_view(a, &v);
+	*code = health(a, &v, problems);
+	snprintf(hash, sizeof(hash), "%08x", a->pconf.config);
+	put(o, "cluster", str(a->conf->cluster));
+	put(o, "node", str(a->conf->node[a->conf->self]));
+	put_int(o, "wall_ms", v.wall_ms);
+	put_int(o, "epoch", (int64_t)a->policy.marks.fixed);
+	put(o, "health", str(words[*code]));
+	put(o, "failback", str("off"));
+	put(o, "mode", str(a->conf->mode == MODE_MANUAL ? "manual" : "serial+ping"));
+	put(o, "config", str(hash));
+	put(o, "problems", problems);
+	json_array_append_new(nodes, a->conf->self == 0 ? json_self(a, &v) : json_peer(a, &v));
+	json_array_append_new(nodes, a->conf->self == 0 ? json_peer(a, &v) : json_self(a, &v));
+	put(o, "nodes", nodes);
+	put(o, "resources", json_resources(a));
+	put(o, "vips", json_vips(a, &v));
+	put_links(o, a, v.now_ms);
+	put(o, "data", a->pconf.syncd ? json_data(a) : json_null());
+	put(o, "alarms", json_alarms(a));
+	put(o, "last_switch", a->state.nswitches > 0
+	    ? json_switch(a, &a->state.switches[a->state.nswitches - 1]) : json_null());
+	return o;
+}

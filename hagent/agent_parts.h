@@ -1,0 +1,123 @@
+/* agent_parts.h - the agent's one struct, shared by the files agent*.c.
+ *
+ * agent.c       start, the event loop, links, peer, ping, the step
+ * agent_act.c   carries out the actions of a step, and turns answers into events
+ * agent_ctl.c   requests of hactl
+ * agent_json.c  status, links and history as JSON
+ *
+ * One thread, one loop.  agent_event() is the only way to policy_step(); it is
+ * never called from inside the carrying out of a step's actions. */
+#ifndef HAGENT_AGENT_PARTS_H
+#define HAGENT_AGENT_PARTS_H
+
+#include <jansson.h>
+
+#include "ctl.h"
+#include "exec_client.h"
+#include "hagent_conf.h"
+#include "link.h"
+#include "log.h"
+#include "ping.h"
+#include "policy.h"
+#include "syncd_client.h"
+
+#define AGENT_CALLS_MAX 64
+
+struct event;
+
+struct agent_link {
+	struct link *link;
+	struct frame_keys send, receive;
+	struct event *beat;
+	int keepalive_ms;
+	struct event *reopen;
+	bool opening;		/* the executor is asked */
+	bool told;		/* that it is down; once per absence */
+	struct log_rate strangers;
+	char why[80];		/* it is down; "" = it is up */
+};
+
+struct agent_alarm {
+	bool on;
+	int64_t since_wall_ms;
+	char text[POLICY_TEXT];
+};
+
+struct agent_resource {
+	char words[EXEC_WORDS_MAX + 60];	/* of the last run that was not well */
+	uint32_t start_ms, stop_ms;		/* how long the last ones took */
+};
+
+/* A request of hactl that waits for ACT_OP_DONE. */
+struct agent_call {
+	uint32_t id;
+	struct ctl_call *call;
+};
+
+struct agent {
+	const struct hagent_conf *conf;
+	struct event_base *base;
+	struct event *tick, *ping_timer;
+	struct exec_client *exec;
+	struct syncd_client *syncd;	/* NULL: pair without */
+	struct ctl_server *ctl;
+	struct agent_link links[HAGENT_LINKS_MAX];
+	struct link_ops link_ops;
+	struct ping *pings[HAGENT_PINGS_MAX];
+	uint8_t cluster[16];
+	uint8_t nonce[16];
+
+	struct state state;
+	struct policy_conf pconf;
+	struct policy policy;
+	struct peer peer;
+	struct policy_actions actions;
+	bool stepping;
+
+	bool syncd_up;
+	struct data_state data;
+	uint64_t saved;
+	/* What runs here, as found at the start. */
+	unsigned looking;		/* answers still missing */
+	bool local_known, group_started;
+	bool vip_here[HAGENT_VIPS_MAX];
+	int64_t vip_since_wall_ms;
+	/* The address probe under way. */
+	uint64_t probe_no;
+	unsigned probe_left;
+	enum policy_probe probe;
+
+	struct agent_resource res[HAGENT_RESOURCES_MAX];
+	struct agent_alarm alarms[ALARMS];
+	struct agent_call calls[AGENT_CALLS_MAX];
+	uint32_t last_call;
+	int64_t start_wall_ms;
+	int exit_code;
+};
+
+/* agent.c */
+void agent_event(struct agent *, const struct policy_event *);
+void agent_tick(struct agent *);
+void agent_view(struct agent *, struct policy_view *);
+void agent_send_all(struct agent *);
+void agent_send(struct agent *, unsigned link);
+int agent_save(struct agent *);		/* state to disk; logs a failure */
+void agent_end(struct agent *, int code);
+bool agent_ping_ok(const struct agent *, unsigned ping, int64_t now_ms);
+
+/* agent_act.c */
+void agent_act(struct agent *, const struct policy_actions *);
+extern const struct exec_client_ops agent_exec_ops;
+extern const struct syncd_client_ops agent_syncd_ops;
+
+/* agent_ctl.c */
+void agent_on_request(struct ctl_call *, json_t *request, void *arg);
+void agent_op_done(struct agent *, uint32_t id, int code, const char *text,
+    const char *hint);
+
+/* agent_json.c; each gives a new reference */
+json_t *agent_json_status(struct agent *, enum ctl_exit *);
+json_t *agent_json_links(struct agent *);
+json_t *agent_json_history(struct agent *);
+
+#endif

@@ -1,0 +1,223 @@
+/* exec_client.c - requests to the executor and who waits for them.
+ *
+ * Waiting requests are kept in a list by their id; an answer without one is dropped
+ * and logged.  When the channel breaks, ops.gone() is called and nothing else is
+ * answered: an agent without its executor has nothing left to do but end. */
+#include "exec_client.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "ipc.h"
+#include "log.h"
+#include "mem.h"
+
+struct waiting {
+	TAILQ_ENTRY(waiting) next;
+	uint32_t id;
+	uint16_t type;		/* of the answer */
+	uint8_t what;		/* verb, op or kind */
+	unsigned index;
+	uint64_t tag;
+};
+
+struct exec_client {
+	struct ipc *ch;
+	const struct exec_client_ops *ops;
+	void *arg;
+	uint32_t last_id;
+	TAILQ_HEAD(, waiting) waiting;
+};
+
+static struct waiting *
+take_waiting(struct exec_client *c, uint32_t id, uint16_t type)
+{
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &c->waiting, next) {
+		if (w->id != id || w->type != type)
+			continue;
+		TAILQ_REMOVE(&c->waiting, w, next);
+		return w;
+	}
+	return NULL;
+}
+
+static void
+on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
+{
+	struct waiting *w = take_waiting(c, m->id, m->type);
+	struct exec_ran ran;
+	char error[128];
+	uint8_t result;
+	uint32_t no;
+
+	if (w == NULL) {
+		log_warnx("executor answered what was not asked type=%u", m->type);
+		if (m->fd != -1)
+			close(m->fd);
+		return;
+	}
+	switch (m->type) {
+	case EX_RAN:
+		exec_ran_get(in, &ran);
+		c->ops->ran(c->arg, w->index, (enum exec_verb)w->what, &ran);
+		break;
+	case EX_VIP_DONE:
+		result = wire_get_u8(in);
+		wire_get_str(in, error, sizeof(error));
+		c->ops->vip(c->arg, w->index, (enum exec_vip_op)w->what, w->tag,
+		    (enum exec_vip_result)result, error);
+		break;
+	default:
+		no = wire_get_u32(in);
+		c->ops->opened(c->arg, (enum exec_open)w->what, w->index, m->fd, (int)no);
+	}
+	free(w);
+}
+
+static void
+on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
+{
+	struct exec_client *c = arg;
+	struct exec_welcome welcome;
+	struct wire_in in;
+
+	(void)ch;
+	wire_in_init(&in, m->body.p, m->body.len);
+	switch (m->type) {
+	case EX_WELCOME:
+		welcome.group_started = wire_get_u8(&in);
+		welcome.agents = wire_get_u32(&in);
+		c->ops->welcome(c->arg, &welcome);
+		break;
+	case EX_RAN:
+	case EX_VIP_DONE:
+	case EX_OPENED:
+		on_answer(c, m, &in);
+		break;
+	case EX_SHUTDOWN:
+		c->ops->shutdown(c->arg);
+		break;
+	default:
+		log_warnx("executor sent an unknown message type=%u", m->type);
+	}
+}
+
+static void
+on_gone(struct ipc *ch, const char *why, void *arg)
+{
+	struct exec_client *c = arg;
+
+	(void)ch;
+	c->ops->gone(c->arg, why);
+}
+
+struct exec_client *
+exec_client_new(struct event_base *base, int fd, const struct exec_client_ops *ops,
+    void *arg)
+{
+	struct exec_client *c = mem_alloc(sizeof(*c));
+
+	c->ops = ops;
+	c->arg = arg;
+	TAILQ_INIT(&c->waiting);
+	c->ch = ipc_new(base, fd, EXEC_BODY_MAX, on_msg, on_gone, c);
+	return c;
+}
+
+void
+exec_client_free(struct exec_client *c)
+{
+	struct waiting *w;
+
+	if (c == NULL)
+		return;
+	while ((w = TAILQ_FIRST(&c->waiting)) != NULL) {
+		TAILQ_REMOVE(&c->waiting, w, next);
+		free(w);
+	}
+	ipc_free(c->ch);
+	free(c);
+}
+
+static void
+send_body(struct exec_client *c, enum exec_type type, uint32_t id, struct wire_out *out)
+{
+	struct span body = wire_out_span(out);
+
+	/* A dead channel is told by gone(). */
+	if (ipc_send(c->ch, (uint16_t)type, id, body.p, body.len, -1) == -1)
+		log_debug("executor channel is closed");
+	wire_out_clear(out);
+}
+
+static uint32_t
+wait_for(struct exec_client *c, enum exec_type type, unsigned index, uint8_t what,
+    uint64_t tag)
+{
+	struct waiting *w = mem_alloc(sizeof(*w));
+
+	if (++c->last_id == 0)
+		c->last_id = 1;
+	w->id = c->last_id;
+	w->type = (uint16_t)type;
+	w->index = index;
+	w->what = what;
+	w->tag = tag;
+	TAILQ_INSERT_TAIL(&c->waiting, w, next);
+	return w->id;
+}
+
+void
+exec_client_run(struct exec_client *c, unsigned resource, enum exec_verb verb)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u16(&out, (uint16_t)resource);
+	wire_put_u8(&out, (uint8_t)verb);
+	send_body(c, EX_RUN, wait_for(c, EX_RAN, resource, (uint8_t)verb, 0), &out);
+}
+
+void
+exec_client_vip(struct exec_client *c, unsigned vip, enum exec_vip_op op, uint64_t tag)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u16(&out, (uint16_t)vip);
+	wire_put_u8(&out, (uint8_t)op);
+	send_body(c, EX_VIP, wait_for(c, EX_VIP_DONE, vip, (uint8_t)op, tag), &out);
+}
+
+void
+exec_client_open(struct exec_client *c, enum exec_open what, unsigned index)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u8(&out, (uint8_t)what);
+	wire_put_u16(&out, (uint16_t)index);
+	send_body(c, EX_OPEN, wait_for(c, EX_OPENED, index, (uint8_t)what, 0), &out);
+}
+
+void
+exec_client_group(struct exec_client *c, bool started)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u8(&out, started);
+	send_body(c, EX_GROUP, 0, &out);
+}
+
+void
+exec_client_leaving(struct exec_client *c)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	send_body(c, EX_LEAVING, 0, &out);
+}

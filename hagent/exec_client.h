@@ -1,0 +1,34 @@
+/* exec_client.h - the agent's end of exec_proto.h: each request is answered by one
+ * call of its function in ops, from the loop, never from inside the request. */
+#ifndef HAGENT_EXEC_CLIENT_H
+#define HAGENT_EXEC_CLIENT_H
+
+#include <stdbool.h>
+
+#include "exec_proto.h"
+
+struct event_base;
+struct exec_client;
+
+struct exec_client_ops {
+	void (*welcome)(void *, const struct exec_welcome *);
+	void (*ran)(void *, unsigned resource, enum exec_verb, const struct exec_ran *);
+	/* tag: as given to exec_client_vip() */
+	void (*vip)(void *, unsigned vip, enum exec_vip_op, uint64_t tag,
+	    enum exec_vip_result, const char *error);
+	/* fd is the callee's; -1 with the errno */
+	void (*opened)(void *, enum exec_open, unsigned index, int fd, int error);
+	void (*shutdown)(void *);
+	void (*gone)(void *, const char *why);
+};
+
+struct exec_client *exec_client_new(struct event_base *, int fd,
+    const struct exec_client_ops *, void *arg);
+void exec_client_free(struct exec_client *);
+void exec_client_run(struct exec_client *, unsigned resource, enum exec_verb);
+void exec_client_vip(struct exec_client *, unsigned vip, enum exec_vip_op, uint64_t tag);
+void exec_client_open(struct exec_client *, enum exec_open, unsigned index);
+void exec_client_group(struct exec_client *, bool started);
+void exec_client_leaving(struct exec_client *);
+
+#endif

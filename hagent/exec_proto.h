@@ -1,0 +1,71 @@
+/* exec_proto.h - what the agent asks of the executor, over a socket pair (lib/ipc).
+ *
+ * The agent names everything by its index in the configuration that both read
+ * before they parted: no path, address or command ever travels.  Every request
+ * has an id and gets exactly one answer of the same id, except EX_GROUP. */
+#ifndef HAGENT_EXEC_PROTO_H
+#define HAGENT_EXEC_PROTO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire.h"
+
+#define EXEC_BODY_MAX 1024
+#define EXEC_PEER0 256
+#define EXEC_WORDS_MAX 200	/* of the last line of stderr */
+
+enum exec_type {
+	EX_RUN = 1,	/* u16 resource, u8 enum exec_verb */
+	EX_VIP,		/* u16 vip, or EXEC_PEER0 + link (VIP_PROBE only: is the peer's own
+			 * address there?), u8 enum exec_vip_op */
+	EX_OPEN,	/* u8 enum exec_open, u16 index */
+	EX_GROUP,	/* u8 1 = the group is started: remembered for the next agent */
+	EX_LEAVING,	/* the agent has released and ends; do not restart it */
+	EX_WELCOME = 32,/* struct exec_welcome; the first message to an agent */
+	EX_RAN,		/* struct exec_ran */
+	EX_VIP_DONE,	/* u8 enum exec_vip_result, str error */
+	EX_OPENED,	/* u32 errno, 0 with the descriptor */
+	EX_SHUTDOWN,	/* the daemon is asked to end: release, then EX_LEAVING */
+};
+
+enum exec_verb { EXEC_START, EXEC_STOP, EXEC_STATUS, EXEC_DRAIN };
+const char *exec_verb_name(enum exec_verb);
+
+enum exec_vip_op {
+	VIP_ADD,	/* idempotent; announces at once and again after 1, 2, 5, 10 s */
+	VIP_DEL,	/* idempotent */
+	VIP_PROBE,	/* does another host answer for it? */
+	VIP_ANNOUNCE,	/* again, after a heal */
+	VIP_QUERY,	/* is it on our interface? */
+};
+enum exec_vip_result { VIP_FAILED, VIP_DONE, VIP_CLEAR, VIP_TAKEN, VIP_PRESENT, VIP_ABSENT };
+
+enum exec_open { OPEN_LINK, OPEN_PING };
+
+enum exec_outcome {
+	RAN_EXIT,	/* code is the exit code */
+	RAN_SIGNAL,	/* code is the signal */
+	RAN_TIMEOUT,	/* TERM, then KILL */
+	RAN_REFUSED,	/* not run: writable by others than root, or missing */
+};
+struct exec_ran {
+	uint8_t outcome;	/* enum exec_outcome */
+	uint8_t code;
+	uint32_t ms;
+	char words[EXEC_WORDS_MAX];	/* the last line that it wrote to stderr */
+};
+
+struct exec_welcome {
+	uint8_t group_started;	/* as the last agent said */
+	uint32_t agents;	/* how many there were before in this executor's life */
+};
+
+void exec_ran_put(struct wire_out *, const struct exec_ran *);
+void exec_ran_get(struct wire_in *, struct exec_ran *);
+/* What a script's end means: 1 done or running, 0 not running (status 3), -1 failed. */
+int exec_ran_verdict(const struct exec_ran *, enum exec_verb);
+/* "exit 1 after 120 ms: words", for logs and status. */
+const char *exec_ran_text(const struct exec_ran *, char *buf, size_t size);
+
+#endif

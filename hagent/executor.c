@@ -1,0 +1,643 @@
+/* executor.c - root's half of hagentd.
+ *
+ * It reads nothing but fixed-size requests with indexes into the configuration, and
+ * answers each once.  Scripts run in the order of the requests per resource (status
+ * runs beside the others); their ends come by SIGCHLD.  When the agent dies a new
+ * one is forked at once, a second that dies young after a growing delay, at most
+ * 1 s; addresses, running scripts and the memory that the group is started stay.
+ * It decides nothing: on SIGTERM it asks the agent to leave, and only ends when that
+ * is done or the time for it is over. */
+#define _GNU_SOURCE	/* close_range, pipe2 */
+#include "executor.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "clock.h"
+#include "daemon.h"
+#include "exec_proto.h"
+#include "ipc.h"
+#include "mem.h"
+#include "privopen.h"
+#include "script.h"
+#include "vip.h"
+
+#define RUNS_MAX (4 * HAGENT_RESOURCES_MAX)
+#define YOUNG_MS 2000		/* an agent that dies before this age delays the next */
+#define DELAY_MAX_MS 1000
+
+struct run {
+	TAILQ_ENTRY(run) next;
+	struct executor *x;
+	uint32_t id, agent;	/* who asked; an answer for a dead agent is dropped */
+	uint16_t resource;
+	enum exec_verb verb;
+	struct script *script;	/* NULL: waits for one of the same resource */
+};
+
+struct vip_ask {
+	struct executor *x;
+	uint32_t id, agent;
+};
+
+struct executor {
+	const struct executor_start *start;
+	const struct hagent_conf *conf;
+	struct event_base *base;
+	struct event *signals, *respawn, *limit;
+	int signal_fd;
+	struct ipc *agent;
+	pid_t agent_pid;
+	uint32_t agents;	/* started so far; also names the present one */
+	int64_t agent_started_ms;
+	int delay_ms;
+	bool group_started, shutting, left;
+	int exit_code;
+	struct vip *vips[HAGENT_VIPS_MAX];
+	/* The peer's own address on each udp link: only ever probed for. */
+	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
+	struct vip *peers[HAGENT_LINKS_MAX];
+	TAILQ_HEAD(, run) runs;
+	size_t nruns;
+	int child_fd;		/* in the forked agent: its end; else -1 */
+};
+
+static void
+arm(struct event *ev, int ms)
+{
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	evtimer_add(ev, &tv);
+}
+
+static void
+answer(struct executor *x, uint32_t agent, enum exec_type type, uint32_t id,
+    struct wire_out *w, int fd)
+{
+	struct span body = wire_out_span(w);
+
+	if (x->agent == NULL || agent != x->agents) {
+		if (fd != -1)
+			close(fd);
+	} else if (ipc_send(x->agent, (uint16_t)type, id, body.p, body.len, fd) == -1)
+		log_warn("executor answer lost");
+	wire_out_clear(w);
+}
+
+/* ---- scripts ------------------------------------------------------------- */
+
+static void run_begin(struct run *);
+
+static bool
+run_conflicts(const struct run *a, const struct run *b)
+{
+	return a->resource == b->resource && a->verb != EXEC_STATUS &&
+	    b->verb != EXEC_STATUS;
+}
+
+/* Starts what waited for nothing but the end of an earlier run. */
+static void
+run_next(struct executor *x)
+{
+	struct run *r, *before;
+
+	TAILQ_FOREACH(r, &x->runs, next) {
+		if (r->script != NULL)
+			continue;
+		TAILQ_FOREACH(before, &x->runs, next)
+			if (before == r || run_conflicts(before, r))
+				break;
+		if (before == r)
+			run_begin(r);
+	}
+}
+
+static void
+on_ran(const struct exec_ran *ran, void *arg)
+{
+	struct run *r = arg;
+	struct executor *x = r->x;
+	const char *name = x->conf->resources[r->resource].name;
+	struct wire_out w;
+	char text[300];
+
+	if (r->verb != EXEC_STATUS || exec_ran_verdict(ran, r->verb) != 1)
+		log_info("resource %s %s: %s", name, exec_verb_name(r->verb),
+		    exec_ran_text(ran, text, sizeof(text)));
+	wire_out_init(&w);
+	exec_ran_put(&w, ran);
+	answer(x, r->agent, EX_RAN, r->id, &w, -1);
+	TAILQ_REMOVE(&x->runs, r, next);
+	x->nruns--;
+	free(r);
+	run_next(x);
+}
+
+static int
+run_limit(const struct resource_conf *c, enum exec_verb v)
+{
+	switch (v) {
+	case EXEC_START:
+		return c->start_timeout_ms;
+	case EXEC_STOP:
+		return c->stop_timeout_ms;
+	case EXEC_DRAIN:
+		return c->drain_timeout_ms;
+	case EXEC_STATUS:
+		break;
+	}
+	return c->status_timeout_ms;
+}
+
+static void
+run_begin(struct run *r)
+{
+	const struct hagent_conf *conf = r->x->conf;
+	const struct resource_conf *c = &conf->resources[r->resource];
+	struct script_conf s = {
+		.path = c->script,
+		.args = c->args,
+		.verb = exec_verb_name(r->verb),
+		.name = c->name,
+		.cluster = conf->cluster,
+		.node = conf->node[conf->self],
+		.limit_ms = run_limit(c, r->verb),
+	};
+
+	r->script = script_run(r->x->base, &s, on_ran, r);
+}
+
+static void
+on_run(struct executor *x, uint32_t id, struct wire_in *in)
+{
+	uint16_t resource = wire_get_u16(in);
+	uint8_t verb = wire_get_u8(in);
+	struct run *r;
+
+	if (!wire_in_done(in) || resource >= x->conf->nresources || verb > EXEC_DRAIN ||
+	    x->nruns >= RUNS_MAX) {
+		struct exec_ran no = { .outcome = RAN_REFUSED };
+		struct wire_out w;
+
+		log_err("executor refuses run resource=%u verb=%u runs=%zu", resource, verb,
+		    x->nruns);
+		wire_out_init(&w);
+		exec_ran_put(&w, &no);
+		answer(x, x->agents, EX_RAN, id, &w, -1);
+		return;
+	}
+	r = mem_alloc(sizeof(*r));
+	r->x = x;
+	r->id = id;
+	r->agent = x->agents;
+	r->resource = resource;
+	r->verb = (enum exec_verb)verb;
+	TAILQ_INSERT_TAIL(&x->runs, r, next);
+	x->nruns++;
+	run_next(x);
+}
+
+/* The next agent asks anew for what it wants. */
+static void
+runs_forget_waiting(struct executor *x)
+{
+	struct run *r, *following;
+
+	for (r = TAILQ_FIRST(&x->runs); r != NULL; r = following) {
+		following = TAILQ_NEXT(r, next);
+		if (r->script != NULL)
+			continue;
+		TAILQ_REMOVE(&x->runs, r, next);
+		x->nruns--;
+		free(r);
+	}
+}
+
+/* ---- addresses and descriptors ------------------------------------------- */
+
+static void
+vip_answer(struct executor *x, uint32_t agent, uint32_t id, enum exec_vip_result r,
+    const char *error)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u8(&w, (uint8_t)r);
+	wire_put_str(&w, error);
+	answer(x, agent, EX_VIP_DONE, id, &w, -1);
+}
+
+static void
+on_probed(enum exec_vip_result r, const char *error, void *arg)
+{
+	struct vip_ask *a = arg;
+
+	vip_answer(a->x, a->agent, a->id, r, error);
+	free(a);
+}
+
+static void
+probe(struct executor *x, struct vip *v, uint32_t id)
+{
+	struct vip_ask *a = mem_alloc(sizeof(*a));
+
+	a->x = x;
+	a->id = id;
+	a->agent = x->agents;
+	vip_probe(v, on_probed, a);
+}
+
+static struct vip *
+vip_of(struct executor *x, unsigned n, uint8_t op)
+{
+	if (n < x->conf->nvips)
+		return x->vips[n];
+	if (op == VIP_PROBE && n >= EXEC_PEER0 && n - EXEC_PEER0 < x->conf->nlinks)
+		return x->peers[n - EXEC_PEER0];
+	return NULL;
+}
+
+static void
+on_vip(struct executor *x, uint32_t id, struct wire_in *in)
+{
+	uint16_t n = wire_get_u16(in);
+	uint8_t op = wire_get_u8(in);
+	struct vip *v = vip_of(x, n, op);
+	enum exec_vip_result r;
+
+	if (!wire_in_done(in) || v == NULL || op > VIP_QUERY) {
+		log_err("executor refuses vip=%u op=%u", n, op);
+		vip_answer(x, x->agents, id, VIP_FAILED, "no such address");
+		return;
+	}
+	if (op == VIP_PROBE) {
+		probe(x, v, id);
+		return;
+	}
+	errno = 0;
+	r = vip_do(v, (enum exec_vip_op)op);
+	if (r == VIP_FAILED)
+		log_warn("vip %s on %s", x->conf->vips[n].name, x->conf->vips[n].interface);
+	else if (op == VIP_ADD || op == VIP_DEL)
+		log_info("vip %s %s on %s", x->conf->vips[n].name, op == VIP_ADD ? "up" :
+		    "down", x->conf->vips[n].interface);
+	vip_answer(x, x->agents, id, r, r == VIP_FAILED ? strerror(errno) : "");
+}
+
+static void
+on_open(struct executor *x, uint32_t id, struct wire_in *in)
+{
+	uint8_t what = wire_get_u8(in);
+	uint16_t n = wire_get_u16(in);
+	struct wire_out w;
+	int fd = -1;
+
+	errno = EINVAL;
+	if (wire_in_done(in) && what == OPEN_LINK && n < x->conf->nlinks)
+		fd = privopen_link(&x->conf->links[n], x->conf->self);
+	else if (wire_in_done(in) && what == OPEN_PING && n < x->conf->npings)
+		fd = privopen_ping(&x->conf->pings[n]);
+	wire_out_init(&w);
+	wire_put_u32(&w, fd == -1 ? (uint32_t)errno : 0);
+	answer(x, x->agents, EX_OPENED, id, &w, fd);
+}
+
+/* ---- the agent ----------------------------------------------------------- */
+
+static void
+on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
+{
+	struct executor *x = arg;
+	struct wire_in in;
+
+	(void)ch;
+	if (m->fd != -1)
+		close(m->fd);		/* none is expected */
+	wire_in_init(&in, m->body.p, m->body.len);
+	switch (m->type) {
+	case EX_RUN:
+		on_run(x, m->id, &in);
+		break;
+	case EX_VIP:
+		on_vip(x, m->id, &in);
+		break;
+	case EX_OPEN:
+		on_open(x, m->id, &in);
+		break;
+	case EX_GROUP:
+		x->group_started = wire_get_u8(&in) != 0;
+		break;
+	case EX_LEAVING:
+		x->left = true;
+		break;
+	default:
+		log_err("executor got an unknown request type=%u", m->type);
+	}
+}
+
+static void
+agent_channel_close(struct executor *x)
+{
+	ipc_free(x->agent);
+	x->agent = NULL;
+	runs_forget_waiting(x);
+}
+
+static void
+on_agent_gone(struct ipc *ch, const char *why, void *arg)
+{
+	struct executor *x = arg;
+
+	(void)ch;
+	log_warnx("executor: channel to the agent closed: %s", why);
+	agent_channel_close(x);
+	/* A process that closed its channel but lives is of no use. */
+	if (x->agent_pid > 0)
+		kill(x->agent_pid, SIGKILL);
+}
+
+static void
+welcome(struct executor *x)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u8(&w, x->group_started);
+	wire_put_u32(&w, x->agents - 1);
+	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
+	if (x->shutting) {
+		wire_out_init(&w);
+		answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
+	}
+}
+
+/* Leaves the loop in the child; executor_run() goes on there as the agent. */
+static void
+become_agent(struct executor *x, int fd)
+{
+	x->child_fd = fd;
+	event_base_loopbreak(x->base);
+}
+
+static void
+spawn_agent(struct executor *x)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1 ||
+	    (pid = fork()) == -1) {
+		log_warn("executor cannot start the agent");
+		arm(x->respawn, DELAY_MAX_MS);
+		return;
+	}
+	if (pid == 0) {
+		close(fds[0]);
+		become_agent(x, fds[1]);
+		return;
+	}
+	close(fds[1]);
+	x->agent_pid = pid;
+	x->agents++;
+	x->agent_started_ms = clock_ms();
+	x->agent = ipc_new(x->base, fds[0], EXEC_BODY_MAX, on_agent_msg, on_agent_gone, x);
+	welcome(x);
+}
+
+static void
+on_respawn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	spawn_agent(arg);
+}
+
+static void
+end(struct executor *x, int code)
+{
+	x->exit_code = code;
+	event_base_loopbreak(x->base);
+}
+
+static void
+agent_ended(struct executor *x, int st)
+{
+	bool young = clock_ms() - x->agent_started_ms < YOUNG_MS;
+
+	if (x->agent != NULL)
+		agent_channel_close(x);
+	x->agent_pid = 0;
+	if (x->left) {
+		end(x, 0);
+		return;
+	}
+	if (WIFEXITED(st) && WEXITSTATUS(st) == AGENT_EXIT_REFUSED) {
+		log_err("executor ends: the agent cannot run");
+		end(x, 1);
+		return;
+	}
+	errno = 0;
+	log_err("agent ended %s=%d, starting another", WIFSIGNALED(st) ? "signal" : "exit",
+	    WIFSIGNALED(st) ? WTERMSIG(st) : WEXITSTATUS(st));
+	if (!young)
+		x->delay_ms = 0;
+	arm(x->respawn, x->delay_ms);
+	x->delay_ms = x->delay_ms == 0 ? 50 : x->delay_ms * 2;
+	if (x->delay_ms > DELAY_MAX_MS)
+		x->delay_ms = DELAY_MAX_MS;
+}
+
+/* ---- signals ------------------------------------------------------------- */
+
+static void
+reap(struct executor *x)
+{
+	struct run *r;
+	pid_t pid;
+	int st;
+
+	while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
+		if (pid == x->agent_pid) {
+			agent_ended(x, st);
+			continue;
+		}
+		TAILQ_FOREACH(r, &x->runs, next)
+			if (r->script != NULL && script_pid(r->script) == pid)
+				break;
+		if (r != NULL)
+			script_reaped(r->script, st);
+	}
+}
+
+/* What leaving may take at most: each resource its own limits, and the rest. */
+static int
+leave_limit(const struct hagent_conf *c)
+{
+	int ms = c->drain_ms + c->switch_ms + 5000;
+
+	for (size_t i = 0; i < c->nresources; i++)
+		ms += c->resources[i].stop_timeout_ms + c->resources[i].drain_timeout_ms;
+	return ms;
+}
+
+static void
+shut_down(struct executor *x)
+{
+	struct wire_out w;
+
+	if (x->shutting)
+		return;
+	x->shutting = true;
+	log_info("executor asked to end: leaving the pair in order");
+	arm(x->limit, leave_limit(x->conf));
+	wire_out_init(&w);
+	answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
+}
+
+static void
+on_limit(evutil_socket_t fd, short what, void *arg)
+{
+	struct executor *x = arg;
+
+	(void)fd;
+	(void)what;
+	log_err("executor ends: the agent did not leave in time");
+	if (x->agent_pid > 0)
+		kill(x->agent_pid, SIGKILL);
+	end(x, 1);
+}
+
+static void
+on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct executor *x = arg;
+	struct signalfd_siginfo si;
+
+	(void)what;
+	while (read(fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD)
+			reap(x);
+		else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
+			shut_down(x);
+	}
+}
+
+/* signalfd instead of libevent's signals: those are global to a process and would be
+ * shared with the forked agent. */
+static int
+open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
+		return -1;
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+/* The child: forget everything of the parent's, keep the channel. */
+static int
+run_agent(struct executor *x)
+{
+	const struct executor_start *s = x->start;
+	sigset_t none;
+	int fd = x->child_fd;
+
+	closelog();
+	if (fd != 3 && dup2(fd, 3) == -1)
+		_exit(1);
+	close_range(4, ~0U, 0);
+	fcntl(3, F_SETFD, FD_CLOEXEC);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	log_init("hagentd/agent", s->to_stderr, s->level);
+	return agent_run(s->conf, s->key, 3);
+}
+
+/* ARP answers as long as the peer's kernel lives, whatever its services do. */
+static void
+set_up_peer(struct executor *x, size_t i)
+{
+	const struct link_conf *l = &x->conf->links[i];
+	const struct sockaddr_storage *peer = &l->address[1 - x->conf->self];
+	struct vip_conf *c = &x->peer_conf[i];
+
+	if (l->medium != MEDIUM_UDP || l->interface[0] == '\0')
+		return;
+	c->name = l->name;
+	c->interface = l->interface;
+	c->family = peer->ss_family;
+	if (c->family == AF_INET)
+		memcpy(c->addr, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+	else
+		memcpy(c->addr, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+		    16);
+	x->peers[i] = vip_new(x->base, c, x->conf->probe_wait_ms);
+}
+
+static void
+set_up(struct executor *x, const struct executor_start *s)
+{
+	x->start = s;
+	x->conf = s->conf;
+	x->child_fd = -1;
+	TAILQ_INIT(&x->runs);
+	x->base = event_base_new();
+	x->signal_fd = open_signals();
+	if (x->base == NULL || x->signal_fd == -1)
+		log_fatal("executor cannot make its event loop");
+	x->signals = event_new(x->base, x->signal_fd, EV_READ | EV_PERSIST, on_signal, x);
+	x->respawn = evtimer_new(x->base, on_respawn, x);
+	x->limit = evtimer_new(x->base, on_limit, x);
+	event_add(x->signals, NULL);
+	for (size_t i = 0; i < x->conf->nvips; i++)
+		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
+	for (size_t i = 0; i < x->conf->nlinks; i++)
+		set_up_peer(x, i);
+}
+
+int
+executor_run(const struct executor_start *s)
+{
+	struct executor *x = mem_alloc(sizeof(*x));
+	int code;
+
+	set_up(x, s);
+	/* From the loop, so that every agent is forked at the same place. */
+	arm(x->respawn, 0);
+	daemon_ready();
+	if (event_base_dispatch(x->base) == -1)
+		log_fatal("executor event loop");
+	if (x->child_fd != -1)
+		return run_agent(x);	/* the parent's objects are left as they are */
+	for (size_t i = 0; i < x->conf->nvips; i++)
+		vip_free(x->vips[i]);
+	for (size_t i = 0; i < x->conf->nlinks; i++)
+		vip_free(x->peers[i]);
+	ipc_free(x->agent);
+	event_free(x->signals);
+	event_free(x->respawn);
+	event_free(x->limit);
+	close(x->signal_fd);
+	event_base_free(x->base);
+	code = x->exit_code;
+	free(x);
+	return code;
+}

@@ -1,0 +1,290 @@
+/* hactl_print.c - tables and lines from JSON.  A member that is missing (another
+ * version answers) prints as "-"; nothing here can fail.  Texts of foreign origin
+ * were made printable by the daemon; they are bounded here all the same. */
+#include "hactl_print.h"
+
+#include <string.h>
+#include <time.h>
+
+static const char *
+text(json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s == NULL || s[0] == '\0' ? "-" : s;
+}
+
+static long long
+number(json_t *o, const char *name)
+{
+	return json_integer_value(json_object_get(o, name));
+}
+
+static bool
+has(json_t *o, const char *name)
+{
+	return json_is_integer(json_object_get(o, name));
+}
+
+/* "3d 04:12", "04:11:09", "41 s" */
+static const char *
+span_text(long long ms, char *buf, size_t size)
+{
+	long long s = ms / 1000;
+
+	if (ms < 0)
+		snprintf(buf, size, "never");
+	else if (s < 60)
+		snprintf(buf, size, "%lld s", s);
+	else if (s < 86400)
+		snprintf(buf, size, "%02lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+	else
+		snprintf(buf, size, "%lldd %02lld:%02lld", s / 86400, s / 3600 % 24,
+		    s / 60 % 60);
+	return buf;
+}
+
+static const char *
+wall_text(long long ms, const char *format, char *buf, size_t size)
+{
+	time_t t = (time_t)(ms / 1000);
+	struct tm tm;
+
+	if (localtime_r(&t, &tm) == NULL || strftime(buf, size, format, &tm) == 0)
+		snprintf(buf, size, "-");
+	return buf;
+}
+
+static const char *
+painted(const char *health, bool color, char *buf, size_t size)
+{
+	int paint = strcmp(health, "HEALTHY") == 0 ? 32 : strcmp(health, "WARNING") == 0
+	    ? 33 : 31;
+
+	if (!color)
+		return health;
+	snprintf(buf, size, "\033[1;%dm%s\033[0m", paint, health);
+	return buf;
+}
+
+static void
+print_head(json_t *s, bool color, FILE *out)
+{
+	char paint[40], now[40];
+	json_t *data = json_object_get(s, "data");
+
+	fprintf(out, "PAIR %s   epoch %lld   %s   failback %s   ", text(s, "cluster"),
+	    number(s, "epoch"), painted(text(s, "health"), color, paint, sizeof(paint)),
+	    text(s, "failback"));
+	if (json_is_object(data))
+		fprintf(out, "commit %s (%s)   ", text(data, "commit"), text(data, "mode"));
+	fprintf(out, "%s\n", wall_text(number(s, "wall_ms"), "%d %b %H:%M:%S", now,
+	    sizeof(now)));
+}
+
+static void
+print_node(json_t *n, FILE *out)
+{
+	char since[32] = "-", res[48] = "-", log[48] = "-", disk[16] = "-";
+
+	if (has(n, "role_ms"))
+		span_text(number(n, "role_ms"), since, sizeof(since));
+	if (strcmp(text(n, "role"), "active") == 0 && has(n, "resources"))
+		snprintf(res, sizeof(res), "%lld/%lld %s", number(n, "resources_up"),
+		    number(n, "resources"), number(n, "resources_up") ==
+		    number(n, "resources") ? "ok" : "not ok");
+	if (has(n, "durable_lsn"))
+		snprintf(log, sizeof(log), "%lld:%lld", number(n, "generation"),
+		    number(n, "durable_lsn"));
+	if (has(n, "disk_used_percent"))
+		snprintf(disk, sizeof(disk), "%lld %%", number(n, "disk_used_percent"));
+	fprintf(out, " %-10.40s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", text(n, "name"),
+	    text(n, "role"), text(n, "state"), res, since, log, disk, text(n, "version"));
+}
+
+static void
+print_links_line(json_t *s, FILE *out)
+{
+	size_t i, answering = 0;
+	json_t *l;
+
+	fprintf(out, "LINKS  ");
+	json_array_foreach(json_object_get(s, "links"), i, l)
+		fprintf(out, " %s %s (late p99 %lld ms)  ", text(l, "name"), text(l, "state"),
+		    number(l, "late_p99_ms"));
+	json_array_foreach(json_object_get(s, "pings"), i, l)
+		answering += json_is_true(json_object_get(l, "answers"));
+	fprintf(out, " ping %zu/%zu   quorum -   watchdog -\n", answering,
+	    json_array_size(json_object_get(s, "pings")));
+}
+
+static void
+print_vips(json_t *s, FILE *out)
+{
+	char buf[32];
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(s, "vips"), i, v) {
+		fprintf(out, "VIP     %s ", text(v, "address"));
+		if (json_is_string(json_object_get(v, "node")))
+			fprintf(out, "on %s:%s", text(v, "node"), text(v, "interface"));
+		else
+			fprintf(out, "nowhere");
+		if (has(v, "up_ms"))
+			fprintf(out, "   announced %s ago", span_text(number(v, "up_ms"), buf,
+			    sizeof(buf)));
+		fputc('\n', out);
+	}
+}
+
+static void
+print_resources(json_t *s, FILE *out)
+{
+	size_t i;
+	json_t *r;
+
+	json_array_foreach(json_object_get(s, "resources"), i, r) {
+		const char *words = text(r, "words");
+
+		fprintf(out, "RES     %-12s %-9s%s%.200s\n", text(r, "name"), text(r, "state"),
+		    words[0] == '-' && words[1] == '\0' ? "" : " ",
+		    words[0] == '-' && words[1] == '\0' ? "" : words);
+	}
+}
+
+static void
+print_risk(json_t *s, FILE *out)
+{
+	json_t *data = json_object_get(s, "data"), *node;
+	size_t i;
+
+	if (!json_is_object(data))
+		return;
+	json_array_foreach(json_object_get(s, "nodes"), i, node)
+		if (strcmp(text(node, "role"), "active") == 0)
+			fprintf(out, "LOSS IF %s DIED NOW   acknowledged records %lld\n",
+			    text(node, "name"), number(data, "at_risk"));
+}
+
+static void
+print_switch(json_t *w, const char *head, FILE *out)
+{
+	char when[40];
+
+	if (!json_is_object(w))
+		return;
+	fprintf(out, "%s%s %s %s -> %s", head, wall_text(number(w, "wall_ms"),
+	    "%d %b %H:%M:%S", when, sizeof(when)), text(w, "kind"), text(w, "from"),
+	    text(w, "to"));
+	if (number(w, "outage_ms") >= 0)
+		fprintf(out, ", outage %.2f s", (double)number(w, "outage_ms") / 1000);
+	fprintf(out, ", %s\n", text(w, "reason"));
+}
+
+void
+hactl_print_status(json_t *s, bool color, FILE *out)
+{
+	size_t i;
+	json_t *n;
+
+	print_head(s, color, out);
+	fprintf(out, " %-10s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", "NODE", "ROLE", "STATE",
+	    "RESOURCES", "SINCE", "LOG", "DISK", "VERSION");
+	json_array_foreach(json_object_get(s, "nodes"), i, n)
+		print_node(n, out);
+	print_links_line(s, out);
+	print_vips(s, out);
+	print_resources(s, out);
+	print_risk(s, out);
+	print_switch(json_object_get(s, "last_switch"), "LAST SWITCH ", out);
+}
+
+void
+hactl_print_problems(json_t *s, FILE *out)
+{
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(json_object_get(s, "problems"), i, p)
+		fprintf(out, "WARN  %s\n", json_string_value(p));
+	if (json_array_size(json_object_get(s, "problems")) > 0)
+		fprintf(out, "HINT  hactl links\n");
+}
+
+static void
+print_refused(json_t *l, FILE *out)
+{
+	const char *name;
+	json_t *v;
+
+	json_object_foreach(json_object_get(l, "refused"), name, v)
+		fprintf(out, "   refused %s: %lld\n", name, json_integer_value(v));
+}
+
+void
+hactl_print_links(json_t *s, bool color, FILE *out)
+{
+	char heard[32];
+	size_t i;
+	json_t *l;
+
+	(void)color;
+	fprintf(out, "%-10s %-7s %-10s %-9s %-10s %-8s %-8s %-8s %-8s %-8s %s\n", "LINK",
+	    "MEDIUM", "STATE", "INTERVAL", "HEARD", "P50", "P99", "MAX", "ACCEPTED", "LOST",
+	    "NOT SENT");
+	json_array_foreach(json_object_get(s, "links"), i, l) {
+		fprintf(out, "%-10s %-7s %-10s %5lld ms  %-10s %5lld ms %5lld ms %5lld ms "
+		    "%-8lld %-8lld %lld\n", text(l, "name"), text(l, "medium"),
+		    text(l, "state"), number(l, "interval_ms"),
+		    span_text(number(l, "heard_ms"), heard, sizeof(heard)),
+		    number(l, "late_p50_ms"), number(l, "late_p99_ms"),
+		    number(l, "late_max_ms"), number(l, "accepted"), number(l, "lost"),
+		    number(l, "not_sent"));
+		if (strcmp(text(l, "why"), "-") != 0)
+			fprintf(out, "   down: %.80s\n", text(l, "why"));
+		print_refused(l, out);
+	}
+	json_array_foreach(json_object_get(s, "pings"), i, l)
+		fprintf(out, "ping %-20s %s  %s ago, %lld us\n", text(l, "address"),
+		    json_is_true(json_object_get(l, "answers")) ? "answers" : "silent ",
+		    span_text(number(l, "heard_ms"), heard, sizeof(heard)),
+		    number(l, "rtt_us"));
+}
+
+void
+hactl_print_history(json_t *s, bool color, FILE *out)
+{
+	size_t i;
+	json_t *w;
+
+	(void)color;
+	json_array_foreach(json_object_get(s, "history"), i, w) {
+		fprintf(out, "epoch %-6lld %-9s ", number(w, "epoch"),
+		    json_is_true(json_object_get(w, "planned")) ? "planned" : "unplanned");
+		print_switch(w, "", out);
+	}
+}
+
+void
+hactl_print_any(json_t *o, int indent, FILE *out)
+{
+	const char *name;
+	json_t *v;
+
+	json_object_foreach(o, name, v) {
+		if (strcmp(name, "schema") == 0 || strcmp(name, "exit") == 0)
+			continue;
+		fprintf(out, "%*s%-*s ", indent, "", 20 - indent, name);
+		if (json_is_object(v)) {
+			fputc('\n', out);
+			hactl_print_any(v, indent + 2, out);
+			continue;
+		}
+		if (json_is_string(v))
+			fprintf(out, "%.500s", json_string_value(v));
+		else
+			json_dumpf(v, out, JSON_ENCODE_ANY | JSON_COMPACT);
+		fputc('\n', out);
+	}
+}

@@ -1,0 +1,17 @@
+/* hactl_print.h - the answers of hagentd and syncd as text for people. */
+#ifndef HAGENT_HACTL_PRINT_H
+#define HAGENT_HACTL_PRINT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+void hactl_print_status(json_t *, bool color, FILE *);
+void hactl_print_links(json_t *, bool color, FILE *);
+void hactl_print_history(json_t *, bool color, FILE *);
+/* Any object: one "name  value" line per member, nested ones indented. */
+void hactl_print_any(json_t *, int indent, FILE *);
+/* WARN lines, to the given stream. */
+void hactl_print_problems(json_t *status, FILE *);
+
+#endif

@@ -1,0 +1,670 @@
+/* hagent_conf.c - one option table, copied at once into struct hagent_conf and
+ * checked there.
+ *
+ * Promise: a file with any mistake gives NULL and at least one line "ERROR
+ * file:line: text" on stderr; nothing has been started by then.  Numbers are
+ * checked against their limits while the file is read, so that the line is known;
+ * what joins several options (times against each other, addresses of both nodes)
+ * is checked afterwards.  Does not open devices or look whether interfaces exist:
+ * they may come later. */
+#include "hagent_conf.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "fs.h"
+#include "hex.h"
+#include "log.h"
+#include "mem.h"
+#include "paths.h"
+
+static const struct limit {
+	const char *name;
+	long min, max;
+} limits[] = {
+	{ "port", 1, 65535 },
+	{ "baud", 1200, 921600 },
+	{ "start-timeout-ms", 100, 3600000 },
+	{ "stop-timeout-ms", 100, 3600000 },
+	{ "status-timeout-ms", 100, 600000 },
+	{ "drain-timeout-ms", 50, 600000 },
+	{ "monitor-interval-ms", 0, 86400000 },
+	{ "restarts", 0, 1000 },
+	{ "restart-window-s", 1, 604800 },
+	{ "keepalive-ms", 10, 60000 },
+	{ "serial-keepalive-ms", 10, 60000 },
+	{ "deadtime-ms", 40, 600000 },
+	{ "warntime-ms", 20, 600000 },
+	{ "initdead-ms", 40, 3600000 },
+	{ "ping-interval-ms", 50, 600000 },
+	{ "ping-timeout-ms", 50, 600000 },
+	{ "probe-wait-ms", 10, 10000 },
+	{ "drain-ms", 10, 60000 },
+	{ "isolated-ms", 40, 600000 },
+	{ "evidence-ms", 40, 600000 },
+	{ "probe-fresh-ms", 40, 600000 },
+	{ "syncd-wait-ms", 100, 600000 },
+	{ "join-wait-ms", 100, 600000 },
+	{ "switch-ms", 100, 600000 },
+	{ "retry-ms", 50, 600000 },
+};
+
+const char *
+link_medium_name(enum link_medium m)
+{
+	return m == MEDIUM_SERIAL ? "serial" : "udp";
+}
+
+static int
+check_number(cfg_t *cfg, cfg_opt_t *opt)
+{
+	long v = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		if (strcmp(limits[i].name, cfg_opt_name(opt)) != 0)
+			continue;
+		if (v >= limits[i].min && v <= limits[i].max)
+			return 0;
+		cfg_error(cfg, "%s: expected a number from %ld to %ld, not %ld",
+		    limits[i].name, limits[i].min, limits[i].max, v);
+		return -1;
+	}
+	return 0;
+}
+
+/* The words that an option with a fixed choice takes, in the order of its enum. */
+static const char *const mode_words[] = { "serial+ping", "manual", NULL };
+static const char *const cold_words[] = { "last-active", "wait", NULL };
+static const char *const medium_words[] = { "udp", "serial", NULL };
+static const char *const failback_words[] = { "off", NULL };
+static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
+static const struct choice {
+	const char *name;
+	const char *const *words;
+	const char *expected;
+} choices[] = {
+	{ "mode", mode_words, "\"serial+ping\" or \"manual\"" },
+	{ "cold-start", cold_words, "\"last-active\" or \"wait\"" },
+	{ "medium", medium_words, "\"udp\" or \"serial\"" },
+	{ "failback", failback_words, "\"off\"" },
+	{ "log-level", level_words, "\"err\", \"warn\", \"info\" or \"debug\"" },
+};
+
+static int
+word_index(const char *const *words, const char *w)
+{
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(words[i], w) == 0)
+			return i;
+	return -1;
+}
+
+static int
+check_choice(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *v = cfg_opt_getnstr(opt, 0);
+
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+		if (strcmp(choices[i].name, cfg_opt_name(opt)) != 0)
+			continue;
+		if (v != NULL && word_index(choices[i].words, v) >= 0)
+			return 0;
+		cfg_error(cfg, "%s: expected %s, not \"%s\"", choices[i].name,
+		    choices[i].expected, v == NULL ? "" : v);
+		return -1;
+	}
+	return 0;
+}
+
+/* Ties the checks to the rows of a table, by type and name. */
+static void
+tie_checks(cfg_opt_t *opts)
+{
+	for (; opts->name != NULL; opts++) {
+		if (opts->type == CFGT_INT)
+			opts->validcb = check_number;
+		else if (opts->type == CFGT_STR && !(opts->flags & CFGF_LIST))
+			opts->validcb = check_choice;
+		else if (opts->type == CFGT_SEC)
+			tie_checks(opts->subopts);
+	}
+}
+
+static cfg_t *
+load_file(const char *path)
+{
+	static cfg_opt_t node_opts[] = { CFG_END() };
+	static cfg_opt_t link_opts[] = {
+		CFG_STR("medium", "udp", CFGF_NONE),
+		CFG_STR("interface", "", CFGF_NONE),
+		CFG_STR_LIST("address", "{}", CFGF_NONE),
+		CFG_STR("broadcast", "", CFGF_NONE),
+		CFG_INT("port", 694, CFGF_NONE),
+		CFG_STR("device", "", CFGF_NONE),
+		CFG_INT("baud", 19200, CFGF_NONE),
+		CFG_END(),
+	};
+	static cfg_opt_t vip_opts[] = {
+		CFG_STR("interface", "", CFGF_NONE),
+		CFG_END(),
+	};
+	static cfg_opt_t resource_opts[] = {
+		CFG_STR("script", "", CFGF_NONE),
+		CFG_STR_LIST("args", "{}", CFGF_NONE),
+		CFG_INT("start-timeout-ms", 60000, CFGF_NONE),
+		CFG_INT("stop-timeout-ms", 30000, CFGF_NONE),
+		CFG_INT("status-timeout-ms", 10000, CFGF_NONE),
+		CFG_INT("drain-timeout-ms", 1000, CFGF_NONE),
+		CFG_INT("monitor-interval-ms", 5000, CFGF_NONE),
+		CFG_INT("restarts", 3, CFGF_NONE),
+		CFG_INT("restart-window-s", 600, CFGF_NONE),
+		CFG_BOOL("drain", cfg_false, CFGF_NONE),
+		CFG_END(),
+	};
+	static cfg_opt_t opts[] = {
+		CFG_STR("cluster", "", CFGF_NONE),
+		CFG_STR("key-file", PATH_ETC "/cluster.key", CFGF_NONE),
+		CFG_STR("user", "hagent", CFGF_NONE),
+		CFG_STR("group", "mailpair", CFGF_NONE),
+		CFG_STR("state-dir", PATH_VAR "/ha", CFGF_NONE),
+		CFG_STR("run-dir", PATH_RUN, CFGF_NONE),
+		CFG_SEC("node", node_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_SEC("link", link_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_SEC("vip", vip_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_STR_LIST("ping", "{}", CFGF_NONE),
+		CFG_SEC("resource", resource_opts,
+		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_STR_LIST("resource-path",
+		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, /etc/init.d}",
+		    CFGF_NONE),
+		CFG_STR("syncd-socket", PATH_RUN "/syncd-agent.sock", CFGF_NONE),
+		CFG_INT("keepalive-ms", 250, CFGF_NONE),
+		CFG_INT("serial-keepalive-ms", 500, CFGF_NONE),
+		CFG_INT("deadtime-ms", 2000, CFGF_NONE),
+		CFG_INT("warntime-ms", 1000, CFGF_NONE),
+		CFG_INT("initdead-ms", 10000, CFGF_NONE),
+		CFG_INT("ping-interval-ms", 1000, CFGF_NONE),
+		CFG_INT("ping-timeout-ms", 2000, CFGF_NONE),
+		CFG_INT("probe-wait-ms", 100, CFGF_NONE),
+		CFG_INT("drain-ms", 2000, CFGF_NONE),
+		CFG_INT("isolated-ms", 3000, CFGF_NONE),
+		CFG_INT("evidence-ms", 5000, CFGF_NONE),
+		CFG_INT("probe-fresh-ms", 2000, CFGF_NONE),
+		CFG_INT("syncd-wait-ms", 10000, CFGF_NONE),
+		CFG_INT("join-wait-ms", 10000, CFGF_NONE),
+		CFG_INT("switch-ms", 30000, CFGF_NONE),
+		CFG_INT("retry-ms", 2000, CFGF_NONE),
+		CFG_STR("mode", "serial+ping", CFGF_NONE),
+		CFG_STR("failback", "off", CFGF_NONE),
+		CFG_STR("cold-start", "last-active", CFGF_NONE),
+		CFG_STR("log-level", "info", CFGF_NONE),
+		CFG_END(),
+	};
+
+	tie_checks(opts);
+	return conf_load(path, opts);
+}
+
+/* "address" into ss with the port; -1 when it is no literal address. */
+static int
+parse_address(const char *text, uint16_t port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+	memset(ss, 0, sizeof(*ss));
+	if (inet_pton(AF_INET, text, &in4.sin_addr) == 1) {
+		memcpy(ss, &in4, sizeof(in4));
+		return 0;
+	}
+	if (inet_pton(AF_INET6, text, &in6.sin6_addr) == 1) {
+		memcpy(ss, &in6, sizeof(in6));
+		return 0;
+	}
+	errno = EINVAL;
+	return -1;
+}
+
+static void
+read_nodes(struct hagent_conf *c, cfg_t *cfg)
+{
+	if (cfg_size(cfg, "node") != 2) {
+		conf_error(c->path, 0, "expected exactly two node sections, found %u",
+		    cfg_size(cfg, "node"));
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		c->node[i] = mem_dup(cfg_title(cfg_getnsec(cfg, "node", i)));
+}
+
+static void
+find_self(struct hagent_conf *c, const char *name)
+{
+	char host[256];
+
+	if (c->node[0] == NULL || c->node[1] == NULL)
+		return;
+	if (name == NULL) {
+		if (gethostname(host, sizeof(host)) == -1)
+			host[0] = '\0';
+		host[sizeof(host) - 1] = '\0';
+		name = host;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (strcmp(c->node[i], name) == 0) {
+			c->self = i;
+			return;
+		}
+	}
+	conf_error(c->path, 0, "this host is \"%s\": expected a node section of that name "
+	    "(\"%s\" and \"%s\" are there; -N chooses)", name, c->node[0], c->node[1]);
+}
+
+/* address = { "ha-1=10.1.0.1", "ha-2=10.1.0.2" } */
+static void
+read_link_address(struct hagent_conf *c, struct link_conf *l, cfg_t *sec, unsigned n)
+{
+	const char *text = cfg_getnstr(sec, "address", n);
+	const char *eq = strchr(text, '=');
+	uint16_t port = (uint16_t)cfg_getint(sec, "port");
+
+	for (unsigned i = 0; eq != NULL && i < 2; i++) {
+		if (c->node[i] == NULL || strlen(c->node[i]) != (size_t)(eq - text) ||
+		    strncmp(c->node[i], text, (size_t)(eq - text)) != 0)
+			continue;
+		if (parse_address(eq + 1, port, &l->address[i]) == 0)
+			return;
+		break;
+	}
+	conf_error(c->path, conf_line(sec), "link \"%s\": address: expected \"node=address\" "
+	    "with a node of this file and a literal address, not \"%s\"", l->name, text);
+}
+
+static void
+read_udp(struct hagent_conf *c, struct link_conf *l, cfg_t *sec)
+{
+	const char *bc = cfg_getstr(sec, "broadcast");
+	int line = conf_line(sec);
+
+	for (unsigned i = 0; i < cfg_size(sec, "address"); i++)
+		read_link_address(c, l, sec, i);
+	if (l->address[0].ss_family == 0 || l->address[1].ss_family == 0 ||
+	    l->address[0].ss_family != l->address[1].ss_family)
+		conf_error(c->path, line, "link \"%s\": expected an address of the same "
+		    "family for each of the two nodes", l->name);
+	if (bc[0] == '\0')
+		return;
+	if (parse_address(bc, (uint16_t)cfg_getint(sec, "port"), &l->broadcast) == -1 ||
+	    l->broadcast.ss_family != AF_INET)
+		conf_error(c->path, line, "link \"%s\": broadcast: expected an IPv4 broadcast "
+		    "address, not \"%s\"", l->name, bc);
+}
+
+static void
+read_links(struct hagent_conf *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "link");
+
+	if (n == 0 || n > HAGENT_LINKS_MAX) {
+		conf_error(c->path, 0, "expected 1 to %d link sections, found %u",
+		    HAGENT_LINKS_MAX, n);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		cfg_t *sec = cfg_getnsec(cfg, "link", i);
+		struct link_conf *l = &c->links[c->nlinks++];
+
+		l->name = mem_dup(cfg_title(sec));
+		l->medium = (enum link_medium)word_index(medium_words,
+		    cfg_getstr(sec, "medium"));
+		l->interface = mem_dup(cfg_getstr(sec, "interface"));
+		l->device = mem_dup(cfg_getstr(sec, "device"));
+		l->baud = (uint32_t)cfg_getint(sec, "baud");
+		if (strlen(l->interface) > 15)
+			conf_error(c->path, conf_line(sec), "link \"%s\": interface: expected "
+			    "at most 15 characters", l->name);
+		if (l->medium == MEDIUM_UDP)
+			read_udp(c, l, sec);
+		else if (l->device[0] != '/')
+			conf_error(c->path, conf_line(sec), "link \"%s\": device: expected an "
+			    "absolute path", l->name);
+	}
+}
+
+static int
+parse_vip(struct vip_conf *v)
+{
+	char text[64];
+	struct span rest = span_of(v->name), addr, prefix;
+	uint64_t bits;
+
+	if (!span_cut(&rest, '/', &addr) || span_copy(addr, text, sizeof(text)) == -1)
+		return -1;
+	prefix = rest;
+	if (inet_pton(AF_INET, text, v->addr) == 1)
+		v->family = AF_INET;
+	else if (inet_pton(AF_INET6, text, v->addr) == 1)
+		v->family = AF_INET6;
+	else
+		return -1;
+	if (span_u64(prefix, v->family == AF_INET ? 32 : 128, &bits) != PARSE_OK || bits == 0)
+		return -1;
+	v->prefix = (uint8_t)bits;
+	return 0;
+}
+
+static void
+read_vips(struct hagent_conf *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "vip");
+
+	if (n > HAGENT_VIPS_MAX) {
+		conf_error(c->path, 0, "expected at most %d vip sections", HAGENT_VIPS_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		cfg_t *sec = cfg_getnsec(cfg, "vip", i);
+		struct vip_conf *v = &c->vips[c->nvips++];
+
+		v->name = mem_dup(cfg_title(sec));
+		v->interface = mem_dup(cfg_getstr(sec, "interface"));
+		if (parse_vip(v) == -1)
+			conf_error(c->path, conf_line(sec), "vip \"%s\": expected an address "
+			    "with its prefix length, such as \"192.0.2.5/24\"", v->name);
+		if (v->interface[0] == '\0' || strlen(v->interface) > 15)
+			conf_error(c->path, conf_line(sec), "vip \"%s\": interface: expected "
+			    "the name of an interface", v->name);
+	}
+}
+
+static void
+read_pings(struct hagent_conf *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "ping");
+
+	if (n > HAGENT_PINGS_MAX) {
+		conf_error(c->path, 0, "ping: expected at most %d addresses",
+		    HAGENT_PINGS_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct ping_conf *p = &c->pings[c->npings++];
+
+		p->name = mem_dup(cfg_getnstr(cfg, "ping", i));
+		if (parse_address(p->name, 0, &p->address) == -1)
+			conf_error(c->path, 0, "ping: expected a literal address, not \"%s\"",
+			    p->name);
+	}
+}
+
+/* The first folder of resource-path that has the script; "" when none has. */
+static char *
+find_script(cfg_t *cfg, const char *name)
+{
+	if (name[0] == '/')
+		return mem_dup(name);
+	for (unsigned i = 0; i < cfg_size(cfg, "resource-path"); i++) {
+		char *path = mem_printf("%s/%s", cfg_getnstr(cfg, "resource-path", i), name);
+
+		if (access(path, F_OK) == 0)
+			return path;
+		free(path);
+	}
+	return mem_dup("");
+}
+
+static void
+read_script(struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg, cfg_t *sec)
+{
+	r->script_name = mem_dup(cfg_getstr(sec, "script"));
+	if (r->script_name[0] == '\0' || strstr(r->script_name, "..") != NULL ||
+	    (r->script_name[0] != '/' && strchr(r->script_name, '/') != NULL)) {
+		conf_error(c->path, conf_line(sec), "resource \"%s\": script: expected a file "
+		    "name or an absolute path", r->name);
+		r->script = mem_dup("");
+		return;
+	}
+	r->script = find_script(cfg, r->script_name);
+	if (r->script[0] == '\0' || access(r->script, X_OK) == -1)
+		conf_error(c->path, conf_line(sec), "resource \"%s\": no executable script "
+		    "\"%s\" in resource-path", r->name, r->script_name);
+}
+
+static void
+read_resource(struct hagent_conf *c, cfg_t *cfg, unsigned n)
+{
+	cfg_t *sec = cfg_getnsec(cfg, "resource", n);
+	struct resource_conf *r = &c->resources[c->nresources++];
+	unsigned nargs = cfg_size(sec, "args");
+
+	r->name = mem_dup(cfg_title(sec));
+	if (strlen(r->name) > 64)
+		conf_error(c->path, conf_line(sec), "resource: expected a name of at most 64 "
+		    "characters");
+	read_script(c, r, cfg, sec);
+	if (nargs > HAGENT_ARGS_MAX) {
+		conf_error(c->path, conf_line(sec), "resource \"%s\": args: expected at most "
+		    "%d", r->name, HAGENT_ARGS_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < nargs; i++)
+		r->args[i] = mem_dup(cfg_getnstr(sec, "args", i));
+	r->start_timeout_ms = (int)cfg_getint(sec, "start-timeout-ms");
+	r->stop_timeout_ms = (int)cfg_getint(sec, "stop-timeout-ms");
+	r->status_timeout_ms = (int)cfg_getint(sec, "status-timeout-ms");
+	r->drain_timeout_ms = (int)cfg_getint(sec, "drain-timeout-ms");
+	r->monitor_interval_ms = (int)cfg_getint(sec, "monitor-interval-ms");
+	r->restarts = (int)cfg_getint(sec, "restarts");
+	r->restart_window_s = (int)cfg_getint(sec, "restart-window-s");
+	r->drain = cfg_getbool(sec, "drain");
+}
+
+static void
+read_resources(struct hagent_conf *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "resource");
+
+	if (n > HAGENT_RESOURCES_MAX) {
+		conf_error(c->path, 0, "expected at most %d resource sections",
+		    HAGENT_RESOURCES_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		read_resource(c, cfg, i);
+}
+
+static void
+read_scalars(struct hagent_conf *c, cfg_t *cfg)
+{
+	c->cluster = mem_dup(cfg_getstr(cfg, "cluster"));
+	c->key_file = mem_dup(cfg_getstr(cfg, "key-file"));
+	c->user = mem_dup(cfg_getstr(cfg, "user"));
+	c->group = mem_dup(cfg_getstr(cfg, "group"));
+	c->state_dir = mem_dup(cfg_getstr(cfg, "state-dir"));
+	c->run_dir = mem_dup(cfg_getstr(cfg, "run-dir"));
+	c->syncd_socket = mem_dup(cfg_getstr(cfg, "syncd-socket"));
+	c->keepalive_ms = (int)cfg_getint(cfg, "keepalive-ms");
+	c->serial_keepalive_ms = (int)cfg_getint(cfg, "serial-keepalive-ms");
+	c->deadtime_ms = (int)cfg_getint(cfg, "deadtime-ms");
+	c->warntime_ms = (int)cfg_getint(cfg, "warntime-ms");
+	c->initdead_ms = (int)cfg_getint(cfg, "initdead-ms");
+	c->ping_interval_ms = (int)cfg_getint(cfg, "ping-interval-ms");
+	c->ping_timeout_ms = (int)cfg_getint(cfg, "ping-timeout-ms");
+	c->probe_wait_ms = (int)cfg_getint(cfg, "probe-wait-ms");
+	c->drain_ms = (int)cfg_getint(cfg, "drain-ms");
+	c->isolated_ms = (int)cfg_getint(cfg, "isolated-ms");
+	c->evidence_ms = (int)cfg_getint(cfg, "evidence-ms");
+	c->probe_fresh_ms = (int)cfg_getint(cfg, "probe-fresh-ms");
+	c->syncd_wait_ms = (int)cfg_getint(cfg, "syncd-wait-ms");
+	c->join_wait_ms = (int)cfg_getint(cfg, "join-wait-ms");
+	c->switch_ms = (int)cfg_getint(cfg, "switch-ms");
+	c->retry_ms = (int)cfg_getint(cfg, "retry-ms");
+	c->mode = (enum pair_mode)word_index(mode_words, cfg_getstr(cfg, "mode"));
+	c->cold_start = (enum cold_start)word_index(cold_words,
+	    cfg_getstr(cfg, "cold-start"));
+	c->log_level = word_index(level_words, cfg_getstr(cfg, "log-level"));
+}
+
+static void
+check_times(const struct hagent_conf *c)
+{
+	int slowest = c->keepalive_ms;
+
+	for (size_t i = 0; i < c->nlinks; i++)
+		if (c->links[i].medium == MEDIUM_SERIAL && c->serial_keepalive_ms > slowest)
+			slowest = c->serial_keepalive_ms;
+	if (c->deadtime_ms < 2 * slowest)
+		conf_error(c->path, 0, "deadtime-ms: expected at least twice the slowest "
+		    "keepalive (%d ms), not %d", slowest, c->deadtime_ms);
+	if (c->warntime_ms <= slowest || c->warntime_ms > c->deadtime_ms)
+		conf_error(c->path, 0, "warntime-ms: expected more than the slowest keepalive "
+		    "(%d ms) and at most deadtime-ms (%d), not %d", slowest, c->deadtime_ms,
+		    c->warntime_ms);
+	if (c->initdead_ms < c->deadtime_ms)
+		conf_error(c->path, 0, "initdead-ms: expected at least deadtime-ms (%d), not "
+		    "%d", c->deadtime_ms, c->initdead_ms);
+	if (c->ping_timeout_ms < c->ping_interval_ms)
+		conf_error(c->path, 0, "ping-timeout-ms: expected at least ping-interval-ms "
+		    "(%d), not %d", c->ping_interval_ms, c->ping_timeout_ms);
+}
+
+static void
+check_whole(const struct hagent_conf *c)
+{
+	if (c->cluster[0] == '\0' || strlen(c->cluster) > 200)
+		conf_error(c->path, 0, "cluster: expected a name of 1 to 200 characters");
+	if (c->key_file[0] != '/' || c->state_dir[0] != '/' || c->run_dir[0] != '/')
+		conf_error(c->path, 0, "key-file, state-dir, run-dir: expected absolute "
+		    "paths");
+	if (c->syncd_socket[0] != '\0' && c->syncd_socket[0] != '/')
+		conf_error(c->path, 0, "syncd-socket: expected an absolute path, or \"\"");
+	check_times(c);
+}
+
+/* Both nodes hash every setting as libconfuse prints it, so comments, order of
+ * different options and white space do not matter, and a default written out is
+ * the same as the default. */
+static uint64_t
+settings_hash(cfg_t *cfg)
+{
+	char *text = NULL;
+	size_t len = 0;
+	uint8_t sum[32];
+	uint64_t h = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f == NULL)
+		log_fatal("open_memstream");
+	cfg_print(cfg, f);
+	if (fclose(f) != 0)
+		log_fatal("memory stream");
+	sha256(text, len, sum);
+	free(text);
+	for (int i = 0; i < 8; i++)
+		h = h << 8 | sum[i];
+	return h;
+}
+
+struct hagent_conf *
+hagent_conf_load(const char *path, const char *node_name)
+{
+	int before = conf_failed();
+	struct hagent_conf *c;
+	cfg_t *cfg = load_file(path);
+
+	if (cfg == NULL)
+		return NULL;
+	c = mem_alloc(sizeof(*c));
+	c->path = mem_dup(path);
+	read_nodes(c, cfg);
+	find_self(c, node_name);
+	read_scalars(c, cfg);
+	read_links(c, cfg);
+	read_vips(c, cfg);
+	read_pings(c, cfg);
+	read_resources(c, cfg);
+	c->hash = settings_hash(cfg);
+	cfg_free(cfg);
+	check_whole(c);
+	if (conf_failed() != before) {
+		hagent_conf_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void
+free_resource(struct resource_conf *r)
+{
+	free(r->name);
+	free(r->script);
+	free(r->script_name);
+	for (size_t i = 0; i < HAGENT_ARGS_MAX; i++)
+		free(r->args[i]);
+}
+
+void
+hagent_conf_free(struct hagent_conf *c)
+{
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->nlinks; i++) {
+		free(c->links[i].name);
+		free(c->links[i].interface);
+		free(c->links[i].device);
+	}
+	for (size_t i = 0; i < c->nvips; i++) {
+		free(c->vips[i].name);
+		free(c->vips[i].interface);
+	}
+	for (size_t i = 0; i < c->npings; i++)
+		free(c->pings[i].name);
+	for (size_t i = 0; i < c->nresources; i++)
+		free_resource(&c->resources[i]);
+	free(c->node[0]);
+	free(c->node[1]);
+	free(c->path);
+	free(c->cluster);
+	free(c->key_file);
+	free(c->user);
+	free(c->group);
+	free(c->state_dir);
+	free(c->run_dir);
+	free(c->syncd_socket);
+	free(c);
+}
+
+int
+hagent_conf_key(const struct hagent_conf *c, uint8_t key[32])
+{
+	char *text;
+	size_t len;
+	struct stat st;
+	int rc = -1;
+
+	if (stat(c->key_file, &st) == -1 || fs_read(c->key_file, 4096, &text, &len) == -1) {
+		conf_error(c->path, 0, "key-file: cannot read %s: %s", c->key_file,
+		    strerror(errno));
+		return -1;
+	}
+	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+		len--;
+	if ((st.st_mode & 077) != 0)
+		conf_error(c->path, 0, "key-file: %s: expected mode 0600, not %04o",
+		    c->key_file, (unsigned)(st.st_mode & 07777));
+	else if (hex_decode((struct span){ text, len }, key, 32) == -1)
+		conf_error(c->path, 0, "key-file: %s: expected 64 hexadecimal digits",
+		    c->key_file);
+	else
+		rc = 0;
+	mem_wipe(text, len);
+	free(text);
+	return rc;
+}

@@ -1,0 +1,97 @@
+/* hagent_conf.h - /etc/mailpair/hagent.conf as a plain struct.
+ *
+ * The same file stands on both nodes; which node this is comes from the host name
+ * or -N.  A struct that hagent_conf_load() returned is complete and checked: every
+ * limit is finite, every address parsed, every time above what the others need.
+ * The struct is read only from then on, and shared by executor and agent. */
+#ifndef HAGENT_CONF_H
+#define HAGENT_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define HAGENT_LINKS_MAX 8
+#define HAGENT_VIPS_MAX 16
+#define HAGENT_PINGS_MAX 8
+#define HAGENT_RESOURCES_MAX 32
+#define HAGENT_ARGS_MAX 16
+#define HAGENT_PATHS_MAX 8
+
+enum link_medium { MEDIUM_UDP, MEDIUM_SERIAL };
+const char *link_medium_name(enum link_medium);
+
+struct link_conf {
+	char *name;
+	enum link_medium medium;
+	char *interface;			/* udp; "" = not bound to one */
+	struct sockaddr_storage address[2];	/* udp: of node 0 and 1, with the port */
+	struct sockaddr_storage broadcast;	/* ss_family 0: unicast */
+	char *device;				/* serial */
+	uint32_t baud;
+};
+
+struct vip_conf {
+	char *name;		/* as written: "192.0.2.5/24" */
+	int family;
+	uint8_t addr[16];	/* network order; 4 or 16 bytes */
+	uint8_t prefix;
+	char *interface;
+};
+
+struct ping_conf {
+	char *name;
+	struct sockaddr_storage address;
+};
+
+struct resource_conf {
+	char *name;
+	char *script;		/* the resolved path; "" when no folder has it */
+	char *script_name;	/* as written */
+	char *args[HAGENT_ARGS_MAX + 1];
+	int start_timeout_ms, stop_timeout_ms, status_timeout_ms, drain_timeout_ms;
+	int monitor_interval_ms;
+	int restarts, restart_window_s;
+	bool drain;
+};
+
+enum pair_mode { MODE_SERIAL_PING, MODE_MANUAL };
+enum cold_start { COLD_LAST_ACTIVE, COLD_WAIT };
+
+struct hagent_conf {
+	char *path;
+	char *cluster;
+	char *node[2];
+	unsigned self;			/* 0 or 1 */
+	char *key_file;
+	char *user, *group;
+	char *state_dir, *run_dir;
+	char *syncd_socket;		/* "" = no syncd */
+	struct link_conf links[HAGENT_LINKS_MAX];
+	size_t nlinks;
+	struct vip_conf vips[HAGENT_VIPS_MAX];
+	size_t nvips;
+	struct ping_conf pings[HAGENT_PINGS_MAX];
+	size_t npings;
+	struct resource_conf resources[HAGENT_RESOURCES_MAX];
+	size_t nresources;
+	int keepalive_ms, serial_keepalive_ms, deadtime_ms, warntime_ms, initdead_ms;
+	int ping_interval_ms, ping_timeout_ms;
+	int probe_wait_ms, probe_fresh_ms, drain_ms, isolated_ms, evidence_ms;
+	int syncd_wait_ms, join_wait_ms, switch_ms, retry_ms;
+	enum pair_mode mode;
+	enum cold_start cold_start;
+	int log_level;			/* enum log_level */
+	uint64_t hash;			/* over every setting, the same on both nodes */
+};
+
+/* node_name: NULL = the host name.  Prints ERROR path:line: text for each mistake
+ * and returns NULL; the caller exits 19. */
+struct hagent_conf *hagent_conf_load(const char *path, const char *node_name);
+void hagent_conf_free(struct hagent_conf *);
+/* The cluster key: 64 hex digits in a file that only root can read.  -1 with a
+ * message printed. */
+int hagent_conf_key(const struct hagent_conf *, uint8_t key[32]);
+
+#endif

@@ -1,0 +1,150 @@
+/* hagentd.c - the heartbeat daemon: options, configuration, key, then the executor.
+ *
+ * Everything that can be wrong with the set-up is found here, before anything is
+ * started: exit 10 for the command line, 19 for the configuration, 1 for the rest.
+ * Runs as root; the agent that it keeps running does not. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "ctl.h"
+#include "daemon.h"
+#include "executor.h"
+#include "fs.h"
+#include "hagent_conf.h"
+#include "log.h"
+#include "mem.h"
+#include "paths.h"
+
+struct options {
+	const char *file, *node;
+	bool foreground, debug, check;
+};
+
+static void
+usage(FILE *out)
+{
+	fprintf(out, "usage: hagentd [-dfhnV] [-c file] [-N node]\n");
+}
+
+/* -1: go on; else the exit code. */
+static int
+parse_options(int argc, char **argv, struct options *o)
+{
+	int ch;
+
+	while ((ch = getopt(argc, argv, "c:N:dfnVh")) != -1) {
+		switch (ch) {
+		case 'c':
+			o->file = optarg;
+			break;
+		case 'N':
+			o->node = optarg;
+			break;
+		case 'd':
+			o->debug = true;
+			break;
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'n':
+			o->check = true;
+			break;
+		case 'V':
+			printf("hagentd %s\n", MAILPAIR_VERSION);
+			return CTL_OK;
+		case 'h':
+			usage(stdout);
+			return CTL_OK;
+		default:
+			usage(stderr);
+			return CTL_USAGE;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	usage(stderr);
+	return CTL_USAGE;
+}
+
+/* Folders that must be there before root is given up. */
+static int
+make_dirs(const struct hagent_conf *c)
+{
+	struct daemon_user u;
+	gid_t gid;
+
+	if (daemon_user_find(c->user, &u) == -1 || daemon_group_find(c->group, &gid) == -1) {
+		errno = 0;
+		log_err("user %s or group %s does not exist", c->user, c->group);
+		return -1;
+	}
+	if (fs_mkdirs(c->run_dir, 0755) == -1 || fs_mkdirs(c->state_dir, 0755) == -1 ||
+	    chown(c->state_dir, u.uid, u.gid) == -1 || chmod(c->state_dir, 0700) == -1) {
+		log_err("folders %s and %s", c->run_dir, c->state_dir);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+take_pidfile(const struct hagent_conf *c)
+{
+	char *path = mem_printf("%s/hagentd.pid", c->run_dir);
+	pid_t other = 0;
+	int rc = daemon_pidfile(path, &other);
+
+	if (rc == -1 && errno == EEXIST)
+		log_err("hagentd runs already pid=%d", (int)other);
+	else if (rc == -1)
+		log_err("pid file %s", path);
+	free(path);
+	return rc;
+}
+
+static int
+run(const struct options *o, const struct hagent_conf *c, uint8_t key[32])
+{
+	struct executor_start s = {
+		.conf = c,
+		.key = key,
+		.to_stderr = o->foreground,
+		.level = o->debug ? LOG_LEVEL_DEBUG : (enum log_level)c->log_level,
+	};
+
+	if (!o->foreground && daemon_detach() == -1) {
+		fprintf(stderr, "ERROR cannot detach: %s\n", strerror(errno));
+		return 1;
+	}
+	log_init("hagentd/executor", s.to_stderr, s.level);
+	if (make_dirs(c) == -1 || take_pidfile(c) == -1)
+		return 1;
+	return executor_run(&s);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options o = { .file = PATH_ETC "/hagent.conf" };
+	struct hagent_conf *c;
+	uint8_t key[32];
+	int code = parse_options(argc, argv, &o);
+
+	if (code != -1)
+		return code;
+	daemon_start();
+	c = hagent_conf_load(o.file, o.node);
+	if (c == NULL || hagent_conf_key(c, key) == -1) {
+		hagent_conf_free(c);
+		return CTL_BAD_CONFIG;
+	}
+	code = o.check ? CTL_OK : run(&o, c, key);
+	mem_wipe(key, sizeof(key));
+	hagent_conf_free(c);
+	return code;
+}
