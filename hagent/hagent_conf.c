@@ -24,6 +24,7 @@
 #include "log.h"
 #include "mem.h"
 #include "paths.h"
+#include "script.h"
 
 static const struct limit {
 	const char *name;
@@ -435,6 +436,9 @@ read_script(struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg, cfg_t *s
 	if (r->script[0] == '\0' || access(r->script, X_OK) == -1)
 		conf_error(c->path, conf_line(sec), "resource \"%s\": no executable script "
 		    "\"%s\" in resource-path", r->name, r->script_name);
+	else if (!script_trusted(r->script))
+		conf_error(c->path, conf_line(sec), "resource \"%s\": %s, or a folder above "
+		    "it, is writable by others than root", r->name, r->script);
 }
 
 static void

@@ -37,7 +37,7 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->marks = *marks;
 	p->role = ROLE_BOOT;
 	p->boot = boot;
-	p->since_ms = p->start_ms = p->step_ms = now_ms;
+	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
 	p->probe_ms = now_ms - (1 << 30);
 	for (unsigned i = 0; i < conf->nres; i++)
@@ -45,6 +45,20 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 }
 
 /* ---- what is taken note of in every role ---- */
+
+/* In a pair without syncd nobody says ADOPTED: the frames of the node that serves do. */
+static void
+adopt_by_frame(struct turn *t)
+{
+	const struct frame *f = &t->v->peer.f;
+	struct gen g = { .no = f->gen, .kind = f->gen_kind, .node = f->gen_node,
+		.wall_ms = t->v->wall_ms };
+
+	if (t->p->conf->syncd || g.no <= policy_newest(t->p, t->v).no)
+		return;
+	state_add_gen(&t->p->marks, &g);
+	turn_save(t);
+}
 
 static void
 note_peer(struct turn *t)
@@ -67,6 +81,7 @@ note_peer(struct turn *t)
 		p->peer_active_gen = v->f.gen;
 		if (v->f.role == ROLE_ACTIVE)
 			p->served_ms = t->v->now_ms;
+		adopt_by_frame(t);
 	}
 	if (v->ever)
 		turn_alarm(t, ALARM_LINKS, v->links_alive < v->links, "a link is silent");
@@ -323,6 +338,9 @@ policy_step(struct policy *p, const struct policy_view *v, struct policy_actions
 	struct turn turn = { p, v, out }, *t = &turn;
 
 	out->n = 0;
+	if (v->now_ms - p->turned_ms > p->conf->dead_ms / 2)
+		p->awake_ms = v->now_ms;
+	p->turned_ms = v->now_ms;
 	note_peer(t);
 	note_probe(t);
 	note_vip(t);

@@ -173,9 +173,8 @@ refuse(struct script *s, const char *why)
 	arm(s, 0);
 }
 
-/* Nobody but root may have had a hand in what root executes. */
-static bool
-trusted(const char *path)
+bool
+script_trusted(const char *path)
 {
 	char *copy = mem_dup(path);
 	char *dir = copy;
@@ -227,7 +226,7 @@ script_run(struct event_base *base, const struct script_conf *c, script_done_cb 
 	s->words_fd = -1;
 	s->started_ms = clock_ms();
 	s->limit = evtimer_new(base, on_limit, s);
-	if (!trusted(c->path))
+	if (!script_trusted(c->path))
 		refuse(s, errno == EPERM
 		    ? "script or folder is writable by others than root" : strerror(errno));
 	else

@@ -28,6 +28,9 @@ typedef void script_done_cb(const struct exec_ran *, void *arg);
  * loop.  done is called exactly once, and the script is freed behind it. */
 struct script *script_run(struct event_base *, const struct script_conf *,
     script_done_cb *, void *arg);
+/* Could nobody but root have had a hand in it, nor in a folder above it?  If not,
+ * errno is EPERM. */
+bool script_trusted(const char *path);
 pid_t script_pid(const struct script *);
 /* The caller's SIGCHLD found the end of script_pid(). */
 void script_reaped(struct script *, int wait_status);
