@@ -32,7 +32,8 @@ enum mail_rc {
 const char *mail_rc_name(enum mail_rc);
 
 enum mailipc_type {
-	/* any -> parent, parent -> any.  SERVE u8 on: gates open (after one message
+	/* any -> parent, parent -> any.  SERVE u8 on (to gates also u32
+	 * grace ms when off): gates open (after one message
 	 * LISTEN per socket: u8 enum mail_service, str address; fd) or say goodbye and
 	 * close; stores end their sessions.  SERVING u8 on: done.  STATE u8 ready, u64
 	 * gen no, u64 applied lsn, u8 copies, str gen kind: owners (directory, stores,
@@ -54,7 +55,8 @@ enum mailipc_type {
 
 	/* gate, queue -> store */
 	SM_DELIVER = 64,	/* str trace id, str return path, u16 n x (u64 user id, u16 shard);
-				 * fd = the whole message, trace headers on top, CRLF lines */
+				 * fd = the whole message, trace headers on top, CRLF lines; its offset
+				 * is shared with other readers: pread or mmap only */
 	SM_DELIVER_ANSWER,	/* u8 rc, u64 gen, u64 lsn, u8 copies */
 	SM_SESSION,		/* u8 enum mail_service, u64 user id, u16 shard, str address, str
 				 * session id, str client ip, str tls version or "", str tag (IMAP: the tag

@@ -1,0 +1,69 @@
+/* dir_shard.h - the directory shard: domains, users, aliases in one SQLite file, a
+ * function of the log's records.  Lookups see everything applied so far.
+ *
+ * Addresses are stored and looked up in lower case (address_fold).  A broken database
+ * is fatal: the process is restarted, and the standby has the same data. */
+#ifndef MAIL_DIR_SHARD_H
+#define MAIL_DIR_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "mailipc.h"
+#include "owner.h"
+#include "wire.h"
+
+#define DIR_HASH_MAX 384		/* a crypt(3) hash; longest is 383 */
+
+struct dir_shard;
+
+enum dir_record {			/* payloads in wire.h terms */
+	DIR_DOMAIN_ADD = 1,		/* str name */
+	DIR_DOMAIN_DELETE,		/* str name; refused while addresses are in it */
+	DIR_USER_ADD,			/* u64 id, u16 shard, str address, str hash */
+	DIR_USER_PASSWORD,		/* str address, str hash */
+	DIR_USER_SUSPEND,		/* str address, u8 on */
+	DIR_USER_DELETE,		/* str address */
+	DIR_ALIAS_ADD,			/* str address, u16 n x str target */
+	DIR_ALIAS_DELETE,		/* str address, u16 n x str target; n = 0: all */
+};
+
+struct dir_user {
+	uint64_t id;
+	uint16_t shard;
+	bool suspended;
+	int64_t created_ms;
+	char address[ADDRESS_MAX + 1];
+	char hash[DIR_HASH_MAX];
+};
+
+/* dir: shards/directory.  Makes index.db where it is missing. */
+struct dir_shard *dir_shard_open(const char *dir);
+void dir_shard_close(struct dir_shard *);
+uint64_t dir_shard_applied(const struct dir_shard *);
+/* MAIL_OK, MAIL_EXISTS, MAIL_UNKNOWN (nothing to change), MAIL_BAD (malformed; skipped).
+ * Changes are kept by the next dir_shard_commit(). */
+enum mail_rc dir_shard_apply(struct dir_shard *, const struct owner_record *);
+void dir_shard_commit(struct dir_shard *);
+/* Makes the file durable; the LSN up to which it is. */
+uint64_t dir_shard_checkpoint(struct dir_shard *);
+/* Seeding: a frozen copy (descriptor, or -1); putting one in our place (0 or -1: the
+ * old one stays). */
+int dir_shard_snapshot(struct dir_shard *, uint64_t *lsn);
+int dir_shard_replace(struct dir_shard *, int fd);
+
+bool dir_shard_domain(struct dir_shard *, const char *name);
+bool dir_shard_user(struct dir_shard *, const char *address, struct dir_user *);
+/* The user made first in a domain: who reads postmaster's mail. */
+bool dir_shard_oldest(struct dir_shard *, const char *domain, struct dir_user *);
+void dir_shard_domains(struct dir_shard *, void (*each)(const char *name, int64_t created_ms,
+    uint64_t users, uint64_t aliases, void *), void *arg);
+/* domain NULL: all. */
+void dir_shard_users(struct dir_shard *, const char *domain,
+    void (*each)(const struct dir_user *, void *), void *arg);
+/* Targets of one alias (address), or all pairs (NULL); how many. */
+uint64_t dir_shard_aliases(struct dir_shard *, const char *address,
+    void (*each)(const char *address, const char *target, void *), void *arg);
+
+#endif
