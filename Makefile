@@ -190,4 +190,5 @@ clean:
 .PHONY: all unit test-programs check check-e2e fuzz fuzz-programs lint format cover install \
 	deps dist rpm demo sim clean FORCE
 .SECONDARY:
+-include $(wildcard tests/*/rules.mk)
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
