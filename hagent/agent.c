@@ -271,6 +271,7 @@ on_ping(evutil_socket_t fd, short what, void *arg)
 		else
 			exec_client_open(a->exec, OPEN_PING, i);
 	}
+	agent_check_vips(a);
 }
 
 /* ---- start --------------------------------------------------------------- */
@@ -294,6 +295,7 @@ policy_conf_fill(struct agent *a)
 		p->res[i].window_ms = (int64_t)c->resources[i].restart_window_s * 1000;
 		p->res[i].monitor_ms = c->resources[i].monitor_interval_ms;
 	}
+	p->dead_ms = c->deadtime_ms;
 	p->initdead_ms = c->initdead_ms;
 	p->isolated_ms = c->isolated_ms;
 	p->evidence_ms = c->evidence_ms;

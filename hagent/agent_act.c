@@ -15,6 +15,9 @@
 
 #define LAST_WORDS_MS 100	/* for the last frames and messages to leave */
 
+/* The tag of a request that the policy does not know of. */
+#define MEND UINT64_MAX
+
 /* ---- probes -------------------------------------------------------------- */
 
 static void
@@ -134,11 +137,12 @@ act_resource(struct agent *a, const struct policy_action *act)
 			exec_client_run(a->exec, (unsigned)act->index, verbs[i].verb);
 }
 
+/* Adding is idempotent and announces, and mends what somebody else removed. */
 static void
 act_announce(struct agent *a)
 {
 	for (unsigned i = 0; i < a->conf->nvips; i++)
-		exec_client_vip(a->exec, i, VIP_ANNOUNCE, 0);
+		exec_client_vip(a->exec, i, VIP_ADD, MEND);
 }
 
 static void
@@ -306,6 +310,22 @@ on_ran(void *arg, unsigned n, enum exec_verb verb, const struct exec_ran *ran)
 	agent_event(a, &ev);
 }
 
+/* An address that was taken off the interface behind our back goes up again, while
+ * this node is the one to have it. */
+static void
+queried(struct agent *a, unsigned n, uint64_t tag, enum exec_vip_result r)
+{
+	a->vip_here[n] = r == VIP_PRESENT;
+	if (tag != MEND) {
+		if (a->looking > 0)
+			looked(a, r == VIP_PRESENT);
+	} else if (r == VIP_ABSENT && a->policy.role == ROLE_ACTIVE && a->policy.vip_up[n]) {
+		log_warnx("vip %s is missing on %s", a->conf->vips[n].name,
+		    a->conf->vips[n].interface);
+		exec_client_vip(a->exec, n, VIP_ADD, MEND);
+	}
+}
+
 static void
 on_vip(void *arg, unsigned n, enum exec_vip_op op, uint64_t tag, enum exec_vip_result r,
     const char *error)
@@ -319,13 +339,9 @@ on_vip(void *arg, unsigned n, enum exec_vip_op op, uint64_t tag, enum exec_vip_r
 		return;
 	}
 	if (op == VIP_QUERY) {
-		a->vip_here[n] = r == VIP_PRESENT;
-		if (a->looking > 0)
-			looked(a, r == VIP_PRESENT);
+		queried(a, n, tag, r);
 		return;
 	}
-	if (op != VIP_ADD && op != VIP_DEL)
-		return;
 	if (!ev.ok)
 		log_warnx("vip %s %s: %s", a->conf->vips[n].name,
 		    ev.up ? "cannot be added" : "cannot be removed", error);
@@ -333,7 +349,17 @@ on_vip(void *arg, unsigned n, enum exec_vip_op op, uint64_t tag, enum exec_vip_r
 		a->vip_here[n] = ev.up;
 		a->vip_since_wall_ms = clock_wall_ms();
 	}
-	agent_event(a, &ev);
+	if (tag != MEND)
+		agent_event(a, &ev);
+}
+
+void
+agent_check_vips(struct agent *a)
+{
+	if (a->policy.role != ROLE_ACTIVE)
+		return;
+	for (unsigned i = 0; i < a->conf->nvips; i++)
+		exec_client_vip(a->exec, i, VIP_QUERY, MEND);
 }
 
 static void

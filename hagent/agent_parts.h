@@ -107,6 +107,7 @@ bool agent_ping_ok(const struct agent *, unsigned ping, int64_t now_ms);
 
 /* agent_act.c */
 void agent_act(struct agent *, const struct policy_actions *);
+void agent_check_vips(struct agent *);	/* active: are they still there? */
 extern const struct exec_client_ops agent_exec_ops;
 extern const struct syncd_client_ops agent_syncd_ops;
 
