@@ -265,7 +265,8 @@ delta_step(struct delta *d, struct evbuffer *in, bool eof, struct evbuffer *out)
 	size_t moved, start = evbuffer_get_length(out);
 	enum delta_rc rc;
 
-	assert(!d->done);
+	if (d->done)
+		return fail(d, "more input than it needs");
 	if (d->error != NULL)
 		return DELTA_FAIL;
 	if (d->kind == KIND_LOAD && !d->head_ok &&

@@ -29,10 +29,15 @@ struct seed_owner_ops {
 };
 
 /* What syncd gives to the mirror. */
+struct mirror_conf;
 struct mirror_host {
 	void *arg;				/* first argument of each function */
 	struct event_base *base;
 	const struct syncd_conf *conf;
+	const struct mirror_conf *trees;	/* mirror_conf.h */
+	int worker_fd;				/* mirror_worker_start(); -1: no mirroring */
+	const char *spool_dir;			/* for unnamed files: PATH_VAR "/log" */
+	const char *node_names[2];
 	unsigned node;
 	const struct commit *commit;		/* read only: role, generation, LSNs */
 	/* A bulk connection, through ops.bulk on both nodes. */

@@ -1,0 +1,177 @@
+/* bulk.c - see bulk.h.  A frame that is too long or too short ends the connection:
+ * the peer is authentic, so that is a bug or another version, and nothing behind it
+ * can be trusted to be framed. */
+#include "bulk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "log.h"
+#include "mem.h"
+#include "mirror_wire.h"
+#include "wire.h"
+
+#define UNSENT_LOW (256u << 10)
+#define FRAMES_A_TURN 64	/* then the log's channel and the timers have theirs */
+
+struct bulk {
+	struct bufferevent *bev;
+	struct event *more;	/* input that no event announces any more */
+	const struct bulk_ops *ops;
+	void *arg;
+	bool *gone;		/* set when freed inside a callback */
+};
+
+/* One frame; false when there is none, or the channel is dead. */
+static bool
+one_frame(struct bulk *b, bool *gone)
+{
+	struct evbuffer *in = bufferevent_get_input(b->bev);
+	uint8_t head[4], *whole;
+	uint32_t len;
+
+	if (evbuffer_copyout(in, head, sizeof(head)) < (ssize_t)sizeof(head))
+		return false;
+	len = wire_load32(head);
+	if (len < MIRROR_HEAD || len > MIRROR_HEAD + MIRROR_BODY_MAX) {
+		b->ops->gone(b->arg, "bad frame");
+		return false;
+	}
+	if (evbuffer_get_length(in) < sizeof(head) + len)
+		return false;
+	evbuffer_drain(in, sizeof(head));
+	whole = mem_alloc(len);
+	evbuffer_remove(in, whole, len);
+	b->ops->frame(b->arg, whole[0], (struct span){ (const char *)whole, len });
+	free(whole);
+	return !*gone;
+}
+
+static void
+read_frames(struct bulk *b)
+{
+	bool gone = false;
+	int n = 0;
+
+	b->gone = &gone;
+	while ((bufferevent_get_enabled(b->bev) & EV_READ) && one_frame(b, &gone))
+		if (++n == FRAMES_A_TURN) {
+			event_active(b->more, EV_TIMEOUT, 0);
+			break;
+		}
+	if (!gone)
+		b->gone = NULL;
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	read_frames(arg);
+}
+
+static void
+on_more(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	read_frames(arg);
+}
+
+static void
+on_write(struct bufferevent *bev, void *arg)
+{
+	struct bulk *b = arg;
+
+	(void)bev;
+	b->ops->room(b->arg);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct bulk *b = arg;
+
+	(void)bev;
+	if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT))
+		b->ops->gone(b->arg, what & BEV_EVENT_EOF ? "closed" : "broken");
+}
+
+struct bulk *
+bulk_new(struct bufferevent *bev, const struct bulk_ops *ops, void *arg)
+{
+	struct bulk *b = mem_alloc(sizeof(*b));
+
+	b->bev = bev;
+	b->ops = ops;
+	b->arg = arg;
+	b->more = event_new(bufferevent_get_base(bev), -1, 0, on_more, b);
+	if (b->more == NULL)
+		log_fatal("no memory");
+	bufferevent_setcb(bev, on_read, on_write, on_event, b);
+	bufferevent_setwatermark(bev, EV_READ, 0, 4 * (MIRROR_HEAD + MIRROR_BODY_MAX));
+	bufferevent_setwatermark(bev, EV_WRITE, UNSENT_LOW, 0);
+	bufferevent_enable(bev, EV_READ | EV_WRITE);
+	event_active(b->more, EV_TIMEOUT, 0);
+	return b;
+}
+
+void
+bulk_free(struct bulk *b)
+{
+	if (b == NULL)
+		return;
+	if (b->gone != NULL)
+		*b->gone = true;
+	event_free(b->more);
+	bufferevent_free(b->bev);
+	free(b);
+}
+
+void
+bulk_relay(struct bulk *b, struct span whole)
+{
+	struct evbuffer *out = bufferevent_get_output(b->bev);
+	uint8_t head[4];
+
+	wire_store32(head, (uint32_t)whole.len);
+	if (evbuffer_add(out, head, sizeof(head)) == -1 ||
+	    evbuffer_add(out, whole.p, whole.len) == -1)
+		log_fatal("no memory");
+}
+
+void
+bulk_send(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, size_t n)
+{
+	struct evbuffer *out = bufferevent_get_output(b->bev);
+	uint8_t head[4 + MIRROR_HEAD];
+
+	wire_store32(head, (uint32_t)(MIRROR_HEAD + n));
+	head[4] = type;
+	wire_store32(head + 5, 0);
+	wire_store64(head + 9, gen->no);
+	memcpy(head + 17, gen->id, 16);
+	if (evbuffer_add(out, head, sizeof(head)) == -1 || evbuffer_add(out, p, n) == -1)
+		log_fatal("no memory");
+}
+
+size_t
+bulk_unsent(const struct bulk *b)
+{
+	return evbuffer_get_length(bufferevent_get_output(b->bev));
+}
+
+void
+bulk_read_enable(struct bulk *b, bool on)
+{
+	if (!on) {
+		bufferevent_disable(b->bev, EV_READ);
+		return;
+	}
+	bufferevent_enable(b->bev, EV_READ);
+	event_active(b->more, EV_TIMEOUT, 0);
+}

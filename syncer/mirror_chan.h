@@ -1,0 +1,63 @@
+/* mirror_chan.h - a mirror worker's line to its syncd: blocking, with limits of time.
+ *
+ * During a pass every message is stamped with the pass and its generation, and every
+ * message that arrives is checked; when this node's role, generation or connection
+ * changes, the next call fails and why[] says so: the pass is over.  A worker that
+ * works for long calls mirror_chan_tick(), which also keeps the other side patient. */
+#ifndef SYNCER_MIRROR_CHAN_H
+#define SYNCER_MIRROR_CHAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mirror_guard.h"
+#include "mirror_result.h"
+#include "mirror_wire.h"
+#include "wire.h"
+
+struct mirror_chan {
+	int fd;			/* owned; blocking */
+	struct mirror_view view;
+	/* The pass: */
+	bool in_pass, source;
+	uint32_t pass;
+	struct gen gen;
+	const char *phase;
+	uint64_t done, of;	/* progress of the phase */
+	uint64_t sent;		/* bytes of messages to the peer */
+	int64_t ticked_ms;
+	int silent_ms;		/* the peer may be silent so long in a pass */
+	char why[400];		/* of the last -1 */
+	bool broken;		/* syncd is gone, or the framing is: end the worker */
+	uint8_t *buf;
+	size_t cap;
+};
+
+struct mirror_msg {
+	uint16_t kind;		/* enum mirror_worker_type */
+	uint8_t type;		/* enum mirror_type, for MW_PEER */
+	uint32_t pass;
+	struct gen gen;		/* number and id only */
+	struct wire_in body;	/* valid until the next call */
+};
+
+void mirror_chan_init(struct mirror_chan *, int fd);
+void mirror_chan_clear(struct mirror_chan *);
+/* Outside of a pass: the next thing from syncd; states are taken in on the way. */
+int mirror_chan_next(struct mirror_chan *, struct mirror_msg *);
+void mirror_chan_begin(struct mirror_chan *, bool source, uint32_t pass, const struct gen *);
+/* Sends MM_ABORT with why[] when the pass did not end well (abort), and forgets it. */
+void mirror_chan_end(struct mirror_chan *, bool abort);
+/* In a pass: to the peer, and from the peer (progress and states taken in). */
+int mirror_chan_send(struct mirror_chan *, enum mirror_type, const struct wire_out *);
+int mirror_chan_send_raw(struct mirror_chan *, enum mirror_type, const void *, size_t);
+int mirror_chan_recv(struct mirror_chan *, struct mirror_msg *);
+int mirror_chan_tick(struct mirror_chan *);
+void mirror_chan_phase(struct mirror_chan *, const char *phase, uint64_t of);
+/* To syncd: how the pass ended. */
+int mirror_chan_report(struct mirror_chan *, const char *path, const struct mirror_result *);
+int mirror_chan_fail(struct mirror_chan *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));	/* sets why[], returns -1 */
+
+#endif

@@ -1,0 +1,528 @@
+/* mirror_fetch.c - file content for a pass: asks in batches, receives, verifies, and
+ * puts in place.  Part of mirror_target.h.
+ *
+ * Lockstep: a batch is asked for when nothing is outstanding.  New files come whole;
+ * for changed ones the signature of what is here goes out first and a delta comes
+ * back.  A file is renamed into place only after the SHA-256 of the whole result
+ * equals the source's and the bytes are synced.  A result that does not match is
+ * asked for once more, whole; a file that changed while the source read it is asked
+ * for once more, and then kept with a time that makes the next pass look again. */
+#define _GNU_SOURCE
+#include "mirror_target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <openssl/evp.h>
+
+#include "delta.h"
+#include "fs.h"
+#include "log.h"
+#include "mem.h"
+#include "mirror_chan.h"
+#include "mirror_conf.h"
+#include "mirror_spool.h"
+#include "tree_apply.h"
+#include "tree_plan.h"
+
+#define BATCH_BYTES (64u << 20)		/* of file content asked for at once */
+#define DELTA_MIN 4096			/* below that a signature costs more than it saves */
+#define SYNC_EACH 4u			/* a larger batch is synced at once by syncfs */
+
+struct wanted {
+	struct tree_entry e;
+	int basis;			/* -1: comes whole */
+	struct tree_tmp tmp;		/* received, verified, not yet in place */
+	bool ready;
+};
+
+struct fetch {
+	struct mirror_target *t;
+	struct wanted w[MIRROR_BATCH];
+	size_t n;
+	uint64_t bytes;			/* of content in this batch */
+	struct mirror_spool *again;	/* op: DATA = as before, CREATE = whole */
+	bool last_try;
+	/* The file that is arriving: */
+	struct wanted *cur;
+	struct tree_entry now;		/* the source's entry when it read the file */
+	struct delta *patch;
+	EVP_MD_CTX *sha;
+	uint64_t got;
+	struct evbuffer *in, *out;
+	bool spoiled;			/* our disk or the delta failed: drop the rest */
+};
+
+/* ---- asking ------------------------------------------------------------ */
+
+static int
+open_basis(struct fetch *f, const struct tree_entry *e)
+{
+	const char *name;
+	struct stat st;
+	int fd, dirfd = tree_open_parent(f->t->root, e->path, &name);
+
+	if (dirfd == -1)
+		return -1;
+	fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	close(dirfd);
+	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= DELTA_MIN)
+		return fd;
+	if (fd != -1)
+		close(fd);
+	return -1;
+}
+
+static int
+send_sig_bytes(struct fetch *f, struct evbuffer *out)
+{
+	uint8_t buf[MIRROR_CHUNK];
+	int n;
+
+	while ((n = evbuffer_remove(out, buf, sizeof(buf))) > 0)
+		if (mirror_chan_send_raw(f->t->c, MM_SIG, buf, (size_t)n) == -1)
+			return -1;
+	return 0;
+}
+
+/* Reads the basis and sends its signature as it grows. */
+static int
+send_signature_of(struct fetch *f, int fd, struct delta *d)
+{
+	uint8_t buf[MIRROR_CHUNK];
+	enum delta_rc rc = DELTA_MORE;
+	off_t at = 0;
+	bool eof = false;
+
+	while (rc == DELTA_MORE) {
+		if (!eof && evbuffer_get_length(f->in) < sizeof(buf)) {
+			ssize_t n = fs_pread_all(fd, buf, sizeof(buf), at);
+
+			if (n == -1)
+				return mirror_chan_fail(f->t->c, "%s: cannot read a file: %s",
+				    f->t->tree->path, strerror(errno));
+			eof = (size_t)n < sizeof(buf);
+			at += n;
+			if (evbuffer_add(f->in, buf, (size_t)n) == -1)
+				log_fatal("no memory");
+		}
+		rc = delta_step(d, f->in, eof, f->out);
+		if (send_sig_bytes(f, f->out) == -1 || mirror_chan_tick(f->t->c) == -1)
+			return -1;
+	}
+	return rc == DELTA_DONE ? 0 : mirror_chan_fail(f->t->c, "signature: %s", delta_error(d));
+}
+
+static void
+empty(struct evbuffer *b)
+{
+	evbuffer_drain(b, evbuffer_get_length(b));
+}
+
+static int
+send_signature(struct fetch *f, int fd)
+{
+	struct delta *d;
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) == -1)
+		return mirror_chan_fail(f->t->c, "fstat: %s", strerror(errno));
+	d = delta_sig_new((uint64_t)st.st_size);
+	rc = send_signature_of(f, fd, d);
+	delta_free(d);
+	empty(f->in);
+	empty(f->out);
+	return rc;
+}
+
+/* Asks for e (taken over).  The source reads requests until WANT_END, so writing
+ * them never meets a source that writes. */
+static int
+want(struct fetch *f, enum tree_op op, struct tree_entry *e)
+{
+	struct wanted *w = &f->w[f->n];
+	struct wire_out out;
+	int rc;
+
+	*w = (struct wanted){ .e = *e, .basis = -1, .tmp = { .fd = -1, .dirfd = -1 } };
+	memset(e, 0, sizeof(*e));
+	if (op == TREE_OP_DATA)
+		w->basis = open_basis(f, &w->e);
+	wire_out_init(&out);
+	wire_put_u32(&out, (uint32_t)f->n++);
+	wire_put_u8(&out, w->basis != -1);
+	wire_put_str(&out, w->e.path);
+	rc = mirror_chan_send(f->t->c, MM_WANT, &out);
+	wire_out_clear(&out);
+	f->bytes += w->e.size;
+	if (rc == 0 && w->basis != -1)
+		rc = send_signature(f, w->basis);
+	return rc;
+}
+
+/* ---- receiving --------------------------------------------------------- */
+
+static void
+drop_current(struct fetch *f)
+{
+	tree_entry_clear(&f->now);
+	delta_free(f->patch);
+	f->patch = NULL;
+	EVP_MD_CTX_free(f->sha);
+	f->sha = NULL;
+	empty(f->in);
+	f->cur = NULL;
+}
+
+static void
+spoil(struct fetch *f, const char *what)
+{
+	if (!f->spoiled)
+		mirror_target_trouble(f->t, what, f->cur->e.path);
+	f->spoiled = true;
+}
+
+static int
+begin_file(struct fetch *f, struct wire_in *in)
+{
+	uint32_t i = wire_get_u32(in);
+
+	if (f->cur != NULL || i >= f->n || f->w[i].ready ||
+	    tree_entry_get(in, &f->now) == -1)
+		return mirror_chan_fail(f->t->c, "unexpected file");
+	f->cur = &f->w[i];
+	f->got = 0;
+	f->spoiled = false;
+	if (f->now.type != TREE_FILE || strcmp(f->now.path, f->cur->e.path) != 0)
+		return mirror_chan_fail(f->t->c, "another file than asked for");
+	if ((f->sha = EVP_MD_CTX_new()) == NULL ||
+	    EVP_DigestInit_ex(f->sha, EVP_sha256(), NULL) != 1)
+		log_fatal("no SHA-256");
+	if (f->cur->basis != -1)
+		f->patch = delta_patch_new(f->cur->basis, f->t->tree->file_size_max);
+	if (tree_tmp_open(&f->cur->tmp, f->t->root, f->cur->e.path) == -1)
+		spoil(f, "make a file beside");
+	return 0;
+}
+
+/* Result bytes: written and counted; the digest is over exactly what was written. */
+static void
+write_bytes(struct fetch *f, const void *p, size_t n)
+{
+	if (f->spoiled)
+		return;
+	f->got += n;
+	if (f->got > f->t->tree->file_size_max) {
+		errno = EFBIG;
+		spoil(f, "take");
+	} else if (fs_write_all(f->cur->tmp.fd, p, n) == -1) {
+		spoil(f, "write");
+	} else if (EVP_DigestUpdate(f->sha, p, n) != 1) {
+		log_fatal("no SHA-256");
+	}
+}
+
+static void
+write_patched(struct fetch *f)
+{
+	uint8_t buf[MIRROR_CHUNK];
+	int n;
+
+	while ((n = evbuffer_remove(f->out, buf, sizeof(buf))) > 0)
+		write_bytes(f, buf, (size_t)n);
+}
+
+/* Runs the patch over what has arrived.  A delta that ends the job early, or breaks,
+ * spoils the file; its digest cannot match any more. */
+static int
+patch_bytes(struct fetch *f, const void *p, size_t n, bool eof)
+{
+	enum delta_rc rc = DELTA_MORE;
+	size_t before;
+
+	if (f->spoiled)
+		return 0;
+	if (n > 0 && evbuffer_add(f->in, p, n) == -1)
+		log_fatal("no memory");
+	do {
+		before = evbuffer_get_length(f->in);
+		rc = delta_step(f->patch, f->in, eof, f->out);
+		n = evbuffer_get_length(f->out);
+		write_patched(f);
+		if (mirror_chan_tick(f->t->c) == -1)
+			return -1;
+	} while (rc == DELTA_MORE && !f->spoiled &&
+	    (eof || n > 0 || evbuffer_get_length(f->in) < before));
+	if (rc == DELTA_FAIL) {
+		log_warnx("mirror %s: delta of %s: %s", f->t->tree->path,
+		    log_safe(f->cur->e.path), delta_error(f->patch));
+		f->spoiled = true;
+	} else if (rc == DELTA_DONE) {
+		delta_free(f->patch);
+		f->patch = NULL;
+	}
+	return 0;
+}
+
+static int
+take_data(struct fetch *f, struct wire_in *in)
+{
+	struct span s = wire_get_rest(in);
+
+	if (f->cur == NULL)
+		return mirror_chan_fail(f->t->c, "data of no file");
+	if (f->cur->basis == -1)
+		write_bytes(f, s.p, s.len);
+	else if (f->patch != NULL)
+		return patch_bytes(f, s.p, s.len, false);
+	else if (s.len > 0)
+		f->spoiled = true;	/* bytes behind the end of the delta */
+	return mirror_chan_tick(f->t->c);
+}
+
+/* One more time in this pass, or given up. */
+static void
+again(struct fetch *f, enum tree_op op)
+{
+	tree_tmp_drop(&f->cur->tmp);
+	if (!f->last_try && mirror_spool_put(f->again, (uint8_t)op, &f->cur->e) == 0)
+		return;
+	errno = EBADMSG;
+	mirror_target_trouble(f->t, "verify", f->cur->e.path);
+}
+
+/* A time one nanosecond too old: the next pass sees a difference. */
+static void
+mark_busy(struct tree_entry *e)
+{
+	if (e->mtime_ns-- > 0)
+		return;
+	e->mtime_ns = 999999999;
+	e->mtime_s--;
+}
+
+static void
+accept_file(struct fetch *f, bool changed, uint64_t literal, uint64_t matched)
+{
+	struct mirror_result *r = f->t->r;
+
+	if (changed) {
+		r->busy++;
+		mark_busy(&f->now);
+	}
+	if (tree_tmp_meta(&f->cur->tmp, &f->now) == -1) {
+		mirror_target_trouble(f->t, "set metadata of", f->cur->e.path);
+		tree_tmp_drop(&f->cur->tmp);
+		return;
+	}
+	r->literal += literal;
+	r->matched += matched;
+	f->cur->ready = true;
+}
+
+static int
+end_file(struct fetch *f, struct wire_in *in)
+{
+	uint32_t i = wire_get_u32(in);
+	uint8_t want_sha[32], sha[32];
+	uint64_t size, literal, matched;
+	bool changed;
+
+	wire_get_raw(in, want_sha, sizeof(want_sha));
+	size = wire_get_u64(in);
+	literal = wire_get_u64(in);
+	matched = wire_get_u64(in);
+	changed = wire_get_u8(in) != 0;
+	if (!wire_in_done(in) || f->cur == NULL || f->cur != &f->w[i < f->n ? i : 0])
+		return mirror_chan_fail(f->t->c, "malformed end of a file");
+	if (f->patch != NULL && patch_bytes(f, NULL, 0, true) == -1)
+		return -1;
+	if (EVP_DigestFinal_ex(f->sha, sha, NULL) != 1)
+		log_fatal("no SHA-256");
+	if (f->cur->tmp.path == NULL)
+		(void)0;		/* reported when it could not be made */
+	else if (f->spoiled || size != f->got || memcmp(sha, want_sha, sizeof(sha)) != 0)
+		again(f, TREE_OP_CREATE);
+	else if (changed && !f->last_try)
+		again(f, TREE_OP_DATA);
+	else
+		accept_file(f, changed, literal, matched);
+	drop_current(f);
+	return 0;
+}
+
+static int
+fail_file(struct fetch *f, struct wire_in *in)
+{
+	uint32_t i = wire_get_u32(in), error = wire_get_u32(in);
+
+	if (!wire_in_done(in) || i >= f->n || f->w[i].ready)
+		return mirror_chan_fail(f->t->c, "malformed failure of a file");
+	if (f->cur == &f->w[i]) {
+		tree_tmp_drop(&f->cur->tmp);
+		drop_current(f);
+	}
+	if (error == ENOENT || error == ESTALE || error == ENOTDIR)
+		return 0;		/* gone since it was listed: the next pass knows */
+	errno = (int)error;
+	mirror_target_trouble(f->t, "read on the active", f->w[i].e.path);
+	return 0;
+}
+
+/* ---- in place ---------------------------------------------------------- */
+
+static int
+sync_batch(struct fetch *f)
+{
+	size_t ready = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		ready += f->w[i].ready;
+	if (ready > SYNC_EACH)
+		return syncfs(f->t->root);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->w[i].ready && tree_tmp_sync(&f->w[i].tmp) == -1)
+			return -1;
+	return 0;
+}
+
+static void
+count_file(struct fetch *f, const struct wanted *w)
+{
+	if (faccessat(w->tmp.dirfd, strrchr(w->e.path, '/') != NULL ?
+	    strrchr(w->e.path, '/') + 1 : w->e.path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		f->t->r->changed++;
+	else
+		f->t->r->created++;
+}
+
+/* All of the batch is synced before the first rename: a name never points to bytes
+ * that a power cut could take back. */
+static int
+place_batch(struct fetch *f)
+{
+	if (sync_batch(f) == -1)
+		return mirror_chan_fail(f->t->c, "%s: cannot sync: %s", f->t->tree->path,
+		    strerror(errno));
+	for (size_t i = 0; i < f->n; i++) {
+		struct wanted *w = &f->w[i];
+
+		if (!w->ready)
+			continue;
+		count_file(f, w);
+		if (tree_tmp_commit(&w->tmp) == -1)
+			mirror_target_trouble(f->t, "rename", w->e.path);
+	}
+	return 0;
+}
+
+static void
+forget_batch(struct fetch *f)
+{
+	if (f->cur != NULL)
+		drop_current(f);
+	for (size_t i = 0; i < f->n; i++) {
+		tree_tmp_drop(&f->w[i].tmp);
+		if (f->w[i].basis != -1)
+			close(f->w[i].basis);
+		tree_entry_clear(&f->w[i].e);
+	}
+	f->n = 0;
+	f->bytes = 0;
+}
+
+static int
+receive_batch(struct fetch *f)
+{
+	struct mirror_msg m;
+	int rc = mirror_chan_send(f->t->c, MM_WANT_END, NULL);
+
+	while (rc == 0 && (rc = mirror_chan_recv(f->t->c, &m)) == 0) {
+		switch (m.type) {
+		case MM_FILE: rc = begin_file(f, &m.body); break;
+		case MM_DATA: rc = take_data(f, &m.body); break;
+		case MM_FILE_END: rc = end_file(f, &m.body); break;
+		case MM_FILE_FAIL: rc = fail_file(f, &m.body); break;
+		case MM_BATCH_END: return f->cur == NULL ? 0 :
+		    mirror_chan_fail(f->t->c, "batch ended inside a file");
+		default:
+			return mirror_chan_fail(f->t->c, "unexpected message %u", m.type);
+		}
+	}
+	return rc;
+}
+
+static int
+finish_batch(struct fetch *f)
+{
+	int rc = f->n == 0 ? 0 : receive_batch(f);
+
+	if (rc == 0)
+		rc = place_batch(f);
+	f->t->c->done += f->n;
+	forget_batch(f);
+	return rc;
+}
+
+/* ---- all of the plan --------------------------------------------------- */
+
+/* Room for one more?  A large file, or one with a large signature, goes alone. */
+static bool
+batch_full(const struct fetch *f, const struct tree_entry *next)
+{
+	return f->n > 0 && (f->n == MIRROR_BATCH || f->bytes + next->size > BATCH_BYTES);
+}
+
+static int
+fetch_list(struct fetch *f, struct mirror_spool *from)
+{
+	struct tree_entry e;
+	uint8_t op;
+	int more, rc = 0;
+
+	mirror_spool_rewind(from);
+	while (rc == 0 && (more = mirror_spool_next(from, &op, &e)) == 1) {
+		bool file = e.type == TREE_FILE && (op == TREE_OP_CREATE || op == TREE_OP_DATA);
+
+		if (file && batch_full(f, &e))
+			rc = finish_batch(f);
+		if (file && rc == 0)
+			rc = want(f, op, &e);
+		tree_entry_clear(&e);
+	}
+	if (rc == 0 && more == -1)
+		return mirror_chan_fail(f->t->c, "the plan cannot be read: %s", strerror(errno));
+	return rc == 0 ? finish_batch(f) : rc;
+}
+
+int
+mirror_fetch_run(struct mirror_target *t)
+{
+	struct fetch *f;
+	int rc;
+
+	mirror_chan_phase(t->c, "copying", t->nfiles);
+	if (t->nfiles == 0)
+		return 0;
+	f = mem_alloc(sizeof(*f));
+	f->t = t;
+	f->again = mirror_spool_new(t->spool_dir);
+	if ((f->in = evbuffer_new()) == NULL || (f->out = evbuffer_new()) == NULL)
+		log_fatal("no memory");
+	rc = fetch_list(f, t->plan);
+	f->last_try = true;
+	if (rc == 0 && mirror_spool_count(f->again) > 0)
+		rc = fetch_list(f, f->again);
+	forget_batch(f);
+	mirror_spool_free(f->again);
+	evbuffer_free(f->in);
+	evbuffer_free(f->out);
+	free(f);
+	return rc;
+}

@@ -1,0 +1,36 @@
+/* mirror_target.h - one pass on the standby: makes its tree equal to the list that
+ * the active sends.  mirror_target.c compares, guards, and does all that needs no
+ * content; mirror_fetch.c gets content.  The channel is in the pass already. */
+#ifndef SYNCER_MIRROR_TARGET_H
+#define SYNCER_MIRROR_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mirror_chan;
+struct mirror_result;
+struct mirror_spool;
+struct mirror_tree;
+struct tree_entry;
+
+struct mirror_target {
+	struct mirror_chan *c;
+	const struct mirror_tree *tree;
+	const char *spool_dir;
+	int root;
+	bool accept;			/* deletions beyond the share */
+	char batch[40];			/* hold folder of this pass */
+	struct mirror_result *r;
+	struct mirror_spool *list, *plan;	/* the source's entries; op and entry */
+	uint64_t nfiles;		/* in the plan, whose content is wanted */
+};
+
+/* Everything after BEGIN was accepted; the result went out.  -1: aborted, c->why. */
+int mirror_target_run(struct mirror_chan *, const struct mirror_tree *, const char *spool_dir,
+    bool accept, struct mirror_result *);
+/* Counts and logs what could not be made equal in one entry (errno). */
+void mirror_target_trouble(struct mirror_target *, const char *what, const char *path);
+/* mirror_fetch.c: all files of the plan whose content is wanted. */
+int mirror_fetch_run(struct mirror_target *);
+
+#endif
