@@ -299,7 +299,7 @@ reattach(struct turn *t)
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].state = RES_UP;
 	for (unsigned i = 0; i < p->conf->nvips; i++)
-		p->vip_up[i] = true;
+		p->vip_up[i] = true;	/* as far as we know: a demotion must remove it */
 	if (g.no == 0 || g.node != p->conf->node || p->marks.released == g.no
 	    || (p->conf->syncd && (!t->v->syncd_up || t->v->data.role != DATA_ACTIVE))) {
 		demote_begin(t, DEMOTE_MOVE, false, "services run, but under no generation of ours");
@@ -312,7 +312,12 @@ reattach(struct turn *t)
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].window_ms = t->v->now_ms;
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
-	turn_add(t, ACT_ANNOUNCE);
+	/* The agent before may have died half-way through the start: setting an address
+	 * that is set only announces it, and resources are asked for their status now. */
+	for (unsigned i = 0; i < p->conf->nvips; i++) {
+		p->vip_busy[i] = true;
+		turn_add(t, ACT_VIP_UP)->index = (int)i;
+	}
 }
 
 static void

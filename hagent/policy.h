@@ -68,7 +68,8 @@ struct policy_conf {
 		unsigned restarts;
 		int64_t window_ms, monitor_ms;
 	} res[POLICY_RES_MAX];
-	int64_t dead_ms;	/* deadtime of the links, for the channel between the syncds */
+	int64_t dead_ms;	/* deadtime of the links; for the channel between the syncds, and
+				 * to notice that this process itself was paused */
 	int64_t initdead_ms;
 	int64_t isolated_ms;	/* no peer and no ping this long: give up serving */
 	int64_t evidence_ms;	/* longest search for evidence before DENY */
@@ -198,6 +199,7 @@ struct policy {
 	struct state_marks marks;	/* from and to ha/state */
 	enum ha_role role;
 	int64_t since_ms, start_ms;
+	int64_t turned_ms, awake_ms;	/* last call; since when without a pause */
 	uint64_t save_no;		/* last number given to ACT_SAVE */
 	int64_t saved_ms;		/* when that was */
 	uint64_t probe_no;

@@ -327,6 +327,8 @@ active_turn(struct turn *t)
 		syncd_event(t);
 	else if (e->type == EV_RES)
 		active_resource(t);
+	else if (e->type == EV_VIP && e->up && !e->ok)
+		demote_begin(t, DEMOTE_MOVE, true, "an address could not be set");
 	if (t->p->role == ROLE_ACTIVE && t->p->conf->syncd)
 		syncd_turn(t);
 	if (t->p->role == ROLE_ACTIVE)

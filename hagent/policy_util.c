@@ -167,14 +167,15 @@ policy_probe_clear(const struct policy *p, const struct policy_view *v)
 	    && age <= v->peer.silent_ms;
 }
 
-/* Every channel is silent: also the one between the two syncds. */
+/* Every channel is silent: also the one between the two syncds.  A node that was
+ * paused itself has not listened, and begins to count anew. */
 bool
 policy_silent(const struct policy *p, const struct policy_view *v)
 {
 	bool data_heard = v->syncd_up && v->data.peer_connected && v->data.peer_heard_ms >= 0
 	    && v->data.peer_heard_ms <= p->conf->dead_ms;
 
-	return v->peer.silent && !data_heard;
+	return v->peer.silent && !data_heard && v->now_ms - p->awake_ms > p->conf->dead_ms;
 }
 
 void

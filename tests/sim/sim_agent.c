@@ -1,0 +1,364 @@
+/* sim_agent.c - an agent around the real policy, peer view and frames.  It executes
+ * the actions as the daemon does, with results that come later, fail sometimes, or
+ * never, because the node was cut off in the middle of the list. */
+#include <string.h>
+
+#include "sim.h"
+
+static bool
+syncd_up(const struct node *x)
+{
+	return x->syncd && x->link_known;
+}
+
+static void
+view(struct sim *s, int n, struct policy_view *v)
+{
+	struct node *x = &s->n[n];
+
+	memset(v, 0, sizeof(*v));
+	v->now_ms = s->now;
+	v->wall_ms = s->now;
+	for (int i = 0; i < 16; i++)
+		v->random[i] = (uint8_t)sim_random(s, 256);
+	peer_look(&x->peer, s->now, &v->peer);
+	v->ping_ok = s->now - x->ping_lost < 1000;
+	v->syncd_up = syncd_up(x);
+	v->data = x->data;
+	v->local_known = true;
+	v->group_started = x->group;
+	v->saved = x->saved;
+}
+
+static void
+send_frames(struct sim *s, int n, unsigned link)
+{
+	struct node *x = &s->n[n];
+	struct policy_view v;
+	struct frame f;
+	struct msg *m;
+	uint8_t buf[FRAME_MAX];
+	int len;
+
+	view(s, n, &v);
+	policy_fill(&x->policy, &v, &f);
+	peer_stamp(&x->peer, link, s->now, &f);
+	len = frame_encode(&f, (const uint8_t *)"clusterX", &s->keys[n][link].key[0], buf, sizeof(buf));
+	if (s->cut[n][link] || sim_random(s, 100) < s->loss)
+		return;
+	m = sim_post(s, M_FRAME, !n, 0, (link == 2 ? 70 : 1) + (int64_t)sim_random(s, link == 2 ? 60 : 6));
+	m->link = link;
+	m->len = len;
+	memcpy(m->bytes, buf, (size_t)len);
+	/* Networks repeat and delay; the peer must not mind. */
+	if (sim_chance(s, 5)) {
+		struct msg *again = sim_post(s, M_FRAME, !n, 0, (int64_t)sim_random(s, 8000));
+
+		again->link = link;
+		again->len = len;
+		memcpy(again->bytes, buf, (size_t)len);
+	}
+}
+
+static void
+answer(struct sim *s, int n, const struct policy_event *e, int64_t delay)
+{
+	sim_post(s, M_EVENT, n, s->n[n].agent_life, delay)->ev = *e;
+}
+
+/* Does any machine on the LAN answer for the peer's addresses or the VIP? */
+static enum policy_probe
+probe(const struct sim *s, int n, const struct policy_action *a)
+{
+	const struct node *y = &s->n[!n];
+
+	if (!sim_path(s, 1) || !y->up || s->now < y->paused_until)
+		return PROBE_CLEAR;
+	if (a->on)
+		return PROBE_TAKEN;
+	return y->vip ? PROBE_TAKEN : PROBE_CLEAR;
+}
+
+static void
+resource(struct sim *s, int n, const struct policy_action *a)
+{
+	struct node *x = &s->n[n];
+	struct policy_event e = { .type = EV_RES, .index = a->index };
+	bool bad = !s->healing && sim_chance(s, 10);
+
+	switch (a->act) {
+	case ACT_RES_START:
+		e.verb = POLICY_START;
+		e.result = bad ? POLICY_FAILED : POLICY_RUNNING;
+		x->res[a->index] = true;
+		break;
+	case ACT_RES_STOP:
+		e.verb = POLICY_STOP;
+		e.result = bad ? POLICY_FAILED : POLICY_STOPPED;
+		x->res[a->index] = bad && x->res[a->index];
+		break;
+	case ACT_RES_STATUS:
+		e.verb = POLICY_STATUS;
+		e.result = x->res[a->index] ? POLICY_RUNNING : POLICY_STOPPED;
+		break;
+	default:
+		e.verb = POLICY_DRAIN;
+		e.result = POLICY_STOPPED;
+		break;
+	}
+	answer(s, n, &e, 20 + (int64_t)sim_random(s, 200));
+}
+
+static void
+to_syncd(struct sim *s, int n, const struct policy_action *a)
+{
+	struct node *x = &s->n[n];
+	struct msg *m;
+
+	if (!syncd_up(x))
+		return;
+	if (a->gen.no != 0) {
+		sim_gen(s, &a->gen);
+		if (x->disk.marks.fixed < a->gen.no)
+			sim_fail(s, "node %d used gen %llu before it was durable", n,
+			    (unsigned long long)a->gen.no);
+		sim_say(s, "node %d: gen %llu %s", n, (unsigned long long)a->gen.no,
+		    gen_kind_name((enum gen_kind)a->gen.kind));
+		s->solos += gen_kind_alone((enum gen_kind)a->gen.kind);
+		/* I15: silence must have been there. */
+		if (a->gen.kind == GEN_PRESUMED && a->act == ACT_SYNCD_PROMOTE && s->reach_ms[n] >= 0
+		    && s->now - s->reach_ms[n] > 2 * DEAD_MS && s->loss < 30)
+			sim_fail(s, "I15: node %d presumed although the peer's frames arrive", n);
+	}
+	m = sim_post(s, M_TO_SYNCD, n, x->syncd_life, 1 + (int64_t)sim_random(s, 4));
+	sim_in_order(s, m, LANE_TO_SYNCD);
+	m->act = a->act;
+	m->gen = a->gen;
+	m->no = a->no;
+	m->ms = (int)a->ms;
+}
+
+static void
+save(struct sim *s, int n, uint64_t no)
+{
+	struct node *x = &s->n[n];
+
+	x->disk.marks = x->policy.marks;
+	x->saved = no;
+	(void)s;
+}
+
+static void
+vip(struct sim *s, int n, const struct policy_action *a)
+{
+	struct policy_event e = { .type = EV_VIP, .index = a->index, .up = a->act == ACT_VIP_UP,
+		.ok = true };
+
+	s->n[n].vip = e.up;
+	sim_say(s, "node %d: vip %s", n, e.up ? "up" : "down");
+	answer(s, n, &e, 5 + (int64_t)sim_random(s, 30));
+}
+
+static void
+execute(struct sim *s, int n, const struct policy_action *a)
+{
+	struct policy_event e = { .type = EV_PROBE, .no = a->no };
+
+	switch (a->act) {
+	case ACT_SAVE:
+		save(s, n, a->no);
+		break;
+	case ACT_SYNCD_PROMOTE: case ACT_SYNCD_DEMOTE: case ACT_SYNCD_GRANT:
+	case ACT_SYNCD_DENY: case ACT_SYNCD_OUTDATE:
+		to_syncd(s, n, a);
+		break;
+	case ACT_RES_START: case ACT_RES_STOP: case ACT_RES_STATUS: case ACT_RES_DRAIN:
+		resource(s, n, a);
+		break;
+	case ACT_GROUP:
+		s->n[n].group = a->on;
+		break;
+	case ACT_VIP_UP: case ACT_VIP_DOWN:
+		vip(s, n, a);
+		break;
+	case ACT_PROBE:
+		e.probe = probe(s, n, a);
+		answer(s, n, &e, 200 + (int64_t)sim_random(s, 200));
+		break;
+	case ACT_SEND_NOW:
+		for (unsigned l = 0; l < LINKS; l++)
+			s->n[n].send_at[l] = s->now;
+		break;
+	case ACT_NOTE:
+		sim_say(s, "node %d: %s", n, a->text);
+		break;
+	case ACT_ALARM:
+		sim_say(s, "node %d: alarm %s %s %s", n, policy_alarm_name(a->alarm),
+		    a->on ? "on" : "off", a->text);
+		break;
+	case ACT_OP_DONE:
+		sim_say(s, "node %d: operation ended %d: %s", n, a->code, a->text);
+		break;
+	case ACT_ANNOUNCE: case ACT_HISTORY: case ACT_EXIT:
+		break;
+	}
+}
+
+void
+agent_event(struct sim *s, int n, const struct policy_event *e)
+{
+	static struct policy_actions acts;
+	struct node *x = &s->n[n];
+	struct policy_view v;
+	unsigned upto;
+
+	if (!x->agent)
+		return;
+	view(s, n, &v);
+	v.ev = *e;
+	policy_step(&x->policy, &v, &acts);
+	/* Now and then the agent dies between two actions of one list. */
+	upto = acts.n;
+	if (acts.n > 2 && !s->healing && sim_chance(s, 2))
+		upto = (unsigned)sim_random(s, acts.n);
+	for (unsigned i = 0; i < upto; i++)
+		execute(s, n, &acts.a[i]);
+	if (upto < acts.n) {
+		sim_say(s, "node %d: agent dies in the middle of its actions", n);
+		agent_stop(s, n);
+		x->agent_at = s->now + 200 + (int64_t)sim_random(s, 800);
+	}
+}
+
+static void
+do_syncd(struct sim *s, const struct msg *m, struct commit_acts *a)
+{
+	struct commit *c = &s->n[m->node].c;
+
+	switch (m->act) {
+	case ACT_SYNCD_PROMOTE:
+		commit_promote(c, &m->gen, s->now, a);
+		break;
+	case ACT_SYNCD_DEMOTE:
+		commit_demote(c, m->no, m->ms, s->now, a);
+		break;
+	case ACT_SYNCD_GRANT:
+		commit_grant(c, &m->gen, s->now, a);
+		break;
+	case ACT_SYNCD_DENY:
+		commit_deny(c, m->no, s->now, a);
+		break;
+	default:
+		commit_outdate(c, m->no, a);
+		break;
+	}
+}
+
+static void
+got_frame(struct sim *s, struct msg *m)
+{
+	struct node *x = &s->n[m->node];
+	struct frame_expect want = { .sender = (uint8_t)!m->node, .channel = (uint8_t)m->link,
+		.keys = &s->keys[!m->node][m->link] };
+	struct policy_event e = { .type = EV_TICK };
+	enum frame_rc rc;
+	struct frame f;
+
+	if (!x->agent)
+		return;
+	memcpy(want.cluster, "clusterX", 8);
+	rc = frame_decode(m->bytes, (size_t)m->len, &want, &f);
+	if (rc != FRAME_OK) {
+		sim_fail(s, "own frame refused: %s", frame_rc_name(rc));
+		return;
+	}
+	rc = peer_accept(&x->peer, m->link, &f, s->now);
+	x->disk.peer_boot = x->peer.peer_boot;
+	if (rc == FRAME_OK)
+		agent_event(s, m->node, &e);
+}
+
+void
+agent_message(struct sim *s, struct msg *m)
+{
+	struct node *x = &s->n[m->node];
+	struct commit_acts a = { .n = 0 };
+	struct policy_event e = { .type = EV_TICK };
+
+	switch (m->kind) {
+	case M_FRAME:
+		got_frame(s, m);
+		break;
+	case M_STATE:
+		if (x->syncd && m->no == x->syncd_life) {
+			x->data = m->st;
+			x->link_known = true;
+			agent_event(s, m->node, &e);
+		}
+		break;
+	case M_EVENT:
+		if (m->ev.type != EV_SYNCD || (x->syncd && m->no == x->syncd_life))
+			agent_event(s, m->node, &m->ev);
+		break;
+	case M_TO_SYNCD:
+		if (x->syncd) {
+			do_syncd(s, m, &a);
+			syncd_perform(s, m->node, &a);
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+void
+agent_start(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+	uint8_t nonce[16];
+
+	for (int i = 0; i < 16; i++)
+		nonce[i] = (uint8_t)sim_random(s, 256);
+	x->agent = true;
+	x->agent_life = (uint32_t)++s->order;
+	x->disk.boot++;
+	x->saved = 0;
+	x->link_known = false;
+	x->ping_lost = s->now - 1000;
+	policy_init(&x->policy, &s->conf[n], &x->disk.marks, x->disk.boot, s->now);
+	peer_init(&x->peer, (uint8_t)n, x->disk.boot, nonce, x->disk.peer_boot, s->now);
+	for (int l = 0; l < LINKS; l++) {
+		peer_add_link(&x->peer, l == 2 ? 500 : 250, 1000, DEAD_MS);
+		x->send_at[l] = s->now + (int64_t)sim_random(s, 100);
+	}
+	x->tick_at = s->now;
+}
+
+void
+agent_stop(struct sim *s, int n)
+{
+	(void)s;
+	s->n[n].agent = false;
+	s->n[n].agent_life = 0;
+}
+
+void
+agent_step(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+	struct policy_event e = { .type = EV_TICK };
+
+	if (!x->agent)
+		return;
+	if (!s->ping_cut[n])
+		x->ping_lost = s->now;
+	for (unsigned l = 0; l < LINKS; l++)
+		if (s->now >= x->send_at[l]) {
+			x->send_at[l] = s->now + (l == 2 ? 500 : 250);
+			send_frames(s, n, l);
+		}
+	if (s->now >= x->tick_at) {
+		x->tick_at = s->now + 50;
+		agent_event(s, n, &e);
+	}
+}
