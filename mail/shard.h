@@ -1,0 +1,96 @@
+/* shard.h - one store shard: a directory with index.db and objects/, and the
+ * function that turns committed records into its state.
+ *
+ * The state is a function of the records: applying the same ones in any batching, on
+ * either node, gives the same rows.  Records at or below the applied LSN change
+ * nothing.  What failed to apply (full disk) is rolled back whole; the records come
+ * again from the log and nothing is skipped.  Reads see committed transactions only.
+ * One thread uses a shard; shard_job.h is for what takes long. */
+#ifndef MAIL_SHARD_H
+#define MAIL_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gen.h"
+#include "owner.h"
+#include "store.h"
+
+struct shard;
+
+#define SHARD_UID_GAP 65536u	/* first write to a mailbox after a takeover without release */
+
+/* Opens dir, making what is missing; NULL with a message in err. */
+struct shard *shard_open(const char *dir, char *err, size_t errlen);
+void shard_close(struct shard *);
+const char *shard_dir(const struct shard *);
+
+struct shard_facts {		/* as of the last commit */
+	uint64_t applied_lsn, modseq, gen_no, gap_gen;
+	uint32_t uidvalidity;	/* the newest given */
+	uint8_t gen_kind, gen_node;
+	int64_t last_ms;
+	uint64_t checkpoint_lsn;
+	bool recovering;	/* the machine went down: objects are being looked through */
+};
+void shard_facts(const struct shard *, struct shard_facts *);
+/* Where the stream of records has to begin. */
+uint64_t shard_attach_from(const struct shard *);
+
+/* ---- applying ---- */
+struct shard_event {		/* for watches, once committed */
+	uint8_t what;		/* STORE_NEW, STORE_FLAGS, STORE_GONE, STORE_BOX_DELETED */
+	uint32_t uid;
+	uint64_t box;
+	const void *origin;
+};
+struct shard_outcome {		/* what became of one record; valid until the next one */
+	enum mail_rc rc;
+	uint32_t uidvalidity;
+	const uint32_t *src, *dst;
+	size_t n;
+};
+/* 0, or -1 with errno after which the caller must shard_rollback(). */
+int shard_apply(struct shard *, const struct owner_record *, const void *origin,
+    struct shard_outcome *);
+int shard_commit(struct shard *);	/* -1: rolled back */
+void shard_rollback(struct shard *);
+/* Events of the transactions committed since the last clear. */
+size_t shard_events(const struct shard *, const struct shard_event **);
+void shard_events_clear(struct shard *);
+/* Removes at most max things whose time has come: objects that no row needs since
+ * undelete_ms and a checkpoint, rows of deleted mailboxes, unfinished objects.
+ * Returns how many, -1 on failure. */
+int shard_reap(struct shard *, int64_t now_ms, int64_t undelete_ms, unsigned max);
+
+/* ---- reading; the semantics of store.h ---- */
+enum mail_rc shard_box_by_name(struct shard *, uint64_t user, const char *name,
+    struct store_box *);
+enum mail_rc shard_box_by_id(struct shard *, uint64_t box, struct store_box *);
+enum mail_rc shard_box_list(struct shard *, uint64_t user, bool subscribed_only,
+    void (*each)(const struct store_box *, void *), void *arg);
+enum mail_rc shard_messages(struct shard *, uint64_t box, uint32_t from_uid,
+    uint64_t since_modseq, void (*each)(const struct store_msg *, void *), void *arg);
+enum mail_rc shard_message(struct shard *, uint64_t box, uint32_t uid, struct store_msg *);
+int shard_object_open(struct shard *, const uint8_t sha[32]);
+/* For proposing: the owner of a mailbox, and whether a name (or a child) exists. */
+enum mail_rc shard_box_user(struct shard *, uint64_t box, uint64_t *user);
+enum mail_rc shard_uids(struct shard *, uint64_t box, uint32_t lo, uint32_t hi,
+    void (*each)(uint32_t uid, void *), void *arg);
+enum mail_rc shard_box_count(struct shard *, uint64_t user, uint64_t *n);
+bool shard_box_children(struct shard *, uint64_t user, const char *name);
+/* INBOX whatever its case, also as the first part; false: not a mailbox name. */
+bool shard_name_clean(const char *name, char clean[STORE_NAME_MAX + 1]);
+
+/* ---- seeding ---- */
+/* 1 = here and whole, 0 = not, -1 = cannot say. */
+int shard_object_have(struct shard *, const uint8_t sha[32]);
+int shard_object_install(struct shard *, const uint8_t sha[32], int fd);
+/* Replaces the index by the one in fd, which needs records after lsn; durable.
+ * On failure the old one is open as before. */
+int shard_index_install(struct shard *, uint64_t lsn, int fd);
+
+/* All rows as text in a fixed order, for tests and digests. */
+int shard_dump(struct shard *, void (*line)(const char *, void *), void *arg);
+
+#endif

@@ -1,0 +1,285 @@
+/* shard_checkpoint.c - the file `durable`: up to which LSN everything of this shard is
+ * on the disk, and in which boot of the machine that was written.
+ *
+ * Order: the LSN is read, then the file system is synced (objects, write-ahead log),
+ * then index.db takes in its log, then `durable` is replaced.  A crash before the last
+ * step leaves the older `durable`, which is still true.
+ * An unfinished object holds the checkpoint back to its first piece, so that after a
+ * power cut, and on a seeded node, all its pieces come from the log again.
+ * When the boot id differs at open, the machine went down: objects written since the
+ * checkpoint may be short, and replay begins there. */
+#define _GNU_SOURCE		/* syncfs */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "log.h"
+#include "mem.h"
+#include "shard_job.h"
+#include "shard_priv.h"
+
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID_SIZE 40
+
+static int
+boot_id(char id[BOOT_ID_SIZE])
+{
+	const char *path = getenv("MAILPAIR_BOOT_ID_FILE");	/* tests play power cuts */
+	char *buf;
+	size_t len;
+	int rc;
+
+	if (fs_read(path != NULL ? path : BOOT_ID_FILE, 4096, &buf, &len) == -1)
+		return -1;
+	buf[strcspn(buf, "\n")] = '\0';
+	rc = span_copy(span_of(buf), id, BOOT_ID_SIZE);
+	free(buf);
+	return rc;
+}
+
+static int
+durable_write(const char *dir, uint64_t lsn, const char *boot)
+{
+	char *text = mem_printf("mailpair-shard 1\nlsn %llu\nboot %s\n",
+	    (unsigned long long)lsn, boot);
+	int rc = fs_replace(dir, "durable", text, strlen(text), 0600);
+
+	free(text);
+	return rc;
+}
+
+/* "mailpair-shard 1\nlsn N\nboot ID\n" */
+static bool
+durable_parse(struct span rest, uint64_t *lsn, char boot[BOOT_ID_SIZE])
+{
+	struct span line, word;
+
+	if (!span_cut(&rest, '\n', &line) || !span_is(line, "mailpair-shard 1"))
+		return false;
+	if (!span_cut(&rest, '\n', &line) || !span_cut(&line, ' ', &word) ||
+	    !span_is(word, "lsn") || span_u64(line, INT64_MAX, lsn) != PARSE_OK)
+		return false;
+	return span_cut(&rest, '\n', &line) && span_cut(&line, ' ', &word) &&
+	    span_is(word, "boot") && span_copy(line, boot, BOOT_ID_SIZE) == 0;
+}
+
+int
+durable_load(struct shard *sh, char *err, size_t errlen)
+{
+	char *path = mem_printf("%s/durable", sh->dir), *buf = NULL;
+	char now[BOOT_ID_SIZE], then[BOOT_ID_SIZE];
+	size_t len = 0;
+	int rc = -1;
+
+	if (boot_id(now) == -1) {
+		snprintf(err, errlen, "%s: %s", BOOT_ID_FILE, strerror(errno));
+	} else if (fs_read(path, 4096, &buf, &len) == -1 && errno != ENOENT) {
+		snprintf(err, errlen, "%s: %s", path, strerror(errno));
+	} else if (buf == NULL) {	/* new: nothing is durable, and nothing was lost */
+		if ((rc = durable_write(sh->dir, 0, now)) == -1)
+			snprintf(err, errlen, "%s: %s", path, strerror(errno));
+	} else if (!durable_parse((struct span){ buf, len }, &sh->checkpoint_lsn, then)) {
+		snprintf(err, errlen, "%s: not a checkpoint file", path);
+		errno = EBADMSG;
+	} else {
+		rc = 0;
+		sh->recover_until = sh->committed.applied_lsn;
+		sh->recovering = strcmp(now, then) != 0 &&
+		    sh->checkpoint_lsn < sh->recover_until;
+		if (sh->recovering)
+			log_info("store %s: the machine went down; looking through objects of records "
+			    "%llu to %llu", sh->dir, (unsigned long long)sh->checkpoint_lsn,
+			    (unsigned long long)sh->recover_until);
+	}
+	free(buf);
+	free(path);
+	return rc;
+}
+
+/* ---- jobs ---- */
+
+static uint64_t
+part_bound(struct shard *sh, uint64_t lsn)
+{
+	sqlite3_stmt *st = sh->w[W_PART_FIRST];
+	uint64_t first;
+
+	if (sql_run(st, "") != 1)
+		return 0;		/* cannot say: claim nothing */
+	if (sqlite3_column_type(st, 0) != SQLITE_NULL) {
+		first = (uint64_t)sqlite3_column_int64(st, 0);
+		lsn = first <= lsn ? first - 1 : lsn;
+	}
+	sqlite3_reset(st);
+	return lsn;
+}
+
+struct shard_job *
+shard_job_new(struct shard *sh, enum shard_job_kind kind)
+{
+	struct shard_job *j;
+	int fd = fcntl(sh->objects_fd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd == -1)
+		return NULL;
+	j = mem_alloc(sizeof(*j));
+	j->kind = kind;
+	j->dir = mem_dup(sh->dir);
+	j->objects_fd = fd;
+	j->index_fd = j->list_fd = -1;
+	/* While objects are being looked through, the old checkpoint stands. */
+	j->lsn = part_bound(sh, sh->committed.applied_lsn);
+	if (sh->recovering || j->lsn < sh->checkpoint_lsn)
+		j->lsn = sh->checkpoint_lsn;
+	return j;
+}
+
+static int
+run_checkpoint(struct shard_job *j)
+{
+	char boot[BOOT_ID_SIZE];
+	sqlite3 *db;
+	int rc;
+
+	if (syncfs(j->objects_fd) == -1 || boot_id(boot) == -1)
+		return -1;
+	if ((db = shard_sql_extra(j->dir, false)) == NULL)
+		return -1;
+	/* PASSIVE takes in what no reader or writer is using; the rest stays in the
+	 * write-ahead log, which syncfs has made durable. */
+	rc = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED) {
+		errno = sql_errno(db);
+		sqlite3_close(db);
+		return -1;
+	}
+	sqlite3_close(db);
+	return durable_write(j->dir, j->lsn, boot);
+}
+
+void
+shard_job_run(struct shard_job *j)
+{
+	int rc = -1;
+
+	switch (j->kind) {
+	case SHARD_CHECKPOINT:
+		rc = run_checkpoint(j);
+		break;
+	case SHARD_SNAPSHOT:
+		rc = shard_snapshot_run(j);
+		break;
+	case SHARD_VERIFY:
+	case SHARD_STAT:
+		rc = shard_verify_run(j);
+		break;
+	}
+	j->ok = rc == 0;
+	if (rc == -1 && j->error[0] == '\0')
+		snprintf(j->error, sizeof(j->error), "%s: %s", j->dir, strerror(errno));
+}
+
+void
+shard_job_end(struct shard *sh, struct shard_job *j)
+{
+	if (j->kind == SHARD_CHECKPOINT && j->ok && j->lsn > sh->checkpoint_lsn)
+		sh->checkpoint_lsn = j->lsn;
+}
+
+void
+shard_job_free(struct shard_job *j)
+{
+	if (j == NULL)
+		return;
+	close(j->objects_fd);
+	if (j->index_fd != -1)
+		close(j->index_fd);
+	if (j->list_fd != -1)
+		close(j->list_fd);
+	json_decref(j->report);
+	free(j->dir);
+	free(j);
+}
+
+/* ---- an index from the peer ---- */
+
+static int
+index_write(struct shard *sh, int fd)
+{
+	char *name = mem_printf("%s/index.db.new", sh->dir);
+	int to = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = -1, e;
+	char *buf = mem_alloc(1 << 20);
+	off_t at = 0;
+	ssize_t n = -1;
+
+	while (to != -1 && (n = fs_pread_all(fd, buf, 1 << 20, at)) > 0) {
+		if (fs_write_all(to, buf, (size_t)n) == -1) {
+			n = -1;
+			break;
+		}
+		at += n;
+	}
+	if (to != -1 && n == 0 && fsync(to) == 0)
+		rc = 0;
+	e = errno;
+	if (to != -1 && close(to) == -1)
+		rc = -1;
+	if (rc == -1)
+		unlink(name);
+	free(buf);
+	free(name);
+	errno = e;
+	return rc;
+}
+
+/* index.db.new becomes index.db.  The old one's write-ahead log goes first: it must
+ * never meet the new file.  A crash in between leaves the old file as of its last
+ * checkpoint, which is consistent, and the seeding begins again. */
+static int
+index_swap(struct shard *sh)
+{
+	char *from = mem_printf("%s/index.db.new", sh->dir);
+	char *to = mem_printf("%s/index.db", sh->dir);
+	char *wal = mem_printf("%s/index.db-wal", sh->dir);
+	char *shm = mem_printf("%s/index.db-shm", sh->dir);
+	int rc = -1;
+
+	if ((unlink(wal) == 0 || errno == ENOENT) && (unlink(shm) == 0 || errno == ENOENT) &&
+	    rename(from, to) == 0)
+		rc = fs_sync_dir(sh->dir);
+	free(from);
+	free(to);
+	free(wal);
+	free(shm);
+	return rc;
+}
+
+int
+shard_index_install(struct shard *sh, uint64_t lsn, int fd)
+{
+	char boot[BOOT_ID_SIZE], err[256];
+	int rc = -1, e;
+
+	shard_rollback(sh);
+	if (boot_id(boot) == -1 || index_write(sh, fd) == -1 || syncfs(sh->objects_fd) == -1)
+		return -1;
+	/* Closing takes the old log into the old file, so that both are whole. */
+	shard_sql_close(sh);
+	/* A boot id that is not ours: until the next checkpoint everything from lsn on is
+	 * taken as after a power cut, so unfinished objects get all their pieces. */
+	if (index_swap(sh) == 0 && durable_write(sh->dir, lsn, "seeded") == 0)
+		rc = 0;
+	e = errno;
+	if (shard_sql_open(sh, err, sizeof(err)) == -1)
+		log_fatal("store %s: cannot open the index after seeding: %s", sh->dir, err);
+	if (durable_load(sh, err, sizeof(err)) == -1)
+		log_fatal("store %s: %s", sh->dir, err);
+	sh->nevents = sh->nready = 0;
+	errno = e;
+	return rc;
+}

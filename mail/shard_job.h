@@ -1,0 +1,31 @@
+/* shard_job.h - what takes long on a shard: checkpoint, snapshot, verify.  A job is
+ * prepared and ended on the owner's thread; shard_job_run() in between may run on
+ * another one: it uses a connection and descriptors of its own. */
+#ifndef MAIL_SHARD_JOB_H
+#define MAIL_SHARD_JOB_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct shard;
+
+enum shard_job_kind { SHARD_CHECKPOINT, SHARD_SNAPSHOT, SHARD_VERIFY, SHARD_STAT };
+struct shard_job {
+	enum shard_job_kind kind;
+	char *dir;
+	int objects_fd;
+	bool ok;
+	char error[200];
+	uint64_t lsn;			/* CHECKPOINT, SNAPSHOT: what it holds */
+	int index_fd, list_fd;		/* SNAPSHOT; taken by the caller or closed */
+	json_t *report;			/* VERIFY, STAT */
+};
+/* NULL with errno when it cannot begin (a transaction is open, no descriptor). */
+struct shard_job *shard_job_new(struct shard *, enum shard_job_kind);
+void shard_job_run(struct shard_job *);
+/* Takes over what the job found; a checkpoint that went well is known from here on. */
+void shard_job_end(struct shard *, struct shard_job *);
+void shard_job_free(struct shard_job *);
+
+#endif

@@ -1,0 +1,123 @@
+/* shard_priv.h - the inside of a shard, shared by the shard_*.c files only. */
+#ifndef MAIL_SHARD_PRIV_H
+#define MAIL_SHARD_PRIV_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shard.h"
+#include "shard_record.h"
+
+enum shard_write {		/* statements of the applying connection */
+	W_BEGIN, W_COMMIT, W_ROLLBACK, W_STATE_SET,
+	W_BOX_GET, W_BOX_FIND, W_BOX_ADD, W_BOX_SET, W_BOX_KILL, W_BOX_NAME, W_BOX_UNDER,
+	W_MSG_ADD, W_MSG_NEXT, W_MSG_FLAGS, W_MSG_DEL,
+	W_TOMB_ADD, W_TOMB_GET,
+	W_OBJ_GET, W_OBJ_REF, W_OBJ_UNREF, W_OBJ_DEAD, W_OBJ_DEL,
+	W_PART_SET, W_PART_DEL, W_PART_OLD, W_PART_FIRST,
+	W_SUB_ADD, W_SUB_DEL, W_MISSING_ADD, W_MISSING_DEL,
+	W_BOX_DEAD, W_BOX_REAPED, W_REUSE_UIDS,
+	W_COUNT,
+};
+enum shard_readq {		/* of the reading connection */
+	R_BOX_NAME, R_BOX_ID, R_BOX_LIST, R_SUB_LIST, R_CHILD,
+	R_MSGS, R_MSGS_SINCE, R_MSG, R_UIDS, R_BOX_COUNT,
+	R_COUNT,
+};
+
+struct shard_state {		/* the row of table state */
+	uint64_t applied_lsn, modseq, gen_no, gap_gen;
+	uint32_t uidvalidity;
+	uint8_t gen_kind, gen_node;
+	int64_t last_ms;
+};
+
+struct shard_uids {		/* of the outcome */
+	uint32_t *v;
+	size_t n, cap;
+};
+
+struct shard {
+	char *dir;
+	int objects_fd;			/* of dir/objects */
+	sqlite3 *db, *rd;
+	sqlite3_stmt *w[W_COUNT], *r[R_COUNT];
+	struct shard_state now;		/* inside the open transaction */
+	struct shard_state committed;
+	bool open;			/* a transaction is open */
+	bool reuse_uids;		/* planned mistake of tests/fault */
+	/* after a power cut: records up to recover_until only mend objects */
+	uint64_t checkpoint_lsn, recover_until;
+	bool recovering;
+	uint8_t good[32];		/* the object that was verified last, recovering */
+	struct shard_event *events;
+	size_t nevents, nready, events_cap;	/* nready are committed */
+	struct shard_uids src, dst;
+};
+
+/* ---- shard_sql.c ---- */
+/* Binds by fmt (i = int64_t, t = text, T = span, b = 32 bytes, g = 16 bytes) and makes
+ * one step: 1 = a row (the caller ends with sqlite3_reset), 0 = done, -1 with errno. */
+int sql_run(sqlite3_stmt *, const char *fmt, ...);
+int sql_errno(sqlite3 *);
+int shard_sql_open(struct shard *, char *err, size_t errlen);
+void shard_sql_close(struct shard *);
+int shard_state_load(struct shard *);
+/* Opens index.db of dir once more, for a job. */
+sqlite3 *shard_sql_extra(const char *dir, bool readonly);
+
+/* ---- shard_object.c ---- */
+void object_name(const uint8_t sha[32], char name[72]);	/* ab/<sha> */
+int object_put(struct shard *, const uint8_t sha[32], struct span content);
+/* Is the object in place, and does it have this hash (and size, unless UINT64_MAX)? */
+bool object_good(int objects_fd, const uint8_t sha[32], uint64_t size);
+int object_part_write(struct shard *, const struct rec_blob *);
+/* Makes the object of its finished part.  0; 1 = the part is not what it should be. */
+int object_part_finish(struct shard *, const uint8_t sha[32], uint64_t size);
+int object_part_unlink(struct shard *, const uint8_t sha[32]);
+int object_unlink(struct shard *, const uint8_t sha[32]);
+int object_dirs_make(const char *dir, int *objects_fd);
+
+/* ---- shard_apply.c ---- */
+struct box_row {
+	uint64_t id, user, modseq, gap_gen, digest;
+	uint32_t uidvalidity, uidnext, exists, unseen;
+};
+struct msg_row {
+	uint32_t uid, flags;
+	uint64_t modseq, size;
+	int64_t internal_s;
+	uint8_t sha[32], guid[16];
+	char keywords[STORE_KEYWORDS_MAX + 1];
+};
+/* 1 = there, 0 = not, -1 = failed */
+int box_get(struct shard *, uint64_t id, struct box_row *);
+int box_set(struct shard *, const struct box_row *);
+int msg_next(struct shard *, uint64_t box, uint32_t from, struct msg_row *);
+/* Adds the message under m->uid, or a higher one when that was given before (which is
+ * a mistake of the proposer, said in the log); m->uid is what it got. */
+int msg_add(struct shard *, struct box_row *, struct msg_row *, const void *origin);
+/* Removes it, leaving a tombstone. */
+int msg_gone(struct shard *, struct box_row *, const struct msg_row *, uint64_t modseq,
+    const struct owner_record *, const void *origin);
+void modseq_used(struct shard *, uint64_t);
+uint64_t msg_digest(const struct msg_row *);
+void event_add(struct shard *, int what, uint64_t box, uint32_t uid, const void *origin);
+void outcome_uids(struct shard_uids *, uint32_t);
+
+/* ---- shard_apply_box.c ---- */
+int apply_create_box(struct shard *, const struct rec_box *, const struct owner_record *,
+    uint64_t *id);
+int apply_box_record(struct shard *, const struct owner_record *, const void *origin,
+    struct shard_outcome *);
+
+struct shard_job;
+/* ---- shard_verify.c, shard_snapshot.c: -1 with errno, or with a text in the job ---- */
+int shard_verify_run(struct shard_job *);
+int shard_snapshot_run(struct shard_job *);
+
+/* ---- shard_checkpoint.c ---- */
+int durable_load(struct shard *, char *err, size_t errlen);
+
+#endif

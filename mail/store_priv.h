@@ -1,0 +1,197 @@
+/* store_priv.h - the inside of a store, shared by the store*.c files only. */
+#ifndef MAIL_STORE_PRIV_H
+#define MAIL_STORE_PRIV_H
+
+#include <event2/event.h>
+#include <openssl/evp.h>
+#include <sys/queue.h>
+
+#include "owner.h"
+#include "shard.h"
+#include "shard_record.h"
+#include "store_admin.h"
+
+#define HASH_SLOTS 4096
+#define WATCH_SLOTS 256
+#define DEFAULT_BOXES 5
+
+enum change_kind {
+	CHANGE_DELIVER, CHANGE_APPEND, CHANGE_FLAGS, CHANGE_EXPUNGE, CHANGE_COPY,
+	CHANGE_SUBSCRIBE,
+	CHANGE_STRUCTURE,		/* from here on: alone in the shard */
+	CHANGE_CREATE = CHANGE_STRUCTURE, CHANGE_DELETE, CHANGE_RENAME, CHANGE_READY,
+};
+
+struct upload {				/* the BLOB records of a large message */
+	uint64_t at, size;
+	uint8_t sha[32];
+	EVP_MD_CTX *check;		/* what is read the second time must be the same */
+};
+
+/* One call of store.h on its way: held, or under way, or about to be told. */
+struct change {
+	TAILQ_ENTRY(change) all;
+	TAILQ_ENTRY(change) queue;	/* held, or later */
+	struct store_shard *ss;
+	enum change_kind kind;
+	bool forgotten;
+	store_done_cb *done;
+	void *arg;
+	/* what is wanted */
+	uint64_t user, box, to_box;
+	uint64_t *users;
+	size_t nusers;
+	uint32_t flags;
+	int64_t internal_s;
+	uint8_t op;			/* flag op, only_deleted, move, subscribe on */
+	int fd;
+	struct rec_range *ranges;
+	size_t nranges;
+	char *keywords, *name, *to_name, *special;
+	/* where it stands */
+	bool started;
+	unsigned open;			/* records under way */
+	struct upload *up;		/* while its pieces are under way */
+	uint64_t *held_boxes;		/* volatile counters that it keeps alive */
+	size_t nheld_boxes;
+	uint64_t *held_users;
+	size_t nheld_users;
+	/* how it ended */
+	enum mail_rc rc;
+	uint64_t gen, lsn;
+	uint8_t copies;
+	uint32_t uidvalidity;
+	uint32_t *src, *dst;
+	size_t nsrc, ndst;
+};
+TAILQ_HEAD(change_list, change);
+
+struct token {				/* a record under way, or applied and not committed */
+	TAILQ_ENTRY(token) next;	/* of its slot, or of ss->applied */
+	uint64_t token;
+	struct change *c;
+	enum mail_rc rc;
+};
+TAILQ_HEAD(token_list, token);
+
+struct vbox {				/* a mailbox with proposals under way */
+	TAILQ_ENTRY(vbox) next;
+	uint64_t box;
+	uint32_t uidnext;
+	unsigned holds;
+};
+struct vuser {				/* a user whose first mailboxes are under way */
+	TAILQ_ENTRY(vuser) next;
+	uint64_t user;
+	unsigned holds;
+	struct rec_box boxes[DEFAULT_BOXES];
+};
+struct store_watch {
+	LIST_ENTRY(store_watch) next;
+	struct store_shard *ss;
+	uint64_t box;
+	void (*cb)(void *, const struct store_event *);
+	void *arg;
+	bool dead;			/* freed from inside a callback */
+};
+
+struct store_shard {
+	struct store *st;
+	struct shard *sh;
+	uint16_t n, log_no;
+	bool dirty;			/* has an open transaction */
+	/* proposing */
+	uint64_t modseq;		/* the newest given */
+	uint32_t uidvalidity;
+	TAILQ_HEAD(, vbox) vboxes[64];
+	TAILQ_HEAD(, vuser) vusers;
+	unsigned running;		/* changes under way */
+	bool structure;			/* one of them changes the structure */
+	struct change_list held;
+	struct token_list applied;	/* wait for the commit */
+	/* a failure to apply */
+	bool stopped;			/* records are not applied until the stream is anew */
+	bool degraded;			/* until need_lsn is applied */
+	enum mail_rc degraded_rc;
+	uint64_t need_lsn, seen_lsn;
+	int retry_ms;
+	struct event *retry;
+	LIST_HEAD(, store_watch) watches[WATCH_SLOTS];
+	size_t nwatches;
+	unsigned job;			/* jobs under way on this shard */
+	int index_fd;			/* an index that waits for the job to end, or -1 */
+	uint64_t index_lsn;
+};
+
+struct store_jobs;
+struct store {
+	struct event_base *base;
+	struct store_conf conf;
+	struct store_hooks hooks;
+	void *hooks_arg;
+	struct owner *owner;
+	struct store_shard **shards;
+	size_t nshards;
+	struct token_list tokens[HASH_SLOTS];
+	struct change_list all, later;
+	size_t nall;
+	struct event *later_ev, *tick;
+	int64_t free_at;		/* when the free space was looked at */
+	bool low;
+	unsigned calling;		/* watches are being called */
+	bool dead_watches;
+	struct store_jobs *jobs;
+	int64_t checkpoint_at;
+};
+
+/* ---- store.c ---- */
+struct store_shard *store_find(const struct store *, uint16_t n);
+bool store_low_space(struct store *);
+
+/* ---- store_change.c ---- */
+struct change *change_new(struct store *, uint16_t shard, enum change_kind, store_done_cb *,
+    void *arg);
+void change_submit(struct change *);
+void change_end(struct change *, enum mail_rc);	/* told later, from the loop */
+void change_propose(struct change *, uint8_t type, const struct span *parts, size_t n);
+struct token *token_take(struct store *, uint64_t token);
+void token_end(struct token *, enum mail_rc);
+void shard_pump(struct store_shard *);
+void changes_drop_held(struct store_shard *, enum mail_rc);
+void changes_free(struct store *);
+void change_outcome(struct change *, const struct owner_record *,
+    const struct shard_outcome *);
+
+/* ---- store_counter.c ---- */
+uint64_t counter_modseq(struct store_shard *);
+uint32_t counter_uidvalidity(struct store_shard *);
+uint32_t counter_uid(struct change *, uint64_t box, uint32_t applied_uidnext);
+/* Finds the INBOX: 0 with *box; or the mailboxes to create along (borrowed). */
+enum mail_rc counter_inbox(struct change *, uint64_t user, struct store_box *,
+    const struct rec_box **make);
+void counter_box(struct store_shard *, struct rec_box *, uint64_t user, const char *name,
+    const char *special, bool subscribe);
+void counter_release(struct change *);
+void counters_free(struct store_shard *);
+
+/* ---- starting; each proposes at least one record, or returns how it ended: not OK
+ * or with c->open == 0 ---- */
+enum mail_rc mail_start(struct change *);
+void mail_upload_next(struct change *);
+enum mail_rc flags_start(struct change *);
+enum mail_rc copy_start(struct change *);
+enum mail_rc box_start(struct change *);
+
+/* ---- store_watch.c ---- */
+void watch_tell(struct store_shard *);
+
+/* ---- store_job.c ---- */
+struct store_jobs *jobs_new(struct store *);
+void jobs_free(struct store_jobs *);
+void jobs_checkpoint(struct store *);		/* those shards that moved */
+void job_owner_snapshot(struct store_shard *);
+void job_object_wanted(struct store_shard *, const uint8_t sha[32]);
+void job_object_offered(struct store_shard *, const uint8_t sha[32], int fd);
+void job_index_offered(struct store_shard *, uint64_t lsn, int fd);
+
+#endif
