@@ -169,6 +169,8 @@ writer_main(void *arg)
 		pthread_mutex_lock(&w->lock);
 		if (err != 0) {
 			w->err = err;
+			if (w->in == NULL)
+				w->in_end = end;
 			*end = w->in;	/* never durable; freed by the main thread */
 			w->in = list;
 		} else {

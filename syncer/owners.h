@@ -1,0 +1,42 @@
+/* owners.h - the server side of lib/owner.h: the owners of shards attach, propose
+ * records, and are given what is committed.  Who may own what is decided by the
+ * uid at the other end of the socket. */
+#ifndef SYNCER_OWNERS_H
+#define SYNCER_OWNERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "owner.h"
+#include "seed.h"
+
+struct owners;
+struct syncd;
+
+/* fd: listening socket, owned. */
+struct owners *owners_new(struct syncd *, int fd);
+void owners_free(struct owners *);
+/* From the core. */
+void owners_kick(struct owners *);	/* more is committed */
+void owners_role(struct owners *);	/* role, copies or generation changed */
+void owners_release(struct owners *);	/* write what was held */
+void owners_refuse(struct owners *, enum owner_refusal);	/* refuse what was held */
+void owners_cut(struct owners *, uint64_t lsn);	/* appends above are lost: refuse them */
+void owners_room(struct owners *);	/* the writer has taken something */
+/* Everything up to here is in the indexes of all attached shards. */
+uint64_t owners_applied(const struct owners *);
+/* The highest LSN that an owner said it has applied: it was committed once. */
+uint64_t owners_known(const struct owners *);
+/* Everything of the shard up to here is durable outside of the log; 0: unknown. */
+uint64_t owners_checkpoint(const struct owners *, uint16_t shard);
+
+/* Seeding: see seed.h.  -1: nobody owns the shard now. */
+void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);
+size_t owners_shards(const struct owners *, uint16_t *shards, size_t max);
+int owners_ask_snapshot(struct owners *, uint16_t shard);
+int owners_ask_object(struct owners *, uint16_t shard, const uint8_t sha[32]);
+int owners_offer_object(struct owners *, uint16_t shard, const uint8_t sha[32], int fd);
+int owners_offer_index(struct owners *, uint16_t shard, uint64_t lsn, int fd);
+
+#endif

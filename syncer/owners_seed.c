@@ -1,0 +1,169 @@
+/* owners_seed.c - questions of the seeding to owners, and their answers back: frozen
+ * indexes and objects travel as descriptors.  Nothing is kept here; an owner that goes
+ * away simply does not answer, and the seeding has its own time limit. */
+#include "owners_wire.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "wire.h"
+
+void
+owners_seed_ops(struct owners *o, const struct seed_owner_ops *ops, void *arg)
+{
+	o->seed = *ops;
+	o->seed_arg = arg;
+}
+
+static void
+close_fd(int fd)
+{
+	if (fd != -1)
+		close(fd);
+}
+
+static bool
+got_snapshot(struct owners *o, uint16_t type, struct wire_in *in, int fd)
+{
+	uint16_t shard = wire_get_u16(in);
+	uint64_t lsn = type == OWN_SNAPSHOT_DONE ? wire_get_u64(in) : 0;
+	bool ok = wire_get_u8(in) != 0, good = wire_in_done(in);
+
+	if (good && type == OWN_SNAPSHOT_DONE && o->seed.snapshot != NULL)
+		o->seed.snapshot(o->seed_arg, shard, lsn, ok && fd != -1, fd);
+	else if (good && type == OWN_SNAPSHOT_LIST && o->seed.snapshot_list != NULL)
+		o->seed.snapshot_list(o->seed_arg, shard, ok && fd != -1, fd);
+	else
+		close_fd(fd);
+	return good;
+}
+
+static bool
+got_object(struct owners *o, struct wire_in *in, int fd)
+{
+	uint16_t shard = wire_get_u16(in);
+	uint8_t sha[32];
+	bool ok, good;
+
+	wire_get_raw(in, sha, 32);
+	ok = wire_get_u8(in) != 0;
+	good = wire_in_done(in);
+	if (good && o->seed.object != NULL)
+		o->seed.object(o->seed_arg, shard, sha, ok && fd != -1, fd);
+	else
+		close_fd(fd);
+	return good;
+}
+
+static bool
+got_offer(struct owners *o, struct wire_in *in)
+{
+	uint16_t shard = wire_get_u16(in);
+	bool ok = wire_get_u8(in) != 0;
+
+	if (!wire_in_done(in))
+		return false;
+	if (o->seed.offer != NULL)
+		o->seed.offer(o->seed_arg, shard, ok);
+	return true;
+}
+
+bool
+owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in)
+{
+	switch (m->type) {
+	case OWN_SNAPSHOT_DONE:
+	case OWN_SNAPSHOT_LIST:
+		return got_snapshot(c->o, m->type, in, m->fd);
+	case OWN_OBJECT_ANSWER:
+		return got_object(c->o, in, m->fd);
+	case OWN_OFFER_ANSWER:
+		close_fd(m->fd);
+		return got_offer(c->o, in);
+	default:
+		close_fd(m->fd);
+		log_debug("owner sent an unknown message type=%u", m->type);
+		return true;
+	}
+}
+
+size_t
+owners_shards(const struct owners *o, uint16_t *shards, size_t max)
+{
+	const struct oconn *c;
+	size_t n = 0;
+
+	TAILQ_FOREACH(c, &o->conns, next)
+		for (size_t i = 0; i < c->nattach && n < max; i++)
+			shards[n++] = c->attach[i].shard;
+	return n;
+}
+
+static int
+send_to(struct owners *o, uint16_t shard, uint16_t type, const struct wire_out *w, int fd)
+{
+	struct oconn *c = owners_of(o, shard);
+
+	if (c != NULL)
+		return ipc_send(c->ipc, type, 0, w->p, w->len, fd);
+	close_fd(fd);
+	errno = ENOENT;
+	return -1;
+}
+
+int
+owners_ask_snapshot(struct owners *o, uint16_t shard)
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	rc = send_to(o, shard, OWN_SNAPSHOT, &w, -1);
+	wire_out_clear(&w);
+	return rc;
+}
+
+int
+owners_ask_object(struct owners *o, uint16_t shard, const uint8_t sha[32])
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_raw(&w, sha, 32);
+	rc = send_to(o, shard, OWN_OBJECT_WANTED, &w, -1);
+	wire_out_clear(&w);
+	return rc;
+}
+
+int
+owners_offer_object(struct owners *o, uint16_t shard, const uint8_t sha[32], int fd)
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_raw(&w, sha, 32);
+	wire_put_u8(&w, fd != -1);
+	rc = send_to(o, shard, OWN_OBJECT_OFFERED, &w, fd);
+	wire_out_clear(&w);
+	return rc;
+}
+
+int
+owners_offer_index(struct owners *o, uint16_t shard, uint64_t lsn, int fd)
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_u64(&w, lsn);
+	rc = send_to(o, shard, OWN_INDEX_OFFERED, &w, fd);
+	wire_out_clear(&w);
+	return rc;
+}

@@ -1,0 +1,64 @@
+/* owners_wire.h - what owners.c and owners_seed.c share: the connections. */
+#ifndef SYNCER_OWNERS_WIRE_H
+#define SYNCER_OWNERS_WIRE_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "feed.h"
+#include "ipc.h"
+#include "owners.h"
+
+struct event;
+
+struct attach {			/* one shard of a connection */
+	uint16_t shard;
+	bool live;
+	uint64_t from;		/* the newest delivered */
+	uint64_t live_at;	/* live when the cursor is behind this */
+	uint64_t applied;
+};
+
+struct oconn {
+	TAILQ_ENTRY(oconn) next;
+	struct owners *o;
+	struct ipc *ipc;
+	uid_t uid;
+	char name[64];
+	struct attach *attach;
+	size_t nattach;
+	uint64_t cursor;		/* next LSN to look at */
+	struct feed_reader reader;
+	struct { uint64_t lsn, origin; } *own;	/* written, not yet committed */
+	size_t nown, own_at, own_cap;
+	bool role_told;
+	uint8_t told_active, told_live, told_copies;
+	uint64_t told_gen;
+};
+
+struct held {			/* an append that is not written yet */
+	TAILQ_ENTRY(held) next;
+	struct oconn *conn;
+	uint64_t origin;
+	uint16_t shard;
+	uint8_t type;
+	struct span payload;
+	char bytes[];
+};
+
+struct owners {
+	struct syncd *s;
+	struct event *listen, *pump;
+	TAILQ_HEAD(, oconn) conns;
+	TAILQ_HEAD(, held) held;
+	uint64_t known;
+	uint64_t checkpoint[SHARD_MAX];
+	struct seed_owner_ops seed;
+	void *seed_arg;
+};
+
+struct oconn *owners_of(struct owners *, uint16_t shard);
+/* false: the message makes no sense.  Takes m->fd. */
+bool owners_seed_message(struct oconn *, const struct ipc_msg *, struct wire_in *);
+
+#endif

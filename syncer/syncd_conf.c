@@ -1,0 +1,233 @@
+/* syncd_conf.c - one table of options, copied at once to struct syncd_conf and
+ * checked there.  Errors name file and line; nobody else includes confuse.h (the
+ * mirror sections are read by mirror_conf.c for this file). */
+#include "syncd_conf.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "mem.h"
+#include "mirror_conf_read.h"
+#include "paths.h"
+#include "tls.h"
+
+static int
+check_choice(cfg_t *cfg, cfg_opt_t *opt, const char *const *choices)
+{
+	const char *v = cfg_opt_getnstr(opt, 0);
+
+	for (size_t i = 0; choices[i] != NULL; i++)
+		if (v != NULL && strcmp(v, choices[i]) == 0)
+			return 0;
+	cfg_error(cfg, "%s: unknown value \"%s\"", cfg_opt_name(opt), v != NULL ? v : "");
+	return -1;
+}
+
+static int
+check_commit(cfg_t *cfg, cfg_opt_t *opt)
+{
+	static const char *const choices[] = { "strict", "auto", "available", NULL };
+
+	return check_choice(cfg, opt, choices);
+}
+
+static int
+check_ship(cfg_t *cfg, cfg_opt_t *opt)
+{
+	static const char *const choices[] = { "log", "interval", NULL };
+
+	return check_choice(cfg, opt, choices);
+}
+
+struct size_option {
+	const char *name;
+	size_t at;		/* in struct syncd_conf */
+	uint64_t low, high;
+};
+#define MIB (1ull << 20)
+static const struct size_option sizes[] = {
+	{ "segment-size", offsetof(struct syncd_conf, segment_size), 4 * MIB, 256 * MIB },
+	{ "retain-size", offsetof(struct syncd_conf, retain_size), 8 * MIB, 1ull << 44 },
+	{ "low-water-size", offsetof(struct syncd_conf, low_water_size), 0, 1ull << 44 },
+	{ "pending-max", offsetof(struct syncd_conf, pending_max), 2 * MIB, 4096 * MIB },
+	{ "recent-size", offsetof(struct syncd_conf, recent_size), 1 * MIB, 4096 * MIB },
+};
+
+struct int_option {
+	const char *name;
+	size_t at;
+	long low, high;
+};
+static const struct int_option ints[] = {
+	{ "hold-ms", offsetof(struct syncd_conf, hold_ms), 50, 60000 },
+	{ "rejoin-stable-ms", offsetof(struct syncd_conf, rejoin_stable_ms), 0, 3600000 },
+	{ "silent-ms", offsetof(struct syncd_conf, silent_ms), 100, 60000 },
+	{ "ping-ms", offsetof(struct syncd_conf, ping_ms), 20, 10000 },
+	{ "retry-ms", offsetof(struct syncd_conf, retry_ms), 20, 10000 },
+};
+
+static void
+read_numbers(const char *path, cfg_t *cfg, struct syncd_conf *c)
+{
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint64_t *v = (uint64_t *)((char *)c + sizes[i].at);
+
+		if (conf_size(cfg_getstr(cfg, sizes[i].name), v) == -1 || *v < sizes[i].low ||
+		    *v > sizes[i].high)
+			conf_error(path, 0, "%s: a size from %llu to %llu bytes is expected",
+			    sizes[i].name, (unsigned long long)sizes[i].low,
+			    (unsigned long long)sizes[i].high);
+	}
+	for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
+		long v = cfg_getint(cfg, ints[i].name);
+
+		if (v < ints[i].low || v > ints[i].high)
+			conf_error(path, 0, "%s: a number from %ld to %ld is expected",
+			    ints[i].name, ints[i].low, ints[i].high);
+		*(int *)((char *)c + ints[i].at) = (int)v;
+	}
+}
+
+static void
+read_node(const char *path, cfg_t *sec, struct syncd_node *n)
+{
+	struct tls_pin pin;
+	size_t count = cfg_size(sec, "address");
+
+	n->name = mem_dup(cfg_title(sec));
+	n->certificate = mem_dup(cfg_getstr(sec, "certificate"));
+	if (count == 0 || count > PEERLINK_ADDRESSES_MAX)
+		conf_error(path, conf_line(sec), "node \"%s\": 1 to %d addresses are expected",
+		    n->name, PEERLINK_ADDRESSES_MAX);
+	for (size_t i = 0; i < count && i < PEERLINK_ADDRESSES_MAX; i++)
+		n->address[n->naddresses++] = mem_dup(cfg_getnstr(sec, "address", (unsigned)i));
+	if (n->certificate[0] != '\0' && tls_pin_parse(n->certificate, &pin) == -1)
+		conf_error(path, conf_line(sec),
+		    "node \"%s\": certificate: \"sha256:\" and 64 hex digits are expected "
+		    "(syncd -p prints them)",
+		    n->name);
+}
+
+static void
+read_nodes(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
+{
+	if (cfg_size(cfg, "node") != 2) {
+		conf_error(path, 0, "exactly two node sections are expected");
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		read_node(path, cfg_getnsec(cfg, "node", i), &c->nodes[i]);
+	if (strcmp(me, c->nodes[0].name) == 0)
+		c->node = 0;
+	else if (strcmp(me, c->nodes[1].name) == 0)
+		c->node = 1;
+	else
+		conf_error(path, 0, "this host is \"%s\", which is none of the nodes (-N NAME)",
+		    me);
+}
+
+static void
+copy(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
+{
+	const char *rule = cfg_getstr(cfg, "commit");
+	long port = cfg_getint(cfg, "port");
+
+	c->cluster = mem_dup(cfg_getstr(cfg, "cluster"));
+	c->user = mem_dup(cfg_getstr(cfg, "user"));
+	c->certificate_file = mem_dup(cfg_getstr(cfg, "certificate-file"));
+	c->key_file = mem_dup(cfg_getstr(cfg, "key-file"));
+	c->log_directory = mem_dup(cfg_getstr(cfg, "log-directory"));
+	c->run_directory = mem_dup(cfg_getstr(cfg, "run-directory"));
+	c->commit = strcmp(rule, "strict") == 0 ? COMMIT_STRICT
+	    : strcmp(rule, "available") == 0	? COMMIT_AVAILABLE
+						: COMMIT_AUTO;
+	c->ship_log = strcmp(cfg_getstr(cfg, "ship"), "log") == 0;
+	c->port = (uint16_t)port;
+	c->join_lag = (uint64_t)cfg_getint(cfg, "join-lag");
+	if (port < 1 || port > 65535)
+		conf_error(path, 0, "port: a number from 1 to 65535 is expected");
+	if (c->cluster[0] == '\0' || strlen(c->cluster) > 255)
+		conf_error(path, 0, "cluster: the name of the pair is expected");
+	read_numbers(path, cfg, c);
+	read_nodes(path, cfg, me, c);
+	mirror_conf_read(path, cfg, &c->mirror);
+	if (c->silent_ms < 3 * c->ping_ms)
+		conf_error(path, 0, "silent-ms must be at least 3 * ping-ms");
+	if (c->retain_size < 2 * c->segment_size)
+		conf_error(path, 0, "retain-size must be at least 2 * segment-size");
+}
+
+static cfg_opt_t node_opts[] = {
+	CFG_STR_LIST("address", "{}", CFGF_NONE),
+	CFG_STR("certificate", "", CFGF_NONE),
+	CFG_END(),
+};
+
+int
+syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
+{
+	cfg_opt_t opts[] = {
+		CFG_STR("cluster", "", CFGF_NONE),
+		CFG_STR("user", "mailstore", CFGF_NONE),
+		CFG_SEC("node", node_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_INT("port", 7791, CFGF_NONE),
+		CFG_STR("certificate-file", PATH_ETC "/syncd.crt", CFGF_NONE),
+		CFG_STR("key-file", PATH_ETC "/syncd.key", CFGF_NONE),
+		CFG_STR("log-directory", PATH_VAR "/log", CFGF_NONE),
+		CFG_STR("run-directory", PATH_RUN, CFGF_NONE),
+		CFG_STR("commit", "auto", CFGF_NONE),
+		CFG_STR("ship", "log", CFGF_NONE),
+		CFG_INT("hold-ms", 5000, CFGF_NONE),
+		CFG_INT("rejoin-stable-ms", 30000, CFGF_NONE),
+		CFG_INT("silent-ms", 1500, CFGF_NONE),
+		CFG_INT("ping-ms", 250, CFGF_NONE),
+		CFG_INT("retry-ms", 250, CFGF_NONE),
+		CFG_INT("join-lag", 64, CFGF_NONE),
+		CFG_STR("segment-size", "64M", CFGF_NONE),
+		CFG_STR("retain-size", "4G", CFGF_NONE),
+		CFG_STR("low-water-size", "256M", CFGF_NONE),
+		CFG_STR("pending-max", "64M", CFGF_NONE),
+		CFG_STR("recent-size", "32M", CFGF_NONE),
+		CFG_SEC("mirror", mirror_conf_opts(),
+		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_FUNC("include", &cfg_include),
+		CFG_END(),
+	};
+	struct utsname u;
+	cfg_t *cfg;
+
+	memset(c, 0, sizeof(*c));
+	if (node_name == NULL) {
+		uname(&u);
+		node_name = u.nodename;
+	}
+	cfg = conf_load(path, opts);
+	if (cfg == NULL)
+		return -1;
+	if (check_commit(cfg, cfg_getopt(cfg, "commit")) == -1 ||
+	    check_ship(cfg, cfg_getopt(cfg, "ship")) == -1)
+		conf_error(path, 0, "commit is strict, auto or available; ship is log or interval");
+	copy(path, cfg, node_name, c);
+	cfg_free(cfg);
+	return conf_failed() > 0 ? -1 : 0;
+}
+
+void
+syncd_conf_clear(struct syncd_conf *c)
+{
+	for (size_t i = 0; i < 2; i++) {
+		for (size_t k = 0; k < c->nodes[i].naddresses; k++)
+			free(c->nodes[i].address[k]);
+		free(c->nodes[i].name);
+		free(c->nodes[i].certificate);
+	}
+	free(c->cluster);
+	free(c->user);
+	free(c->certificate_file);
+	free(c->key_file);
+	free(c->log_directory);
+	free(c->run_directory);
+	mirror_conf_clear(&c->mirror);
+	memset(c, 0, sizeof(*c));
+}

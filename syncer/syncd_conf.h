@@ -1,0 +1,37 @@
+/* syncd_conf.h - syncd.conf as a plain struct, checked. */
+#ifndef SYNCER_SYNCD_CONF_H
+#define SYNCER_SYNCD_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agentlink.h"
+#include "mirror_conf.h"
+#include "peerlink.h"
+
+struct syncd_node {
+	char *name;
+	char *address[PEERLINK_ADDRESSES_MAX];
+	size_t naddresses;
+	char *certificate;		/* "sha256:..." */
+};
+
+struct syncd_conf {
+	char *cluster, *user;
+	unsigned node;			/* this one */
+	struct syncd_node nodes[2];
+	uint16_t port;
+	char *certificate_file, *key_file;
+	char *log_directory, *run_directory;
+	enum commit_rule commit;
+	bool ship_log;
+	int hold_ms, rejoin_stable_ms, silent_ms, ping_ms, retry_ms;
+	uint64_t join_lag, segment_size, retain_size, low_water_size, pending_max, recent_size;
+	struct mirror_conf mirror;
+};
+
+/* node_name: NULL = uname -n.  0, or -1 with the errors on stderr. */
+int syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *);
+void syncd_conf_clear(struct syncd_conf *);
+
+#endif

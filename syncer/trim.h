@@ -1,0 +1,17 @@
+/* trim.h - removing segments that nobody needs: every record in them is in a
+ * checkpoint of its shard, here and on the peer. */
+#ifndef SYNCER_TRIM_H
+#define SYNCER_TRIM_H
+
+#include <stdint.h>
+
+struct syncd;
+struct trim;
+
+struct trim *trim_new(struct syncd *);
+void trim_free(struct trim *);
+void trim_second(struct trim *);
+uint64_t trim_own(const struct trim *);		/* this node needs nothing up to here */
+void trim_keep_from(struct trim *, uint64_t lsn);	/* nothing from lsn on; 0: released */
+
+#endif
