@@ -191,4 +191,4 @@ clean:
 	deps dist rpm demo sim clean FORCE
 .SECONDARY:
 -include $(wildcard tests/*/rules.mk)
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O) -path $(O)/rpm -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -5,10 +5,14 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "conf.h"
+#include "fs.h"
 #include "span.h"
+
+#define FILE_MAX (1u << 20)
 
 static int failures;
 
@@ -54,6 +58,70 @@ conf_line(cfg_t *sec)
 	return strcmp(cfg_name(sec), "root") == 0 ? 0 : sec->line;
 }
 
+/* Behind the string or comment that begins at p; p itself when it is neither. */
+static const char *
+skip_quoted(const char *begin, const char *p)
+{
+	const char *end = p;
+
+	if (*p == '"' || *p == '\'') {
+		for (end = p + 1; *end != '\0' && *end != *p; end++)
+			if (*end == '\\' && end[1] != '\0')
+				end++;
+		return *end == '\0' ? end : end + 1;
+	}
+	if (*p == '#' || (p[0] == '/' && p[1] == '/'
+	    && (p == begin || strchr(" \t\r\n{}=,", p[-1]) != NULL)))
+		return p + strcspn(p, "\n");
+	if (p[0] == '/' && p[1] == '*') {
+		end = strstr(p + 2, "*/");
+		return end == NULL ? p + strlen(p) : end + 2;
+	}
+	return p;
+}
+
+/* libconfuse takes the end of the file for the end of every open section, so half a
+ * file would pass.  The line of the innermost section that is open; 0 when all are
+ * closed. */
+static int
+open_section(const char *text)
+{
+	int lines[8] = { 0 }, line = 1;
+	size_t depth = 0;
+
+	for (const char *p = text; *p != '\0';) {
+		const char *next = skip_quoted(text, p);
+
+		if (next == p) {
+			if (*p == '{' && depth < sizeof(lines) / sizeof(lines[0]))
+				lines[depth++] = line;
+			else if (*p == '}' && depth > 0)
+				depth--;
+			next++;
+		}
+		for (; p < next; p++)
+			line += *p == '\n';
+	}
+	return depth == 0 ? 0 : lines[depth - 1];
+}
+
+static void
+check_sections(const char *path)
+{
+	char *text;
+	size_t len;
+	int line;
+
+	if (fs_read(path, FILE_MAX, &text, &len) == -1) {
+		conf_error(path, 0, "%s", strerror(errno));
+		return;
+	}
+	line = open_section(text);
+	if (line > 0)
+		conf_error(path, line, "this is not closed with }");
+	free(text);
+}
+
 cfg_t *
 conf_load_checked(const char *path, cfg_opt_t *opts, const struct conf_check *checks)
 {
@@ -73,6 +141,8 @@ conf_load_checked(const char *path, cfg_opt_t *opts, const struct conf_check *ch
 		conf_error(path, 0, "%s", strerror(errno));
 	else if (rc != CFG_SUCCESS && failures == before)
 		conf_error(path, cfg->line, "not understood");
+	if (failures == before)
+		check_sections(path);
 	if (failures == before)
 		return cfg;
 	cfg_free(cfg);

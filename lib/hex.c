@@ -52,7 +52,7 @@ hex_decode(struct span s, void *dst, size_t n)
 		if (hex_digit(s.p[i]) == -1)
 			return invalid();
 	for (size_t i = 0; i < n; i++)
-		out[i] = (uint8_t)(hex_digit(s.p[2 * i]) << 4 | hex_digit(s.p[2 * i + 1]));
+		out[i] = (uint8_t)(hex_digit(s.p[2 * i]) * 16 + hex_digit(s.p[2 * i + 1]));
 	return 0;
 }
 

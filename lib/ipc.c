@@ -305,6 +305,7 @@ ipc_read_enable(struct ipc *c, bool on)
 static void
 sent(struct ipc *c, size_t n)
 {
+	assert(n <= c->unsent);
 	c->unsent -= n;
 	if (c->head->fd != -1) {
 		close(c->head->fd);
@@ -312,6 +313,8 @@ sent(struct ipc *c, size_t n)
 	}
 	while (n > 0) {
 		struct out *o = c->head;
+
+		assert(o != NULL);
 		size_t k = o->len - o->off < n ? o->len - o->off : n;
 
 		o->off += k;

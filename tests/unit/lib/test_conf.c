@@ -27,6 +27,9 @@ static const struct { const char *text, *error; } cases[] = {
 	{ "address = \"10.0.0.3\"\n", NULL },
 	{ "link \"a\" {\n\nport = 65536\n}\n", ":3: port must be" },
 	{ "unknown = 1\n", ":1: no such option" },
+	{ "link \"a\" {\nport = 1\n", ":1: this is not closed" },
+	{ "count = 1\nlink \"{\" { # {\nport = 1 // {\n}\n/* {\n */\n", NULL },
+	{ "link \"a\" {\n}\nlink '\\'}' {\n", ":3: this is not closed" },
 	{ "on = perhaps\n", ":1: " },
 	{ "count 5\n", ":1: " },
 };
