@@ -415,14 +415,21 @@ class Lab:
 
     # ---- the pair -------------------------------------------------------------
     def status(self, node):
-        """hactl status --json as a dict, or None when the agent does not answer."""
+        """hactl status --json as a dict, or None when the agent does not answer.  "self"
+        is the entry of the node itself."""
         if node not in self.inits:
             return None
         r = self.execute(node, "hactl", "status", "--json", "--timeout", "2", check=False)
         try:
-            return json.loads(r.stdout)
-        except ValueError:
+            s = json.loads(r.stdout)
+            s["self"] = next(n for n in s["nodes"] if n["local"])
+            return s
+        except (ValueError, KeyError):
             return None
+
+    @staticmethod
+    def _serves(s):
+        return bool(s) and s["self"]["role"] == "active" and s["self"]["state"] == "running"
 
     def on_nodes(self):
         return [n for n in NODES if n in self.inits]
@@ -430,8 +437,7 @@ class Lab:
     def active(self):
         """The node that says it is active and has its resources up, or None."""
         for node in self.on_nodes():
-            s = self.status(node)
-            if s and s.get("self", {}).get("role") == "active" and s.get("serving"):
+            if self._serves(self.status(node)):
                 return node
         return None
 
@@ -442,8 +448,7 @@ class Lab:
     def in_step(self):
         for node in self.on_nodes():
             s = self.status(node)
-            if s and s.get("self", {}).get("role") == "active" and s.get("serving") and \
-                    (s.get("data") or {}).get("mode") == "SYNC":
+            if self._serves(s) and (s.get("data") or {}).get("mode") == "SYNC":
                 return node
         return None
 
