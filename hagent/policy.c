@@ -60,6 +60,23 @@ adopt_by_frame(struct turn *t)
 	turn_save(t);
 }
 
+/* Who was paused for long does not know what the other node did meanwhile: an active
+ * may have been replaced, a standby excluded.  Only the other node's own word, that
+ * it holds nothing newer, or serves in our generation, ends that. */
+static void
+wake(struct turn *t)
+{
+	const struct frame *f = &t->v->peer.f;
+	struct policy *p = t->p;
+
+	if (!p->slept || !t->v->peer.alive || (f->flags & (FRAME_F_SYNCD | FRAME_F_NO_SYNCD)) == 0)
+		return;
+	if (policy_idle(p))
+		p->slept = !policy_peer_serves(t->v) || f->gen != policy_newest(p, t->v).no;
+	else
+		p->slept = f->gen > p->gen.no;
+}
+
 static void
 note_peer(struct turn *t)
 {
@@ -69,6 +86,7 @@ note_peer(struct turn *t)
 
 	if (c != NULL && c->gen > p->peer_outdated)
 		p->peer_outdated = c->gen;
+	wake(t);
 	if (v->alive) {
 		p->peer_is_off = false;
 		if (v->f.fixed > p->marks.fixed)
@@ -308,6 +326,7 @@ reattach(struct turn *t)
 	state_add_gen(&p->marks, &g);
 	p->proof = PROOF_NONE;
 	p->served_ms = t->v->now_ms;
+	p->slept = true;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].window_ms = t->v->now_ms;
@@ -343,8 +362,10 @@ policy_step(struct policy *p, const struct policy_view *v, struct policy_actions
 	struct turn turn = { p, v, out }, *t = &turn;
 
 	out->n = 0;
-	if (v->now_ms - p->turned_ms > p->conf->dead_ms / 2)
+	if (v->now_ms - p->turned_ms > p->conf->dead_ms / 2) {
 		p->awake_ms = v->now_ms;
+		p->slept = true;
+	}
 	p->turned_ms = v->now_ms;
 	note_peer(t);
 	note_probe(t);

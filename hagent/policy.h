@@ -215,6 +215,8 @@ struct policy {
 	int64_t retry_ms;		/* not before */
 	bool asked;			/* the request of the step is under way */
 	bool repromote;			/* active: syncd came back as standby */
+	bool slept;			/* paused for long, and the peer has not said since that it
+					 * neither took over nor went on alone */
 
 	enum demote_step demote;
 	bool urgent;			/* address first, no drain */

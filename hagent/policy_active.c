@@ -2,7 +2,8 @@
  * when it is isolated, answers syncd's wishes, watches its resources.
  *
  * Acknowledging alone is granted on evidence only: the standby's own durable mark,
- * an operator's word, or the presumption (silence, ping, free addresses). */
+ * an operator's word, or the presumption (silence, ping, free addresses).  A node
+ * that slept may not presume: the other one may have served and died meanwhile. */
 #include <stdio.h>
 
 #include "hooks.h"
@@ -108,7 +109,7 @@ alone_turn(struct turn *t)
 	struct policy *p = t->p;
 	const struct policy_view *v = t->v;
 	bool presume = p->conf->mode == POLICY_SERIAL_PING && p->conf->pings && v->ping_ok
-	    && policy_silent(p, v);
+	    && !p->slept && policy_silent(p, v);
 	struct policy_action *a;
 
 	if (p->alone_no == 0)
@@ -191,7 +192,7 @@ syncd_event(struct turn *t)
 		 * over before we heard its number.  Else its data counts, not ours. */
 		if (e->gen.no > p->marks.fixed)
 			p->marks.fixed = e->gen.no;
-		if (gen_kind_alone((enum gen_kind)e->gen.kind) || policy_peer_serves(t->v))
+		if (gen_kind_alone((enum gen_kind)e->gen.kind) || policy_peer_serves(t->v) || p->slept)
 			demote_begin(t, DEMOTE_URGENT, false, "the other node holds a newer generation");
 		else
 			repromote(t);
@@ -225,7 +226,7 @@ syncd_turn(struct turn *t)
 		p->data_standby_ms = -1;
 	else if (p->data_standby_ms < 0)
 		p->data_standby_ms = v->now_ms;
-	else if (v->now_ms - p->data_standby_ms > 500)
+	else if (v->now_ms - p->data_standby_ms > 500 && !p->slept)
 		repromote(t);
 	if (p->repromote && v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms)
 		p->repromote = false;

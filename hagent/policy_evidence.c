@@ -25,7 +25,7 @@ policy_complete(const struct policy *p, const struct policy_view *v)
 {
 	if (HOOK(promote_without_belief) && v->syncd_up && v->data.role == DATA_STANDBY)
 		return true;
-	if (vetoed(p, v))
+	if (vetoed(p, v) || p->slept)
 		return false;
 	if (!p->conf->syncd)
 		return p->peer_active_boot != 0 || p->complete != 0;
@@ -118,6 +118,11 @@ alive_evidence(const struct policy *p, const struct policy_view *v, const char *
 	if (complete && then != 0 && v->peer.boot != then && (v->peer.f.flags & FRAME_F_TAKE) == 0)
 		return PROOF_REBOOT;
 	if (!complete && policy_leads(p, v))
+		return PROOF_MEETING;
+	/* The other one is idle by its word and cannot take over.  After a while: what
+	 * makes it complete may just have been on its way when its frame was sent. */
+	if (complete && (v->peer.f.flags & FRAME_F_TAKE) == 0
+	    && v->now_ms - p->since_ms > p->conf->dead_ms)
 		return PROOF_MEETING;
 	return PROOF_NONE;
 }

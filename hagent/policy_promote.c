@@ -15,7 +15,7 @@ promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind, const
 	p->proof = proof;
 	p->promote = PRO_SYNCD;
 	p->asked = false;
-	p->repromote = p->syncd_told = false;
+	p->repromote = p->syncd_told = p->slept = false;
 	p->declined = 0;
 	p->complete = 0;
 	p->gen = turn_gen(t, kind);
