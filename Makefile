@@ -130,7 +130,7 @@ fuzz-programs: $(FUZZ)
 
 # Lines covered by everything but the end-to-end tests.
 cover:
-	$(MAKE) O=$(O)-cover CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage all test-programs
+	$(MAKE) O=$(O)-cover CFLAGS="-Og -g --coverage" LDFLAGS=--coverage all test-programs
 	O=$(O)-cover tests/run unit policy transcript sim
 	tests/cover.sh $(O)-cover
 
