@@ -151,7 +151,7 @@ def kill_standby_and_return(ex):
     node = ex.lab.standby()
     ex.say("  >>> power cut of the standby %s" % node)
     ex.mark_fault(ex.lab.kill(node))
-    wait_for("going on alone", 40, lambda: _mode(ex.lab) in ("SOLO", "JOINING"), 0.1)
+    wait_for("going on alone", 40, lambda: _mode(ex.lab) in ("solo", "joining"), 0.1)
     ex.say("  >>> %s comes back" % node)
     ex.lab.power_on(node)
 

@@ -321,12 +321,18 @@ class Lab:
         killed_at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         self._reap(proc)
+        self._unhost(node)
+        return killed_at
+
+    def _unhost(self, node):
+        """The network of a node that is off; a cut cable is a whole one next time."""
+        for wire in ("eth0", "eth1"):
+            run("ip", "-n", self.ns("sw"), "link", "del", self.port(node, wire))
         run("ip", "netns", "del", self.ns(node))
         self.hosts.discard(node)
         self.cuts -= {self.port(node, w) for w in ("eth0", "eth1")}
         self._nft_reset()
         self.save()
-        return killed_at
 
     @staticmethod
     def _reap(proc):
@@ -340,9 +346,7 @@ class Lab:
         """An orderly shutdown: SIGTERM to process 1, then the power goes."""
         os.kill(self.init_pid(node), signal.SIGTERM)
         self._reap(self.inits.pop(node))
-        run("ip", "netns", "del", self.ns(node))
-        self.hosts.discard(node)
-        self.save()
+        self._unhost(node)
 
     # ---- wires --------------------------------------------------------------
     def cut(self, node, wire):
@@ -429,7 +433,7 @@ class Lab:
 
     @staticmethod
     def _serves(s):
-        return bool(s) and s["self"]["role"] == "active" and s["self"]["state"] == "running"
+        return bool(s) and s["self"]["role"] == "active" and all(v["here"] for v in s["vips"])
 
     def on_nodes(self):
         return [n for n in NODES if n in self.inits]
@@ -448,7 +452,7 @@ class Lab:
     def in_step(self):
         for node in self.on_nodes():
             s = self.status(node)
-            if self._serves(s) and (s.get("data") or {}).get("mode") == "SYNC":
+            if self._serves(s) and (s.get("data") or {}).get("mode") == "sync":
                 return node
         return None
 
