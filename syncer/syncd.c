@@ -22,6 +22,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "mem.h"
+#include "mirror_worker.h"
 #include "owners.h"
 #include "paths.h"
 #include "ship.h"
@@ -257,6 +258,7 @@ run(struct syncd *s, const struct options *o)
 	SSL_CTX *tls;
 	struct event *term, *intr;
 	bool drop = geteuid() == 0 && s->conf.user[0] != '\0';
+	int worker = -1;
 
 	if (drop && daemon_user_find(s->conf.user, &user) == -1) {
 		log_err("no such user: %s", s->conf.user);
@@ -268,6 +270,12 @@ run(struct syncd *s, const struct options *o)
 		return 1;
 	if (!o->foreground && daemon_detach() == -1)
 		return 1;
+	if (s->conf.mirror.ntrees > 0) {
+		worker = mirror_worker_start(&s->conf.mirror, drop ? s->conf.user : NULL,
+		    s->conf.log_directory);
+		if (worker == -1)
+			log_warn("cannot start the mirror's worker: nothing is mirrored");
+	}
 	if (write_pid(&s->conf) == -1 || open_sockets(&s->conf, &fds) == -1)
 		return 1;
 	if (drop)
@@ -282,7 +290,7 @@ run(struct syncd *s, const struct options *o)
 	s->ctl = ctl_server_new(s->base, fds.ctl, syncd_host_request, s);
 	if (open_peer(s, tls) == -1)
 		return 1;
-	syncd_host_mirror(s);
+	syncd_host_mirror(s, worker);
 	core_start_timer(s);
 	term = evsignal_new(s->base, SIGTERM, on_signal, s->base);
 	intr = evsignal_new(s->base, SIGINT, on_signal, s->base);

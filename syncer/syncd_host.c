@@ -116,9 +116,12 @@ host_seed_done(void *arg, uint64_t lsn, const uint8_t hash[16], const struct gen
 }
 
 void
-syncd_host_mirror(struct syncd *s)
+syncd_host_mirror(struct syncd *s, int worker_fd)
 {
 	struct mirror_host host = { .arg = s, .base = s->base, .conf = &s->conf,
+		.trees = &s->conf.mirror, .worker_fd = worker_fd,
+		.spool_dir = s->conf.log_directory,
+		.node_names = { s->conf.nodes[0].name, s->conf.nodes[1].name },
 		.node = s->conf.node, .commit = &s->commit, .want_bulk = host_want_bulk,
 		.send = host_send, .shards = host_shards, .ask_snapshot = host_ask_snapshot,
 		.ask_object = host_ask_object, .offer_object = host_offer_object,

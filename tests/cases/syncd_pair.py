@@ -1,0 +1,811 @@
+#!/usr/bin/env python3
+"""Two syncds on loopback, driven by a fake agent and a fake owner on each side.
+
+Usage: syncd_pair.py SYNCD [case...]     (unprivileged or root; nothing else is needed)
+Each case makes its own pair in a temporary directory.  The last line is
+"N passed, N failed, N skipped".
+"""
+import json, os, random, shutil, signal, socket, struct, subprocess, sys, tempfile, time
+
+SYNCD = None
+STANDBY, ACTIVE = 0, 1
+WAIT, TARGET, INSYNC, SYNC, FROZEN, SOLO, JOINING, SPLIT = range(8)
+MODES = "WAIT TARGET INSYNC SYNC FROZEN SOLO JOINING SPLIT".split()
+CLEAN, JOIN, TAKEOVER, PRESUMED, KSOLO, UNSAFE, FORCED = range(1, 8)
+HELLO, PROMOTE, DEMOTE, GRANT, DENY, OUTDATE = range(1, 7)
+(STATE, PROMOTED, REFUSED, DEMOTED, ALONE_WANTED, JOIN_WANTED, OUTDATED, ADOPTED,
+ NEWER) = range(32, 41)
+NOT_ACTIVE, NOT_TWICE, DISK_FULL, BUSY, FAILED = range(1, 6)
+SHARD = 16
+
+
+def now():
+    return time.monotonic()
+
+
+class Ipc:
+    """lib/ipc frames over a Unix socket, without waiting."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.sock.setblocking(False)
+        self.buf = b""
+        self.dead = False
+
+    def send(self, type_, body=b""):
+        data = struct.pack(">IHBBI", len(body), type_, 1, 0, 0) + body
+        self.sock.setblocking(True)
+        try:
+            self.sock.sendall(data)
+        except OSError:
+            self.dead = True
+        self.sock.setblocking(False)
+
+    def receive(self):
+        while not self.dead:
+            try:
+                got = self.sock.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError:
+                got = b""
+            if not got:
+                self.dead = True
+            self.buf += got
+        out = []
+        while len(self.buf) >= 12:
+            n, type_, _, _, _ = struct.unpack(">IHBBI", self.buf[:12])
+            if len(self.buf) < 12 + n:
+                break
+            out.append((type_, self.buf[12:12 + n]))
+            self.buf = self.buf[12 + n:]
+        return out
+
+    def close(self):
+        self.sock.close()
+        self.dead = True
+
+
+GEN = ">Q16sQ16sBBBq"
+GEN_LEN = struct.calcsize(GEN)
+
+
+class Gen:
+    def __init__(self, no, kind, insync, id_=None):
+        self.no, self.kind, self.insync = no, kind, insync
+        self.node = no & 1
+        self.id = id_ or os.urandom(16)
+
+    def pack(self):
+        return struct.pack(GEN, self.no, self.id, 0, b"\0" * 16, self.kind, self.node,
+                           self.insync, int(time.time() * 1000))
+
+
+class Agent:
+    """Grants what the case says; remembers what it heard."""
+
+    def __init__(self, node):
+        self.node = node
+        self.ipc = Ipc(node.run + "/syncd-agent.sock")
+        self.state = {}
+        self.heard = []
+        self.grant_alone = None   # kind, or None: say nothing, or DENY
+        self.grant_join = True
+        name = node.name.encode()
+        self.ipc.send(HELLO, struct.pack(">HH", 1, len(name)) + name)
+
+    def poll(self):
+        for type_, body in self.ipc.receive():
+            if type_ == STATE:
+                self.got_state(body)
+                continue
+            no = struct.unpack(">Q", body[:8])[0] if len(body) >= 8 else 0
+            self.heard.append((type_, no, body))
+            if type_ == ALONE_WANTED and self.grant_alone == DENY:
+                self.ipc.send(DENY, struct.pack(">QH", no, 4) + b"test")
+            elif type_ == ALONE_WANTED and self.grant_alone is not None:
+                self.ipc.send(GRANT, self.node.pair.gen(self.node.index, self.grant_alone,
+                                                        1 << self.node.index).pack())
+            elif type_ == JOIN_WANTED and self.grant_join:
+                self.ipc.send(GRANT, self.node.pair.gen(self.node.index, JOIN, 3).pack())
+
+    def got_state(self, body):
+        keys = "role mode insync outdated peer empty rule reserved".split()
+        self.state = dict(zip(keys, body[:8]))
+        gen = struct.unpack(GEN, body[8:8 + GEN_LEN])
+        self.state["gen"], self.state["kind"] = gen[0], gen[4]
+        rest = body[8 + GEN_LEN:]
+        self.state["durable"], self.state["commit"], self.state["applied"] = \
+            struct.unpack(">QQQ", rest[:24])
+        self.state["peer_durable"], _, self.state["risk"] = struct.unpack(">QQQ", rest[40:64])
+
+    def has(self, type_):
+        return any(h[0] == type_ for h in self.heard)
+
+
+class Owner:
+    """One shard: keeps every payload it was given, in order."""
+
+    def __init__(self, node, start=0):
+        self.node = node
+        self.ipc = Ipc(node.run + "/syncd-owner.sock")
+        self.ipc.send(1, struct.pack(">HH", 1, 4) + b"test")
+        self.ipc.send(2, struct.pack(">HQ", SHARD, start))
+        self.records = {}     # lsn -> payload
+        self.acked = {}       # origin -> (lsn, gen, copies)
+        self.refused = {}
+        self.mine = {}
+        self.active = self.live = False
+        self.gens = []
+        self.prefix = random.getrandbits(31) << 32
+        self.count = 0
+
+    def append(self, payload):
+        self.count += 1
+        origin = self.prefix | self.count
+        self.mine[origin] = payload
+        self.ipc.send(3, struct.pack(">QHB", origin, SHARD, 7) + payload)
+        return origin
+
+    def poll(self):
+        for type_, body in self.ipc.receive():
+            if type_ == 32:
+                self.active, self.live, self.copies = body[0], body[1], body[2]
+            elif type_ == 33:
+                lsn, gen, origin, shard, kind, copies, t = struct.unpack(">QQQHBBQ", body[:36])
+                assert shard == SHARD
+                if kind == 0:
+                    self.gens.append(struct.unpack(GEN, body[36:])[0])
+                else:
+                    assert lsn not in self.records, "record twice"
+                    assert not self.records or lsn > max(self.records), "out of order"
+                    self.records[lsn] = body[36:]
+            elif type_ == 34:
+                origin, lsn, gen, copies, t = struct.unpack(">QQQBQ", body)
+                assert lsn not in self.records, "record twice"
+                self.records[lsn] = self.mine[origin]
+                self.acked[origin] = (lsn, gen, copies)
+            elif type_ == 36:
+                origin, why = struct.unpack(">QB", body)
+                self.refused[origin] = why
+
+
+class Node:
+    def __init__(self, pair, index):
+        self.pair, self.index = pair, index
+        self.name = "ha-%d" % (index + 1)
+        self.dir = "%s/%s" % (pair.dir, self.name)
+        self.run, self.log = self.dir + "/run", self.dir + "/log"
+        self.conf = self.dir + "/syncd.conf"
+        os.makedirs(self.dir)
+        self.process = self.agent = self.owner = None
+
+    def start(self, attach=True, hook=None):
+        env = dict(os.environ)
+        env.pop("MAILPAIR_HOOK", None)
+        if hook:
+            env["MAILPAIR_HOOK"] = hook
+        self.err = open(self.dir + "/stderr", "a")
+        self.process = subprocess.Popen([SYNCD, "-f", "-d", "-c", self.conf, "-N", self.name],
+                                        stderr=self.err, env=env)
+        end = now() + 10
+        while now() < end:
+            try:
+                self.agent = Agent(self)
+                if attach:
+                    self.attach()
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self.process.poll() is not None:
+                    raise AssertionError("syncd ended: %s" % self.process.returncode)
+                time.sleep(0.01)
+        raise AssertionError("syncd does not start")
+
+    def attach(self, keep=True):
+        old = self.owner
+        start = max(old.records) if keep and old and old.records else 0
+        self.owner = Owner(self, start)
+        if keep and old:
+            self.owner.records = old.records
+
+    def kill(self, sig=signal.SIGKILL):
+        if self.process is None:
+            return
+        self.process.send_signal(sig)
+        self.process.send_signal(signal.SIGCONT)
+        code = self.process.wait(20)
+        self.process = None
+        self.poll()
+        self.agent.ipc.close()
+        if self.owner:
+            self.owner.ipc.close()
+        self.err.close()
+        if sig == signal.SIGTERM:
+            assert code == 0, "exit %s" % code
+
+    def poll(self):
+        for part in (self.agent, self.owner):
+            if part is not None:
+                part.poll()
+
+    def ctl(self, op):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(5)
+        s.connect(self.run + "/syncd.sock")
+        s.sendall(json.dumps({"op": op}).encode() + b"\n")
+        data = b""
+        while not data.endswith(b"\n"):
+            data += s.recv(65536)
+        s.close()
+        return json.loads(data.splitlines()[-1])
+
+
+class Pair:
+    def __init__(self, **options):
+        self.dir = tempfile.mkdtemp(prefix="syncd-pair-")
+        self.newest = 0
+        self.nodes = [Node(self, 0), Node(self, 1)]
+        self.port = random.randint(20000, 30000)
+        self.options = {"hold-ms": 400, "rejoin-stable-ms": 300, "silent-ms": 400,
+                        "ping-ms": 50, "retry-ms": 50, "segment-size": '"4M"',
+                        "low-water-size": '"0"', "retain-size": '"64M"'}
+        self.options.update(options)
+        pins = ["", ""]
+        for n in self.nodes:
+            self.write(n, pins)
+            out = subprocess.run([SYNCD, "-k", "-c", n.conf, "-N", n.name], check=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            pins[n.index] = out.stdout.decode().strip()
+        for n in self.nodes:
+            self.write(n, pins)
+
+    def write(self, n, pins):
+        with open(n.conf, "w") as f:
+            f.write('cluster = "test"\nuser = ""\nport = %d\n' % self.port)
+            f.write('node "ha-1" { address = { "127.0.0.1", "127.0.0.3" } certificate = "%s" }\n'
+                    % pins[0])
+            f.write('node "ha-2" { address = { "127.0.0.2" } certificate = "%s" }\n' % pins[1])
+            f.write('certificate-file = "%s/crt"\nkey-file = "%s/key"\n' % (n.dir, n.dir))
+            f.write('log-directory = "%s"\nrun-directory = "%s"\n' % (n.log, n.run))
+            for k, v in self.options.items():
+                f.write("%s = %s\n" % (k, v))
+
+    def gen(self, node, kind, insync):
+        no = self.newest + 1
+        if no & 1 != node:
+            no += 1
+        self.newest = no
+        return Gen(no, kind, insync)
+
+    def until(self, what, cond, timeout=10.0):
+        end = now() + timeout
+        while now() < end:
+            for n in self.nodes:
+                n.poll()
+            if cond():
+                return
+            time.sleep(0.002)
+        raise AssertionError("timeout: %s; states %s" % (what, [
+            (n.agent.state, n.agent.heard[-3:]) if n.agent else None for n in self.nodes]))
+
+    def run_for(self, seconds):
+        end = now() + seconds
+        while now() < end:
+            for n in self.nodes:
+                n.poll()
+            time.sleep(0.002)
+
+    def promote(self, i, kind, wait=True):
+        n = self.nodes[i]
+        g = self.gen(i, kind, 1 << i)
+        n.agent.heard = []
+        n.agent.ipc.send(PROMOTE, g.pack())
+        if wait:
+            self.until("promoted", lambda: n.agent.has(PROMOTED))
+        return g
+
+    def in_step(self, i=0, timeout=10.0):
+        a, b = self.nodes[i].agent, self.nodes[1 - i].agent
+        self.until("in step", lambda: a.state.get("mode") == SYNC and
+                   b.state.get("mode") == INSYNC, timeout)
+
+    def serving(self, i=0):
+        self.until("serving", lambda: self.nodes[i].owner.active)
+
+    def start(self):
+        for n in self.nodes:
+            n.start()
+        self.promote(0, CLEAN)
+        self.in_step()
+        self.serving()
+        return self.nodes
+
+    def load(self, owner, count, size=200, prefix=b"m"):
+        return [owner.append(prefix + b"%d-" % i + os.urandom(size)) for i in range(count)]
+
+    def settled(self, owner, origins, timeout=20.0):
+        self.until("settled", lambda: all(o in owner.acked or o in owner.refused
+                                          for o in origins), timeout)
+
+    def equal(self, timeout=10.0):
+        a, b = self.nodes
+        self.until("equal owners", lambda: a.owner.records == b.owner.records, timeout)
+
+    def close(self):
+        for n in self.nodes:
+            if n.process is not None:
+                n.kill(signal.SIGTERM)
+        shutil.rmtree(self.dir)
+
+
+# ---- cases: each takes a fresh pair -------------------------------------------
+
+def case_append(p):
+    """new pair, appends are committed on both and delivered to both owners"""
+    a, b = p.start()
+    origins = p.load(a.owner, 500)
+    p.settled(a.owner, origins)
+    assert all(a.owner.acked[o][2] == 2 for o in origins), "copies"
+    p.equal()
+    assert len(b.owner.records) == 500
+    st = a.ctl("sync-status")["status"]
+    assert st["mode"] == "sync" and st["copies"] == 2 and st["at_risk"] == 0, st
+
+
+def case_latency(p):
+    """an idle log commits in about one fdatasync of each side"""
+    a, b = p.start()
+    times = []
+    for i in range(50):
+        t = now()
+        o = a.owner.append(b"x" * 1000)
+        while o not in a.owner.acked:
+            a.owner.poll()
+        times.append(now() - t)
+    times.sort()
+    print("   commit p50 %.2f ms, p90 %.2f ms" % (times[25] * 1e3, times[45] * 1e3))
+    assert times[25] < 0.040, times[25]
+
+
+def case_large(p):
+    """records of the largest size, many segments"""
+    a, b = p.start()
+    origins = p.load(a.owner, 40, size=1000000)
+    p.settled(a.owner, origins)
+    p.equal()
+
+
+def case_solo_and_return(p):
+    """standby killed: held, then alone with one copy, then joined again"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 50))
+    p.equal()
+    a.agent.grant_alone = PRESUMED
+    b.kill()
+    p.until("frozen", lambda: a.agent.state["mode"] == FROZEN)
+    t = now()
+    origins = p.load(a.owner, 50)
+    p.run_for(0.15)
+    assert not any(o in a.owner.acked for o in origins), "acknowledged while frozen"
+    p.settled(a.owner, origins)
+    assert 0.2 < now() - t < 2, now() - t
+    assert all(a.owner.acked[o][2] == 1 for o in origins)
+    assert all(a.owner.acked[o][1] == p.newest for o in origins), "generation of one copy"
+    p.until("risk", lambda: a.agent.state["risk"] >= 50)
+    b.start()
+    p.until("joining", lambda: a.agent.state["mode"] == JOINING)
+    p.in_step()
+    p.until("no risk", lambda: a.agent.state["risk"] == 0)
+    origins = p.load(a.owner, 10)
+    p.settled(a.owner, origins)
+    assert all(a.owner.acked[o][2] == 2 for o in origins)
+    p.equal()
+
+
+def case_denied(p):
+    """the agent denies: what is held is refused, new ones at once; back, accepted"""
+    a, b = p.start()
+    a.agent.grant_alone = DENY
+    b.kill()
+    p.until("frozen", lambda: a.agent.state["mode"] == FROZEN)
+    origins = p.load(a.owner, 5)
+    p.settled(a.owner, origins)
+    assert all(a.owner.refused[o] == NOT_TWICE for o in origins)
+    t = now()
+    o = a.owner.append(b"no")
+    p.settled(a.owner, [o])
+    assert now() - t < 0.2 and a.owner.refused[o] == NOT_TWICE
+    b.start()
+    p.in_step()
+    o = a.owner.append(b"yes")
+    p.settled(a.owner, [o])
+    assert a.owner.acked[o][2] == 2
+
+
+def case_strict(p):
+    """commit = strict never asks"""
+    a, b = p.start()
+    a.agent.grant_alone = PRESUMED
+    b.kill()
+    p.until("frozen", lambda: a.agent.state["mode"] == FROZEN)
+    origins = p.load(a.owner, 5)
+    p.settled(a.owner, origins)
+    assert all(a.owner.refused[o] == NOT_TWICE for o in origins)
+    assert not a.agent.has(ALONE_WANTED)
+    b.start()
+    p.in_step()
+    o = a.owner.append(b"yes")
+    p.settled(a.owner, [o])
+    assert a.owner.acked[o][2] == 2
+
+
+def case_short_absence(p):
+    """a standby's syncd that is away for less than hold-ms: nothing is refused"""
+    a, b = p.start()
+    b.kill()
+    origins = p.load(a.owner, 20)
+    b.start()
+    p.settled(a.owner, origins)
+    assert all(a.owner.acked[o][2] == 2 for o in origins)
+    assert not a.agent.has(ALONE_WANTED)
+    p.in_step()
+    p.equal()
+
+
+def case_blip(p):
+    """a stopped standby that goes on: same generation, in step again"""
+    a, b = p.start()
+    gen = a.agent.state["gen"]
+    b.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.3)
+    b.process.send_signal(signal.SIGCONT)
+    origins = p.load(a.owner, 20)
+    p.settled(a.owner, origins)
+    p.in_step()
+    assert a.agent.state["gen"] == gen
+    p.equal()
+
+
+def case_takeover(p):
+    """active killed under load: everything acknowledged is on the other; the tail of the
+    old active is set aside and it joins"""
+    a, b = p.start()
+    origins = p.load(a.owner, 3000)
+    p.until("some acked", lambda: len(a.owner.acked) > 500)
+    a.kill()
+    acked = {o: a.owner.mine[o] for o in a.owner.acked}
+    p.promote(1, PRESUMED)
+    p.serving(1)
+    have = set(b.owner.records.values())
+    lost = [o for o in acked if acked[o] not in have]
+    assert not lost, "lost %d of %d" % (len(lost), len(acked))
+    o = b.owner.append(b"after")
+    p.settled(b.owner, [o])
+    assert b.owner.acked[o][2] == 1
+    a.owner.records = {}
+    a.owner = None
+    a.start()
+    p.in_step(1)
+    p.equal()
+    o = b.owner.append(b"both")
+    p.settled(b.owner, [o])
+    assert b.owner.acked[o][2] == 2
+
+
+def case_syncd_killed_on_active(p):
+    """kill -9 of the active's own syncd during load: promoted again, nothing lost"""
+    a, b = p.start()
+    for turn in range(3):
+        p.load(a.owner, 1000, prefix=b"t%d-" % turn)
+        goal = len(a.owner.acked) + 100
+        p.until("some acked", lambda: len(a.owner.acked) > goal)
+        a.kill()
+        acked = [a.owner.mine[o] for o in a.owner.acked]
+        t = now()
+        a.start()
+        p.promote(0, CLEAN)
+        p.serving()
+        took = now() - t
+        assert took < 3, took
+        have = set(a.owner.records.values())
+        assert not [x for x in acked if x not in have], "lost"
+        p.in_step()
+        p.equal()
+    print("   back after %.2f s" % took)
+
+
+def case_old_generation(p):
+    """a paused old active cannot acknowledge anything after the takeover"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 20))
+    a.process.send_signal(signal.SIGSTOP)
+    p.promote(1, PRESUMED)
+    p.serving(1)
+    origins = p.load(a.owner, 5, prefix=b"old")
+    a.process.send_signal(signal.SIGCONT)
+    p.until("newer", lambda: a.agent.has(NEWER))
+    p.run_for(0.5)
+    assert not any(o in a.owner.acked for o in origins), "two writers"
+    o = a.owner.append(b"late")
+    p.settled(a.owner, [o])
+    assert a.owner.refused[o] == NOT_ACTIVE
+    a.agent.ipc.send(DEMOTE, struct.pack(">QI", 0, 100))
+    p.until("demoted", lambda: a.agent.has(DEMOTED))
+    p.in_step(1)
+    p.settled(a.owner, origins)
+    assert all(a.owner.refused[o] == NOT_ACTIVE for o in origins)
+    p.equal()
+
+
+def case_switch_roles(p):
+    """planned switch back and forth under load"""
+    a, b = p.start()
+    acked = []
+    for turn in range(6):
+        i = turn % 2
+        me, other = p.nodes[i], p.nodes[1 - i]
+        origins = p.load(me.owner, 200, prefix=b"s%d-" % turn)
+        p.run_for(0.02)
+        me.agent.heard = []
+        me.agent.ipc.send(DEMOTE, struct.pack(">QI", p.newest, 2000))
+        p.until("demoted", lambda: me.agent.has(DEMOTED))
+        drained = [h for h in me.agent.heard if h[0] == DEMOTED][0][2][-1]
+        assert drained == 1
+        t = now()
+        p.promote(1 - i, CLEAN)
+        p.in_step(1 - i)
+        p.serving(1 - i)
+        assert now() - t < 2, now() - t
+        p.settled(me.owner, origins)
+        acked += [me.owner.mine[o] for o in origins if o in me.owner.acked]
+    p.equal()
+    have = list(a.owner.records.values())
+    assert len(set(have)) == len(have)
+    assert not [x for x in acked if x not in set(have)]
+
+
+def case_first_gen_alone(p):
+    """a new pair whose standby never came: alone, then the empty standby catches up"""
+    a, b = p.nodes
+    a.start()
+    a.agent.grant_alone = UNSAFE
+    p.promote(0, CLEAN)
+    p.until("alone", lambda: a.agent.state["mode"] == SOLO)
+    p.serving()
+    origins = p.load(a.owner, 2000, size=4000)
+    p.settled(a.owner, origins)
+    b.start()
+    p.in_step()
+    p.equal()
+
+
+def case_split(p):
+    """both acknowledged alone: nothing is thrown away, the older side stays out"""
+    a, b = p.start()
+    a.agent.grant_alone = PRESUMED
+    b.kill()
+    origins = p.load(a.owner, 10, prefix=b"A")
+    p.settled(a.owner, origins)
+    a.kill()
+    b.start()
+    p.promote(1, FORCED)
+    p.serving(1)
+    origins = p.load(b.owner, 10, prefix=b"B")
+    p.settled(b.owner, origins)
+    a.start()
+    p.until("split", lambda: a.agent.state["mode"] == SPLIT)
+    durable = a.agent.state["durable"]
+    p.run_for(0.5)
+    assert a.agent.state["mode"] == SPLIT and a.agent.state["durable"] == durable
+    assert b.agent.state["mode"] == SOLO
+    assert "two histories" in b.ctl("sync-status")["status"]["peer"]["trouble"]
+    assert a.ctl("sync-status")["status"]["mode"] == "split"
+
+
+def case_tail(p):
+    """the standby was ahead of an active that lost its unsynced end: the tail is set aside"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 50))
+    p.equal()
+    # freeze the standby so that records reach only the active's disk
+    b.process.send_signal(signal.SIGSTOP)
+    origins = p.load(a.owner, 20, prefix=b"tail")
+    p.run_for(0.2)
+    a.kill()
+    b.process.send_signal(signal.SIGKILL)
+    b.process.wait()
+    b.process = None
+    b.agent.ipc.close()
+    b.start()
+    p.promote(1, FORCED)
+    p.serving(1)
+    o = b.owner.append(b"winner")
+    p.settled(b.owner, [o])
+    a.owner = None
+    a.start()
+    p.in_step(1)
+    forks = os.listdir(a.log + "/forks")
+    assert forks and os.path.getsize("%s/forks/%s/tail" % (a.log, forks[0])) > 20 * 200, forks
+    p.equal()
+
+
+def case_outdated(p):
+    """OUTDATE is durable and keeps a standby from being promoted until it joined again"""
+    a, b = p.start()
+    b.agent.ipc.send(OUTDATE, struct.pack(">Q", b.agent.state["gen"]))
+    p.until("outdated", lambda: b.agent.has(OUTDATED) and b.agent.state["outdated"])
+    assert not b.agent.state["insync"]
+    a.agent.grant_join = False
+    b.kill()
+    b.start()
+    p.until("still outdated", lambda: b.agent.state.get("outdated"))
+    p.promote(1, TAKEOVER, wait=False)
+    p.until("refused", lambda: b.agent.has(REFUSED))
+    a.agent.grant_join = True
+    p.in_step()
+    assert not b.agent.state["outdated"]
+
+
+def case_agent_restart(p):
+    """the agent goes and comes: syncd stays what it is"""
+    a, b = p.start()
+    a.agent.ipc.close()
+    origins = p.load(a.owner, 20)
+    p.settled(a.owner, origins)
+    a.agent = Agent(a)
+    p.until("state", lambda: a.agent.state.get("mode") == SYNC)
+    assert all(a.owner.acked[o][2] == 2 for o in origins)
+
+
+def case_owner_restart(p):
+    """an owner that comes back is given everything after its mark, once"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 300))
+    before = dict(a.owner.records)
+    a.owner.ipc.close()
+    keep = sorted(before)[100]
+    a.owner = Owner(a, keep)
+    p.serving()
+    assert sorted(a.owner.records) == [l for l in sorted(before) if l > keep]
+
+
+def case_trim(p):
+    """segments go when both nodes' owners have a checkpoint behind them"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 30, size=900000))
+    p.equal()
+    p.run_for(1.2)
+    assert a.ctl("sync-status")["status"]["oldest_lsn"] == 1
+    last = max(a.owner.records)
+    a.owner.ipc.send(5, struct.pack(">HQ", SHARD, last))
+    p.run_for(2.5)
+    assert a.ctl("sync-status")["status"]["oldest_lsn"] == 1, "trimmed without the peer"
+    b.owner.ipc.send(5, struct.pack(">HQ", SHARD, last))
+    p.until("trimmed", lambda: a.ctl("sync-status")["status"]["oldest_lsn"] > 20 and
+            b.ctl("sync-status")["status"]["oldest_lsn"] > 20, 30)
+    b.kill()
+    b.start()
+    p.in_step()
+
+
+def case_path_change(p):
+    """a silent connection is dropped and the other address is used"""
+    a, b = p.start()
+    path = b.ctl("sync-status")["status"]["peer"]["path"]
+    assert path in ("127.0.0.1", "127.0.0.3"), path
+    a.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.7)
+    a.process.send_signal(signal.SIGCONT)
+    p.in_step()
+    assert b.ctl("sync-status")["status"]["peer"]["path"] in ("127.0.0.1", "127.0.0.3")
+
+
+def hook_case(hook, where, check):
+    """A planned mistake has to be found: the check fails with it and passes without."""
+    def run(p):
+        probe = subprocess.run(["grep", "-c", "MAILPAIR_HOOK", SYNCD], stdout=subprocess.PIPE)
+        if probe.stdout.strip() == b"0":
+            return "built without HOOKS=1"
+        for n in p.nodes:
+            n.start(hook=hook if n.index == where else None)
+        p.promote(0, CLEAN)
+        p.in_step()
+        p.serving()
+        try:
+            check(p)
+        except AssertionError as e:
+            print("   found: %s" % e)
+            return None
+        raise RuntimeError("the planned mistake %s was not found" % hook)
+    run.__doc__ = "planned mistake: " + hook
+    return run
+
+
+def check_two_disks(p):
+    a, b = p.nodes
+    b.process.send_signal(signal.SIGSTOP)
+    origins = p.load(a.owner, 5)
+    p.run_for(0.2)
+    early = [o for o in origins if o in a.owner.acked]
+    b.process.send_signal(signal.SIGCONT)
+    assert not early, "acknowledged before the peer had it"
+
+
+def check_fsync(p):
+    """the standby's log is on a disk whose sync takes long: strace would be needed; the
+    acknowledgement must not come before its own durable_lsn"""
+    a, b = p.nodes
+    bad = 0
+    for _ in range(30):
+        o = p.load(a.owner, 200, size=20000)
+        end = now() + 10
+        while o[-1] not in a.owner.acked and now() < end:
+            a.poll()
+            st = b.ctl("sync-status")["status"]
+            ast = a.ctl("sync-status")["status"]
+            if ast["peer"]["durable_lsn"] > b.ctl("sync-status")["status"]["durable_lsn"]:
+                bad += 1
+        p.settled(a.owner, o)
+    assert not bad, "acknowledged before fdatasync (%d times)" % bad
+
+
+def check_old(p):
+    a, b = p.nodes
+    a.process.send_signal(signal.SIGSTOP)
+    p.promote(1, PRESUMED)
+    p.serving(1)
+    b.agent.ipc.send(DEMOTE, struct.pack(">QI", 0, 100))
+    p.until("demoted", lambda: b.agent.has(DEMOTED))
+    before = b.agent.state["gen"]
+    a.process.send_signal(signal.SIGCONT)
+    o = a.owner.append(b"old")
+    p.run_for(0.5)
+    assert not a.agent.has(NEWER) or o not in a.owner.acked
+    assert a.agent.has(NEWER), "the old generation was not refused"
+
+
+CASES = {n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")}
+CASES["hook_ack_before_peer"] = hook_case("ack-before-peer", 0, check_two_disks)
+CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
+OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
+           "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
+           "hook_ack_before_peer": {"hold-ms": 3000},
+           "tail": {"hold-ms": 3000}, "syncd_killed_on_active": {"hold-ms": 3000},
+           "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}}
+
+
+def main():
+    global SYNCD
+    SYNCD = os.path.abspath(sys.argv[1])
+    names = sys.argv[2:] or list(CASES)
+    passed = failed = skipped = 0
+    for name in names:
+        pair = Pair(**OPTIONS.get(name, {}))
+        start = now()
+        try:
+            why = CASES[name](pair)
+            pair.close()
+            if why:
+                skipped += 1
+            else:
+                passed += 1
+            print("%s %s (%.1f s)%s" % ("skip" if why else "ok  ", name, now() - start,
+                                        ": " + why if why else ""), flush=True)
+        except Exception as e:
+            failed += 1
+            print("FAIL %s: %s: %s" % (name, type(e).__name__, e), flush=True)
+            for n in pair.nodes:
+                if n.process is not None:
+                    n.process.kill()
+                    n.process.wait()
+                print("--- %s" % n.dir)
+                with open(n.dir + "/stderr") as f:
+                    print("".join(f.readlines()[-25:]), flush=True)
+            if not os.environ.get("KEEP"):
+                shutil.rmtree(pair.dir)
+    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
+    sys.exit(1 if failed else 0)
+
+
+main()
