@@ -1,0 +1,190 @@
+/* dir_change.c - the directory as an owner of its shard: proposes changes, applies
+ * what was committed, answers who waits, makes checkpoints, and seeds.
+ *
+ * A change is answered after its transaction is committed, never before. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "directory_int.h"
+#include "log.h"
+#include "mem.h"
+
+struct dir_change {
+	struct dir_change *next;
+	uint64_t token;
+	dir_change_cb *cb;
+	void *arg;
+	bool settled;
+	enum mail_rc rc;
+};
+
+void
+dir_change_put(struct directory *d, enum dir_record type, struct wire_out *body,
+    dir_change_cb *cb, void *arg)
+{
+	struct dir_change *c = mem_alloc(sizeof(*c));
+	struct span part = wire_out_span(body);
+
+	c->token = owner_append(d->owner, SHARD_DIRECTORY, (uint8_t)type, &part, 1);
+	c->cb = cb;
+	c->arg = arg;
+	c->next = d->changes;
+	d->changes = c;
+	wire_out_clear(body);
+}
+
+static struct dir_change **
+find(struct directory *d, uint64_t token)
+{
+	struct dir_change **p = &d->changes;
+
+	while (*p != NULL && (*p)->token != token)
+		p = &(*p)->next;
+	return p;
+}
+
+static void
+on_record(void *arg, const struct owner_record *r, uint64_t token)
+{
+	struct directory *d = arg;
+	enum mail_rc rc = dir_shard_apply(d->shard, r);
+	struct dir_change *c = token != 0 ? *find(d, token) : NULL;
+
+	d->since_checkpoint++;
+	if (c != NULL) {
+		c->settled = true;
+		c->rc = rc;
+	}
+}
+
+static void
+on_batch_end(void *arg)
+{
+	struct directory *d = arg;
+	struct dir_change **p = &d->changes, *c, *done = NULL;
+
+	dir_shard_commit(d->shard);
+	owner_applied(d->owner, SHARD_DIRECTORY, dir_shard_applied(d->shard));
+	while ((c = *p) != NULL) {		/* callbacks may propose more: take ours first */
+		if (!c->settled) {
+			p = &c->next;
+			continue;
+		}
+		*p = c->next;
+		c->next = done;
+		done = c;
+	}
+	while ((c = done) != NULL) {
+		done = c->next;
+		c->cb(c->arg, c->rc, (enum owner_refusal)0);
+		free(c);
+	}
+	if (d->since_checkpoint >= d->conf->checkpoint_records)
+		dir_change_checkpoint(d);
+}
+
+static void
+on_refused(void *arg, uint64_t token, enum owner_refusal why)
+{
+	struct directory *d = arg;
+	struct dir_change **p = find(d, token), *c = *p;
+
+	if (c == NULL)
+		return;
+	*p = c->next;
+	c->cb(c->arg, MAIL_TEMP, why);
+	free(c);
+}
+
+static void
+on_role(void *arg, const struct owner_role *role)
+{
+	struct directory *d = arg;
+
+	child_state(d->child, role, dir_shard_applied(d->shard));
+}
+
+void
+dir_change_checkpoint(struct directory *d)
+{
+	uint64_t lsn;
+
+	if (d->since_checkpoint == 0 || (lsn = dir_shard_checkpoint(d->shard)) == 0)
+		return;
+	d->since_checkpoint = 0;
+	owner_checkpoint(d->owner, SHARD_DIRECTORY, lsn);
+}
+
+static void
+on_snapshot(void *arg, uint16_t shard)
+{
+	struct directory *d = arg;
+	uint64_t lsn;
+	int index = dir_shard_snapshot(d->shard, &lsn), objects = -1;
+
+	/* The directory has no objects: an empty list. */
+	if (index != -1 && (objects = memfd_create("objects", MFD_CLOEXEC)) == -1) {
+		close(index);
+		index = -1;
+	}
+	owner_snapshot_done(d->owner, shard, lsn, index, objects);
+}
+
+static void
+on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
+{
+	struct directory *d = arg;
+	bool ok = dir_shard_replace(d->shard, fd) == 0;
+
+	close(fd);
+	log_info("directory seeded lsn=%llu ok=%d", (unsigned long long)lsn, ok);
+	owner_offer_answer(d->owner, shard, ok);
+	if (ok)
+		owner_attach(d->owner, SHARD_DIRECTORY, dir_shard_applied(d->shard));
+}
+
+static void
+on_object_wanted(void *arg, uint16_t shard, const uint8_t sha[32])
+{
+	struct directory *d = arg;
+
+	owner_object_answer(d->owner, shard, sha, -1);
+}
+
+static void
+on_object_offered(void *arg, uint16_t shard, const uint8_t sha[32], int fd)
+{
+	struct directory *d = arg;
+
+	(void)sha;
+	if (fd != -1)
+		close(fd);
+	owner_offer_answer(d->owner, shard, false);
+}
+
+void
+dir_change_free_all(struct directory *d)
+{
+	struct dir_change *c;
+
+	while ((c = d->changes) != NULL) {
+		d->changes = c->next;
+		c->cb(c->arg, MAIL_TEMP, OWNER_NOT_ACTIVE);
+		free(c);
+	}
+}
+
+const struct owner_ops dir_owner_ops = {
+	.record = on_record,
+	.batch_end = on_batch_end,
+	.refused = on_refused,
+	.role = on_role,
+	.snapshot = on_snapshot,
+	.object_wanted = on_object_wanted,
+	.object_offered = on_object_offered,
+	.index_offered = on_index_offered,
+};

@@ -1,0 +1,51 @@
+/* directory_int.h - the inside of the directory process, shared by directory.c
+ * (channels, questions of gates), dir_change.c (records) and dir_ctl.c (operators). */
+#ifndef MAIL_DIRECTORY_INT_H
+#define MAIL_DIRECTORY_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "child.h"
+#include "ctl.h"
+#include "dir_hash.h"
+#include "dir_resolve.h"
+#include "dir_shard.h"
+#include "maild_conf.h"
+#include "owner.h"
+#include "waits.h"
+#include "wire.h"
+
+struct event;
+struct event_base;
+struct dir_change;
+
+struct directory {
+	struct event_base *base;
+	const struct maild_conf *conf;
+	struct child *child;
+	struct dir_shard *shard;
+	struct owner *owner;
+	struct dir_hash *hash;
+	struct dir_cache *cache;
+	struct dir_rules rules;
+	struct ctl_server *ctl;
+	struct waits *waits;		/* questions to the parent */
+	struct dir_change *changes;	/* proposed, not yet answered */
+	struct event *checkpoint;
+	uint64_t since_checkpoint;	/* records */
+};
+
+/* dir_change.c: a proposed record and who waits for it.  done() comes exactly once;
+ * refused is 0, or why the log did not take it. */
+typedef void dir_change_cb(void *arg, enum mail_rc rc, enum owner_refusal refused);
+void dir_change_put(struct directory *, enum dir_record, struct wire_out *body, dir_change_cb *,
+    void *arg);
+extern const struct owner_ops dir_owner_ops;
+void dir_change_free_all(struct directory *);
+void dir_change_checkpoint(struct directory *);
+
+/* dir_ctl.c */
+void dir_ctl_request(struct ctl_call *, json_t *request, void *directory);
+
+#endif

@@ -1,0 +1,241 @@
+/* mailctl_io.c - text in and out of mailctl.  Everything that is printed came from a
+ * daemon of ours; everything that is read is bounded. */
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mailctl_io.h"
+#include "mem.h"
+
+#define CSV_LINE_MAX 2048
+
+static const char *
+str(json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s != NULL ? s : "";
+}
+
+static long long
+num(json_t *j, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(j, key));
+}
+
+static void
+print_json(json_t *j)
+{
+	json_dumpf(j, stdout, JSON_COMPACT);
+	putchar('\n');
+}
+
+static void
+day(long long ms, char out[24])
+{
+	time_t t = (time_t)(ms / 1000);
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(out, 24, "%Y-%m-%d", &tm);
+}
+
+void
+mailctl_print(json_t *p, bool json)
+{
+	const char *what = str(p, "part");
+	char when[24];
+
+	if (json) {
+		print_json(p);
+		return;
+	}
+	day(num(p, "created_ms"), when);
+	if (strcmp(what, "domain") == 0)
+		printf("%-40s users %-6lld aliases %-6lld since %s\n", str(p, "name"), num(p, "users"),
+		    num(p, "aliases"), when);
+	else if (strcmp(what, "user") == 0)
+		printf("%-40s id %s  shard %-4lld %s since %s\n", str(p, "address"), str(p, "id"),
+		    num(p, "shard"), json_is_true(json_object_get(p, "suspended")) ? "suspended" : "active   ",
+		    when);
+	else if (strcmp(what, "alias") == 0)
+		printf("%-40s -> %s\n", str(p, "address"), str(p, "target"));
+	else if (strcmp(what, "failed") == 0)
+		fprintf(stderr, "WARN  %s: %s\n", str(p, "address"), str(p, "why"));
+	else
+		print_json(p);
+}
+
+static void
+print_processes(json_t *list)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(list, i, p) {
+		const char *kind = str(p, "kind");
+
+		printf("%-10s %-3lld pid %-8lld starts %-4lld", kind, num(p, "index"), num(p, "pid"),
+		    num(p, "starts"));
+		if (strcmp(kind, "gate") == 0)
+			printf(" %s\n", json_is_true(json_object_get(p, "serving")) ? "serving" : "closed");
+		else
+			printf(" %s gen %lld lsn %lld copies %lld\n",
+			    json_is_true(json_object_get(p, "active")) ? "active" : "standby", num(p, "gen"),
+			    num(p, "lsn"), num(p, "copies"));
+	}
+}
+
+/* Flat values in one line, and nested ones as they are: what a store says of itself. */
+static void
+print_object(json_t *o)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(o, key, v) {
+		if (strcmp(key, "schema") == 0 || strcmp(key, "exit") == 0)
+			continue;
+		printf("%s=", key);
+		json_dumpf(v, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+		putchar(' ');
+	}
+	putchar('\n');
+}
+
+void
+mailctl_print_last(json_t *last, bool json)
+{
+	json_t *stores = json_object_get(last, "stores"), *one;
+	size_t i;
+
+	if (json) {
+		print_json(last);
+		return;
+	}
+	if (json_object_get(last, "state") != NULL)
+		printf("listeners %s\n", str(last, "state"));
+	print_processes(json_object_get(last, "processes"));
+	json_array_foreach(stores, i, one)
+		print_object(one);
+	if (json_object_get(last, "added") != NULL)
+		printf("added %lld, failed %lld\n", num(last, "added"), num(last, "failed"));
+}
+
+static int
+read_line(int fd, char *out, size_t size)
+{
+	size_t n = 0;
+
+	while (n + 1 < size) {
+		ssize_t got = read(fd, out + n, 1);
+
+		if (got == -1)
+			return -1;
+		if (got == 0 || out[n] == '\n')
+			break;
+		n++;
+	}
+	if (n > 0 && out[n - 1] == '\r')
+		n--;
+	out[n] = '\0';
+	return n > 0 && n + 1 < size ? 0 : -1;
+}
+
+static int
+prompt(int tty, const char *text, char *out, size_t size)
+{
+	struct termios old, quiet;
+	int rc;
+
+	if (tcgetattr(tty, &old) == -1)
+		return -1;
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	if (tcsetattr(tty, TCSAFLUSH, &quiet) == -1)
+		return -1;
+	dprintf(tty, "%s: ", text);
+	rc = read_line(tty, out, size);
+	dprintf(tty, "\n");
+	tcsetattr(tty, TCSAFLUSH, &old);
+	return rc;
+}
+
+int
+mailctl_password(bool from_stdin, char *out, size_t size)
+{
+	char again[512];
+	int tty, rc;
+
+	if (from_stdin) {
+		rc = read_line(STDIN_FILENO, out, size);
+		if (rc == -1)
+			fprintf(stderr, "ERROR no password on stdin (one line, at most %zu bytes)\n",
+			    size - 2);
+		return rc;
+	}
+	tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	if (tty == -1) {
+		fprintf(stderr, "ERROR no terminal to ask for the password\n"
+				"HINT  use --password-stdin\n");
+		return -1;
+	}
+	rc = prompt(tty, "password", out, size) == -1 || prompt(tty, "again", again, sizeof(again)) == -1
+		|| strcmp(out, again) != 0 ? -1 : 0;
+	if (rc == -1)
+		fprintf(stderr, "ERROR no password, or the two differ\n");
+	mem_wipe(again, sizeof(again));
+	close(tty);
+	return rc;
+}
+
+/* One field off *p into out (as long as the line); false when a quote is not closed. */
+static bool
+field(char **p, char *out)
+{
+	char *s = *p;
+
+	if (*s != '"') {
+		while (*s != '\0' && *s != ',')
+			*out++ = *s++;
+	} else {
+		for (s++; *s != '"' || s[1] == '"'; s++) {
+			if (*s == '\0')
+				return false;
+			if (*s == '"')
+				s++;
+			*out++ = *s;
+		}
+		s++;
+	}
+	*out = '\0';
+	if (*s == ',')
+		s++;
+	else if (*s != '\0')
+		return false;
+	*p = s;
+	return true;
+}
+
+bool
+mailctl_csv(FILE *f, int *line, json_t **user)
+{
+	char text[CSV_LINE_MAX], a[CSV_LINE_MAX], b[CSV_LINE_MAX], *p;
+
+	do {
+		if (fgets(text, sizeof(text), f) == NULL)
+			return false;
+		++*line;
+		text[strcspn(text, "\r\n")] = '\0';
+	} while (text[0] == '\0' || (*line == 1 && strcasecmp(text, "address,password") == 0));
+	p = text;
+	*user = NULL;
+	if (field(&p, a) && field(&p, b) && *p == '\0' && a[0] != '\0' && b[0] != '\0')
+		*user = json_pack("[s, s]", a, b);
+	mem_wipe(text, sizeof(text));
+	mem_wipe(b, sizeof(b));
+	return true;
+}
