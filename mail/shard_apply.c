@@ -18,7 +18,7 @@
 /* ---- rows ---- */
 
 void
-event_add(struct shard *sh, int what, uint64_t box, uint32_t uid, const void *origin)
+shard_event(struct shard *sh, int what, uint64_t box, uint32_t uid, const void *origin)
 {
 	if (sh->nevents == sh->events_cap) {
 		sh->events_cap = sh->events_cap == 0 ? 64 : sh->events_cap * 2;
@@ -169,7 +169,7 @@ msg_add(struct shard *sh, struct box_row *b, struct msg_row *m, const void *orig
 	b->digest += msg_digest(m);
 	if (m->modseq > b->modseq)
 		b->modseq = m->modseq;
-	event_add(sh, STORE_NEW, b->id, m->uid, origin);
+	shard_event(sh, STORE_NEW, b->id, m->uid, origin);
 	return 0;
 }
 
@@ -189,7 +189,7 @@ msg_gone(struct shard *sh, struct box_row *b, const struct msg_row *m, uint64_t 
 	b->digest -= msg_digest(m);
 	if (modseq > b->modseq)
 		b->modseq = modseq;
-	event_add(sh, STORE_GONE, b->id, m->uid, origin);
+	shard_event(sh, STORE_GONE, b->id, m->uid, origin);
 	return 0;
 }
 
@@ -359,7 +359,7 @@ flags_one(struct shard *sh, const struct rec_flags *f, struct box_row *b, struct
 	b->digest += msg_digest(m);
 	b->unseen += (m->flags & FLAG_SEEN) == 0;
 	b->modseq = f->modseq > b->modseq ? f->modseq : b->modseq;
-	event_add(sh, STORE_FLAGS, b->id, m->uid, origin);
+	shard_event(sh, STORE_FLAGS, b->id, m->uid, origin);
 	return sql_run(sh->w[W_MSG_FLAGS], "itiii", (int64_t)m->flags, m->keywords,
 	    (int64_t)f->modseq, (int64_t)b->id, (int64_t)m->uid);
 }

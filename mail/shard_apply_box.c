@@ -72,7 +72,7 @@ apply_delete(struct shard *sh, const struct owner_record *rec, const void *origi
 		out->rc = MAIL_UNKNOWN;
 	if (rc != 1)
 		return rc;
-	event_add(sh, STORE_BOX_DELETED, d.box, 0, origin);
+	shard_event(sh, STORE_BOX_DELETED, d.box, 0, origin);
 	return sql_run(sh->w[W_BOX_KILL], "iii", (int64_t)rec->lsn, rec->time_ms,
 	    (int64_t)d.box);
 }

@@ -103,7 +103,7 @@ int msg_gone(struct shard *, struct box_row *, const struct msg_row *, uint64_t 
     const struct owner_record *, const void *origin);
 void modseq_used(struct shard *, uint64_t);
 uint64_t msg_digest(const struct msg_row *);
-void event_add(struct shard *, int what, uint64_t box, uint32_t uid, const void *origin);
+void shard_event(struct shard *, int what, uint64_t box, uint32_t uid, const void *origin);
 void outcome_uids(struct shard_uids *, uint32_t);
 
 /* ---- shard_apply_box.c ---- */
