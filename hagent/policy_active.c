@@ -162,6 +162,22 @@ repromote(struct turn *t)
 	turn_note(t, "syncd is promoted again, gen=%llu", (unsigned long long)p->gen.no);
 }
 
+/* The other node does not serve, but its log has a newer generation.  One that needs
+ * both copies was never acknowledged in: it fell over before we heard its number.
+ * Else its data counts, not ours. */
+static void
+newer(struct turn *t, uint64_t no, enum gen_kind kind)
+{
+	struct policy *p = t->p;
+
+	if (no > p->marks.fixed)
+		p->marks.fixed = no;
+	if (gen_kind_alone(kind) || policy_peer_serves(t->v) || p->slept)
+		demote_begin(t, DEMOTE_URGENT, false, "the other node holds a newer generation");
+	else if (!p->repromote)
+		repromote(t);
+}
+
 static void
 syncd_event(struct turn *t)
 {
@@ -188,14 +204,7 @@ syncd_event(struct turn *t)
 			p->gen = t->v->data.gen;
 		break;
 	case AL_NEWER:
-		/* One that needs both copies was never acknowledged in: the other node fell
-		 * over before we heard its number.  Else its data counts, not ours. */
-		if (e->gen.no > p->marks.fixed)
-			p->marks.fixed = e->gen.no;
-		if (gen_kind_alone((enum gen_kind)e->gen.kind) || policy_peer_serves(t->v) || p->slept)
-			demote_begin(t, DEMOTE_URGENT, false, "the other node holds a newer generation");
-		else
-			repromote(t);
+		newer(t, e->gen.no, (enum gen_kind)e->gen.kind);
 		break;
 	default:
 		active_join(t);
@@ -228,6 +237,9 @@ syncd_turn(struct turn *t)
 		p->data_standby_ms = v->now_ms;
 	else if (v->now_ms - p->data_standby_ms > 500 && !p->slept)
 		repromote(t);
+	/* The same from the frames: a NEWER that syncd told may have met no agent. */
+	if (v->peer.alive && (v->peer.f.flags & FRAME_F_SYNCD) != 0 && v->peer.f.gen > p->gen.no)
+		newer(t, v->peer.f.gen, (enum gen_kind)v->peer.f.gen_kind);
 	if (p->repromote && v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms)
 		p->repromote = false;
 	if (v->syncd_up && v->data.mode == DATA_SYNC) {

@@ -79,6 +79,9 @@ policy_leads(const struct policy *p, const struct policy_view *v)
 		return false;
 	if (p->conf->syncd && (!v->syncd_up || v->data.role != DATA_STANDBY))
 		return false;
+	/* Our log already holds what the other node made after it sent this frame. */
+	if (g.no > f->fixed && g.node != p->conf->node)
+		return false;
 	if (g.no != f->gen)
 		return g.no > f->gen;
 	/* The mark was asked for by the active of this very generation. */

@@ -125,8 +125,8 @@ to_syncd(struct sim *s, int n, const struct policy_action *a)
 		sim_say(s, "node %d: gen %llu %s", n, (unsigned long long)a->gen.no,
 		    gen_kind_name((enum gen_kind)a->gen.kind));
 		s->solos += gen_kind_alone((enum gen_kind)a->gen.kind);
-		/* I15: silence must have been there. */
-		if (a->gen.kind == GEN_PRESUMED && a->act == ACT_SYNCD_PROMOTE && s->reach_ms[n] >= 0
+		/* I15: silence must have been there, unless it goes on after a restart of syncd. */
+		if (a->gen.kind == GEN_PRESUMED && x->c.gen.kind != GEN_PRESUMED && a->act == ACT_SYNCD_PROMOTE && s->reach_ms[n] >= 0
 		    && s->now - s->reach_ms[n] > 2 * DEAD_MS && s->loss < 30)
 			sim_fail(s, "I15: node %d presumed although the peer's frames arrive", n);
 	}
