@@ -585,15 +585,17 @@ on_parent_answer(void *arg, const struct ipc_msg *m)
 	if (json_is_object(j)) {
 		rc = (int)json_integer_value(json_object_get(j, "exit"));
 		json_object_del(j, "exit");
-	} else
-		json_decref(j), j = NULL;
+	} else {
+		json_decref(j);
+		j = NULL;
+	}
 	if (r->call != NULL) {
 		char *error = mem_dup(json_string_value(json_object_get(j, "error")));
 		char *why = mem_dup(json_string_value(json_object_get(j, "why")));
 		char *hint = mem_dup(json_string_value(json_object_get(j, "hint")));
 
-		ctl_done(r->call, (enum ctl_exit)rc, j, rc == CTL_OK || error != NULL ? error
-			: "the parent process gave no answer", why, hint);
+		ctl_done(r->call, (enum ctl_exit)rc, j,
+		    j == NULL ? "the parent process gave no answer" : error, why, hint);
 		free(error);
 		free(why);
 		free(hint);

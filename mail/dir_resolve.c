@@ -176,20 +176,34 @@ expand(struct search *s, const char *address, unsigned depth)
 	return postmaster(s, address, depth);
 }
 
-/* <postmaster> without a domain. */
-static bool
-bare_postmaster(const struct dir_rules *rules, char address[ADDRESS_MAX + 1])
+static void
+on_domain(const char *name, int64_t created_ms, uint64_t users, uint64_t aliases, void *arg)
 {
-	const char *at;
+	char *first = arg;
+
+	(void)created_ms;
+	(void)aliases;
+	if (first[0] == '\0' && users > 0)
+		span_copy(span_of(name), first, ADDRESS_DOMAIN_MAX + 1);
+}
+
+/* <postmaster> without a domain: the configured one, or that of the default domain, or
+ * of the first domain with a user. */
+static bool
+bare_postmaster(struct dir_shard *shard, const struct dir_rules *rules,
+    char address[ADDRESS_MAX + 1])
+{
+	char domain[ADDRESS_DOMAIN_MAX + 1] = "";
 
 	if (rules->postmaster[0] != '\0')
 		return span_copy(span_of(rules->postmaster), address, ADDRESS_MAX + 1) == 0;
-	at = rules->default_domain;
-	if (at[0] == '\0' || strlen(at) > ADDRESS_DOMAIN_MAX)
+	if (rules->default_domain[0] == '\0')
+		dir_shard_domains(shard, on_domain, domain);
+	else if (span_copy(span_of(rules->default_domain), domain, sizeof(domain)) == -1)
 		return false;
 	memcpy(address, "postmaster@", 11);
-	memcpy(address + 11, at, strlen(at) + 1);
-	return true;
+	memcpy(address + 11, domain, strlen(domain) + 1);
+	return domain[0] != '\0';
 }
 
 enum mail_rc
@@ -205,7 +219,8 @@ dir_resolve(struct dir_shard *shard, const struct dir_rules *rules, const char *
 	if (span_copy(span_of(address), folded, sizeof(folded)) == -1)
 		return MAIL_BAD;
 	address_fold(folded);
-	if (at == NULL && (strcmp(folded, "postmaster") != 0 || !bare_postmaster(rules, folded)))
+	if (at == NULL
+	    && (strcmp(folded, "postmaster") != 0 || !bare_postmaster(shard, rules, folded)))
 		return MAIL_UNKNOWN;
 	if (at != NULL && !dir_shard_domain(shard, folded + (at - address) + 1)) {
 		add_remote(&s, address);	/* as written: other hosts may care */

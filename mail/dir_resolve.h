@@ -8,7 +8,7 @@
 struct dir_rules {
 	char delimiter;			/* user+ext, 0 = off */
 	const char *postmaster;		/* "" = the oldest user of the domain */
-	const char *default_domain;	/* of <postmaster> alone, "" = of the postmaster */
+	const char *default_domain;	/* of <postmaster> alone, "" = the first with a user */
 	unsigned depth, targets_max;
 };
 
