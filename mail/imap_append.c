@@ -4,7 +4,6 @@
  * The mailbox is looked up before the message is asked for, so a client is told
  * TRYCREATE without sending it.  A bare LF becomes CRLF, since stored messages have
  * CRLF lines; a NUL is refused, since no IMAP answer could carry it. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

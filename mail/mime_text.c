@@ -4,7 +4,6 @@
  * printable, or none), then charset (iconv; UTF-8 and unknown ones go through with
  * repair).  Memory is a few blocks however long the body is.  Base64 skips what is
  * not of its alphabet, quoted-printable leaves what it does not understand. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <iconv.h>
 #include <stdlib.h>
