@@ -260,7 +260,8 @@ read_names(struct walk *w, int dirfd, const char *dir, struct names *out)
 	saved = errno;
 	closedir(d);
 	errno = saved;
-	qsort(out->v, out->n, sizeof(*out->v), by_text);
+	if (out->n > 0)
+		qsort(out->v, out->n, sizeof(*out->v), by_text);
 	return saved == 0 ? 0 : -1;
 }
 

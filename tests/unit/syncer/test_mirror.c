@@ -1,0 +1,737 @@
+/* test_mirror.c - whole passes between two real workers over socket pairs, with this
+ * program in the place of both syncds (it relays, and can cut), and two trees in a
+ * temporary directory.  After a pass both trees are listed and compared entry by
+ * entry, metadata included, and every file byte by byte. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "gen.h"
+#include "hex.h"
+#include "mem.h"
+#include "mirror_conf.h"
+#include "mirror_result.h"
+#include "mirror_wire.h"
+#include "mirror_worker.h"
+#include "tree.h"
+
+#define WAIT_MS 20000
+#define FRAME (1u << 20)
+
+struct side {
+	char *path;			/* of its tree */
+	struct mirror_tree tree;
+	struct mirror_conf conf;
+	int fd;
+	pid_t pid;
+	bool done;
+	struct mirror_result result;
+};
+
+struct rig {
+	char dir[64];
+	struct side side[2];		/* 0: source in a right pass */
+	struct gen gen;
+	uint32_t pass;
+	uint64_t cut_after;		/* messages to the target; 0: never */
+	uint64_t relayed;
+	void (*between)(struct rig *, uint8_t type);	/* before a message of the target */
+};
+
+/* ---- the rig ----------------------------------------------------------- */
+
+static void
+put(int fd, uint16_t type, uint32_t id, const void *p, size_t n)
+{
+	uint8_t h[12];
+
+	wire_store32(h, (uint32_t)n);
+	wire_store16(h + 4, type);
+	h[6] = 1;
+	h[7] = 0;
+	wire_store32(h + 8, id);
+	assert_int_equal(fs_write_all(fd, h, sizeof(h)), 0);
+	assert_int_equal(fs_write_all(fd, p, n), 0);
+}
+
+static void
+state(struct rig *r, int i, bool active, bool standby, bool connected)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u8(&w, active);
+	wire_put_u8(&w, standby);
+	wire_put_u8(&w, connected);
+	gen_put(&w, &r->gen);
+	put(r->side[i].fd, MW_STATE, 0, w.p, w.len);
+	wire_out_clear(&w);
+}
+
+static void
+start_worker(struct rig *r, int i)
+{
+	struct side *s = &r->side[i];
+	int pair[2];
+
+	s->conf = (struct mirror_conf){ &s->tree, 1 };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	if ((s->pid = fork()) == 0) {
+		close(pair[0]);
+		close(r->side[1 - i].fd);
+		/* Both trees have one name on the wire: each worker sees its own there. */
+		if (chdir(s->path) == -1)
+			_exit(9);
+		mirror_worker_run(&s->conf, r->dir, pair[1]);
+		_exit(0);
+	}
+	close(pair[1]);
+	s->fd = pair[0];
+}
+
+static void
+stop_worker(struct side *s)
+{
+	int status = 0;
+
+	close(s->fd);
+	s->fd = -1;
+	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+	assert_int_equal(status, 0);
+}
+
+static int
+setup(void **state_)
+{
+	struct rig *r = mem_alloc(sizeof(*r));
+
+	(void)snprintf(r->dir, sizeof(r->dir), "/var/tmp/mirror-test.XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	r->gen = gen_make(0, 0, GEN_CLEAN, 3, 1);
+	for (int i = 0; i < 2; i++) {
+		struct side *s = &r->side[i];
+
+		s->path = mem_printf("%s/%s", r->dir, i == 0 ? "source" : "target");
+		assert_int_equal(mkdir(s->path, 0755), 0);
+		s->fd = -1;
+		s->tree = (struct mirror_tree){ .path = mem_dup("."),
+			.max_delete_percent = 5, .delete_always = 2, .hold_deleted_s = 1000,
+			.file_size_max = 1 << 30, .entries_max = 100000 };
+	}
+	*state_ = r;
+	return 0;
+}
+
+static int
+teardown(void **state_)
+{
+	struct rig *r = *state_;
+
+	fs_remove_tree(r->dir);
+	for (int i = 0; i < 2; i++) {
+		free(r->side[i].path);
+		free(r->side[i].tree.path);
+	}
+	free(r);
+	return 0;
+}
+
+static void
+take_done(struct side *s, const uint8_t *p, size_t n)
+{
+	struct wire_in in;
+	char path[64];
+
+	wire_in_init(&in, p, n);
+	(void)wire_get_u8(&in);
+	wire_get_str(&in, path, sizeof(path));
+	assert_int_equal(mirror_result_get(&in, &s->result), 0);
+	s->done = true;
+}
+
+/* One frame from a worker: relayed, or its result.  false: it ended. */
+static bool
+relay(struct rig *r, int from)
+{
+	static uint8_t body[FRAME];
+	struct side *s = &r->side[from], *to = &r->side[1 - from];
+	uint8_t h[12];
+	uint32_t n;
+
+	if (recv(s->fd, h, sizeof(h), MSG_WAITALL) != (ssize_t)sizeof(h))
+		return false;
+	n = wire_load32(h);
+	assert_true(n <= sizeof(body));
+	assert_int_equal(recv(s->fd, body, n, MSG_WAITALL), (ssize_t)n);
+	if (wire_load16(h + 4) == MW_DONE)
+		take_done(s, body, n);
+	if (wire_load16(h + 4) != MW_PEER)
+		return true;
+	if (from == 1 && r->between != NULL)
+		r->between(r, body[0]);
+	if (from == 0 && r->cut_after != 0 && ++r->relayed > r->cut_after)
+		return true;		/* lost */
+	put(to->fd, MW_PEER, 0, body, n);
+	return true;
+}
+
+static void
+run_frames(struct rig *r)
+{
+	while (!r->side[0].done) {
+		struct pollfd p[2] = { { .fd = r->side[0].fd, .events = POLLIN },
+			{ .fd = r->side[1].fd, .events = POLLIN } };
+
+		assert_true(poll(p, 2, WAIT_MS) > 0);
+		for (int i = 0; i < 2; i++)
+			if (p[i].revents != 0)
+				assert_true(relay(r, i));
+		if (r->cut_after != 0 && r->relayed > r->cut_after) {
+			r->cut_after = 0;
+			state(r, 0, true, false, false);
+			state(r, 1, false, true, false);
+		}
+	}
+}
+
+static void
+begin(struct rig *r)
+{
+	r->side[0].done = r->side[1].done = false;
+	r->relayed = 0;
+	r->pass++;
+	start_worker(r, 0);
+	start_worker(r, 1);
+}
+
+static void
+ask(struct rig *r, bool accept)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_str(&w, ".");
+	wire_put_u8(&w, accept);
+	put(r->side[0].fd, MW_RUN, r->pass, w.p, w.len);
+	wire_out_clear(&w);
+	run_frames(r);
+	stop_worker(&r->side[0]);
+	stop_worker(&r->side[1]);
+}
+
+static const struct mirror_result *
+pass(struct rig *r, bool accept)
+{
+	begin(r);
+	state(r, 0, true, false, true);
+	state(r, 1, false, true, true);
+	ask(r, accept);
+	return &r->side[0].result;
+}
+
+static const struct mirror_result *
+pass_ok(struct rig *r)
+{
+	const struct mirror_result *m = pass(r, false);
+
+	if (m->outcome != MIRROR_OK)
+		fail_msg("pass: %s (%s)", m->error, m->why);
+	return m;
+}
+
+/* ---- trees ------------------------------------------------------------- */
+
+static char *
+at(const struct rig *r, int side, const char *name)
+{
+	static char path[8][512];
+	static unsigned n;
+	char *p = path[n++ % 8];
+
+	(void)snprintf(p, 512, "%s/%s", r->side[side].path, name);
+	return p;
+}
+
+static void
+file(const struct rig *r, int side, const char *name, const void *p, size_t n)
+{
+	int fd = open(at(r, side, name), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd != -1);
+	assert_int_equal(fs_write_all(fd, p, n), 0);
+	close(fd);
+}
+
+static void
+text(const struct rig *r, int side, const char *name, const char *s)
+{
+	file(r, side, name, s, strlen(s));
+}
+
+static void
+big(const struct rig *r, int side, const char *name, size_t n, uint32_t seed)
+{
+	uint8_t *p = mem_alloc(n);
+
+	for (size_t i = 0; i < n; i++) {
+		seed = seed * 1664525 + 1013904223;
+		p[i] = (uint8_t)(seed >> 24);
+	}
+	file(r, side, name, p, n);
+	free(p);
+}
+
+struct listing {
+	struct tree_entry e[3000];
+	size_t n;
+};
+
+static int
+on_entry(void *arg, const struct tree_entry *e)
+{
+	struct listing *l = arg;
+	struct tree_entry *to = &l->e[l->n++];
+
+	*to = *e;
+	to->path = mem_dup(e->path);
+	to->target = mem_dup(e->target);
+	to->xattrs = e->xattrs == NULL ? NULL : mem_copy(e->xattrs, e->xattrs_len);
+	return 0;
+}
+
+static struct listing *
+list(const struct rig *r, int side)
+{
+	struct listing *l = mem_alloc(sizeof(*l));
+	struct tree_walk w = { .entries_max = 2900, .entry = on_entry, .arg = l };
+
+	w.root_fd = open(r->side[side].path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(tree_walk(&w), 0);
+	close(w.root_fd);
+	return l;
+}
+
+static void
+same_bytes(const struct rig *r, const char *name)
+{
+	char *a, *b;
+	size_t na, nb;
+
+	assert_int_equal(fs_read(at(r, 0, name), 1 << 30, &a, &na), 0);
+	assert_int_equal(fs_read(at(r, 1, name), 1 << 30, &b, &nb), 0);
+	assert_int_equal(na, nb);
+	assert_memory_equal(a, b, na);
+	free(a);
+	free(b);
+}
+
+static void
+equal(const struct rig *r)
+{
+	struct listing *a = list(r, 0), *b = list(r, 1);
+
+	for (size_t i = 0; i < a->n && i < b->n; i++) {
+		uint8_t x[32], y[32];
+
+		tree_entry_digest(&a->e[i], x);
+		tree_entry_digest(&b->e[i], y);
+		if (memcmp(x, y, 32) != 0)
+			fail_msg("%s differs from %s", a->e[i].path, b->e[i].path);
+		if (a->e[i].type == TREE_FILE)
+			same_bytes(r, a->e[i].path);
+	}
+	assert_int_equal(a->n, b->n);
+	for (size_t i = 0; i < a->n; i++)
+		tree_entry_clear(&a->e[i]);
+	for (size_t i = 0; i < b->n; i++)
+		tree_entry_clear(&b->e[i]);
+	free(a);
+	free(b);
+}
+
+static bool
+exists(const struct rig *r, int side, const char *name)
+{
+	struct stat st;
+
+	return lstat(at(r, side, name), &st) == 0;
+}
+
+/* How many files below the hold folder have this name. */
+static int
+held(const struct rig *r, const char *name)
+{
+	char *cmd = mem_printf("%s/.mailpair-held", r->side[1].path);
+	struct listing *l = mem_alloc(sizeof(*l));
+	struct tree_walk w = { .entries_max = 2900, .entry = on_entry, .arg = l };
+	int n = 0;
+
+	w.root_fd = open(cmd, O_RDONLY | O_DIRECTORY);
+	free(cmd);
+	if (w.root_fd != -1) {
+		assert_int_equal(tree_walk(&w), 0);
+		close(w.root_fd);
+	}
+	for (size_t i = 0; i < l->n; i++) {
+		const char *slash = strchr(l->e[i].path, '/');
+
+		n += slash != NULL && strcmp(slash + 1, name) == 0;
+		tree_entry_clear(&l->e[i]);
+	}
+	free(l);
+	return n;
+}
+
+static void
+plant(const struct rig *r)
+{
+	static const struct timespec old[2] = { { 1000000000, 5 }, { 1234567890, 987654321 } };
+
+	mkdir(at(r, 0, "d"), 0750);
+	mkdir(at(r, 0, "d/e"), 01777);
+	mkdir(at(r, 0, "d-e"), 0755);
+	text(r, 0, "d/a", "hello\n");
+	text(r, 0, "d/e/empty", "");
+	text(r, 0, "d-e/\xe6\x97\xa5 \n'", "name\n");
+	big(r, 0, "big", 700000, 1);
+	chmod(at(r, 0, "d/a"), 0600);
+	utimensat(AT_FDCWD, at(r, 0, "d/a"), old, 0);
+	assert_int_equal(symlink("/nowhere/\xff", at(r, 0, "d/link")), 0);
+	utimensat(AT_FDCWD, at(r, 0, "d/link"), old, AT_SYMLINK_NOFOLLOW);
+	assert_int_equal(link(at(r, 0, "d/a"), at(r, 0, "d/e/hard")), 0);
+	assert_int_equal(link(at(r, 0, "d/a"), at(r, 0, "hard")), 0);
+	assert_int_equal(mkfifo(at(r, 0, "fifo"), 0620), 0);
+	(void)setxattr(at(r, 0, "big"), "user.note", "x\0y", 3, 0);
+	(void)setxattr(at(r, 0, "d"), "user.dir", "1", 1, 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(at(r, 0, "big"), 12345, 54321), 0);
+		assert_int_equal(lchown(at(r, 0, "d/link"), 7, 8), 0);
+		assert_int_equal(chown(at(r, 0, "d/e"), 99, 98), 0);
+		assert_int_equal(chmod(at(r, 0, "big"), 04755), 0);
+		(void)mknod(at(r, 0, "null"), S_IFCHR | 0666, makedev(1, 3));
+	}
+	utimensat(AT_FDCWD, at(r, 0, "d/e"), old, 0);
+}
+
+/* ---- cases ------------------------------------------------------------- */
+
+static void
+all_kinds(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+	struct stat a, b;
+
+	plant(r);
+	m = pass_ok(r);
+	equal(r);
+	assert_true(m->created >= 11);
+	assert_int_equal(m->deleted, 0);
+	assert_int_equal(lstat(at(r, 1, "d/a"), &a), 0);
+	assert_int_equal(lstat(at(r, 1, "hard"), &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	m = pass_ok(r);			/* nothing for unchanged ones */
+	assert_int_equal(m->created + m->changed + m->meta + m->deleted, 0);
+	assert_int_equal(m->literal + m->matched, 0);
+}
+
+static void
+changes(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+	int fd;
+
+	plant(r);
+	pass_ok(r);
+	fd = open(at(r, 0, "big"), O_WRONLY);
+	assert_int_equal(pwrite(fd, "changed", 7, 300000), 7);
+	close(fd);
+	chmod(at(r, 0, "d-e"), 0700);
+	unlink(at(r, 0, "d/link"));
+	assert_int_equal(symlink("other", at(r, 0, "d/link")), 0);
+	removexattr(at(r, 0, "d"), "user.dir");
+	text(r, 0, "new", "new\n");
+	unlink(at(r, 0, "hard"));		/* becomes a file of its own */
+	text(r, 0, "hard", "alone\n");
+	m = pass_ok(r);
+	equal(r);
+	assert_true(m->matched > 650000);
+	assert_true(m->literal < 20000);
+	assert_true(m->bytes_sent < 40000);
+}
+
+static void
+kinds_swap(void **state_)
+{
+	struct rig *r = *state_;
+
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "f%02d", i);
+		text(r, 0, name, name);
+	}
+	mkdir(at(r, 0, "x"), 0755);
+	text(r, 0, "x/in", "in");
+	text(r, 0, "y", "file");
+	pass_ok(r);
+	unlink(at(r, 0, "x/in"));
+	rmdir(at(r, 0, "x"));
+	text(r, 0, "x", "now a file");
+	unlink(at(r, 0, "y"));
+	mkdir(at(r, 0, "y"), 0755);
+	text(r, 0, "y/in", "in");
+	pass_ok(r);
+	equal(r);
+	assert_int_equal(held(r, "x/in"), 1);
+	assert_int_equal(held(r, "y"), 1);
+}
+
+static void
+deletions(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+
+	for (int i = 0; i < 10; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		text(r, 0, name, name);
+	}
+	pass_ok(r);
+	unlink(at(r, 0, "f1"));
+	m = pass_ok(r);
+	assert_int_equal(m->deleted, 1);
+	assert_false(exists(r, 1, "f1"));
+	assert_int_equal(held(r, "f1"), 1);
+	for (int i = 2; i < 8; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		unlink(at(r, 0, name));
+	}
+	m = pass(r, false);
+	assert_int_equal(m->outcome, MIRROR_REFUSED);
+	assert_non_null(strstr(m->error, "6 of 9"));
+	assert_non_null(strstr(m->hint, "--accept-deletes"));
+	assert_true(exists(r, 1, "f2"));
+	m = pass(r, true);
+	assert_int_equal(m->outcome, MIRROR_OK);
+	equal(r);
+	assert_int_equal(held(r, "f2"), 1);
+	r->side[1].tree.hold_deleted_s = 0;	/* everything held is old now */
+	pass_ok(r);
+	assert_int_equal(held(r, "f2"), 0);
+}
+
+static void
+empty_source(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+
+	text(r, 1, "precious", "x");
+	m = pass(r, false);
+	assert_int_equal(m->outcome, MIRROR_REFUSED);
+	assert_non_null(strstr(m->error, "is empty"));
+	assert_true(exists(r, 1, "precious"));
+	r->side[0].tree.require_mount = true;
+	m = pass(r, true);
+	assert_int_equal(m->outcome, MIRROR_REFUSED);
+	assert_non_null(strstr(m->error, "nothing is mounted"));
+	r->side[0].tree.require_mount = false;
+	r->side[1].tree.require_mount = true;
+	m = pass(r, true);
+	assert_int_equal(m->outcome, MIRROR_REFUSED);
+	assert_true(exists(r, 1, "precious"));
+}
+
+static void
+excluded(void **state_)
+{
+	struct rig *r = *state_;
+	char *patterns[] = { (char *)(uintptr_t)"*.tmp", (char *)(uintptr_t)"/cache" };
+
+	for (int i = 0; i < 2; i++) {
+		r->side[i].tree.exclude = patterns;
+		r->side[i].tree.nexclude = 2;
+	}
+	mkdir(at(r, 0, "cache"), 0755);
+	text(r, 0, "cache/x", "x");
+	text(r, 0, "a.tmp", "x");
+	text(r, 0, "a", "x");
+	text(r, 1, "mine.tmp", "stays");
+	pass_ok(r);
+	assert_true(exists(r, 1, "a"));
+	assert_false(exists(r, 1, "cache"));
+	assert_false(exists(r, 1, "a.tmp"));
+	assert_true(exists(r, 1, "mine.tmp"));
+}
+
+/* The directions.  Each row: what the two nodes believe; none may move a byte. */
+static void
+directions(void **state_)
+{
+	static const struct {
+		bool src_active, src_standby, dst_active, dst_standby;
+		int dst_gen;			/* -1 older, +1 newer than the source's */
+	} t[] = {
+		{ false, true, true, false, 0 },	/* standby to active */
+		{ false, true, false, true, 0 },
+		{ true, false, true, false, 0 },	/* two actives */
+		{ true, false, false, false, 0 },	/* not whole */
+		{ true, false, false, true, 1 },	/* the source is of an older one */
+		{ true, false, false, true, -1 },
+	};
+	struct rig *r = *state_;
+	struct gen right = gen_make(10, 0, GEN_CLEAN, 3, 1);
+
+	text(r, 0, "f", "old data of the wrong side");
+	text(r, 1, "f", "good data");
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char *p;
+		size_t n;
+
+		begin(r);
+		r->gen = right;
+		state(r, 0, t[i].src_active, t[i].src_standby, true);
+		r->gen.no = (uint64_t)((int64_t)right.no + 2 * t[i].dst_gen);
+		state(r, 1, t[i].dst_active, t[i].dst_standby, true);
+		ask(r, true);
+		if (r->side[0].result.outcome == MIRROR_OK)
+			fail_msg("case %zu: the pass ran in the wrong direction", i);
+		assert_int_equal(fs_read(at(r, 1, "f"), 1000, &p, &n), 0);
+		assert_string_equal(p, "good data");
+		free(p);
+	}
+}
+
+static void
+on_ready_promote(struct rig *r, uint8_t type)
+{
+	if (type != MM_WANT_END)
+		return;
+	r->between = NULL;
+	r->gen = gen_make(r->gen.no, 1, GEN_TAKEOVER, 2, 1);
+	state(r, 1, true, false, true);		/* the target took over meanwhile */
+}
+
+static void
+takeover_in_the_middle(void **state_)
+{
+	struct rig *r = *state_;
+
+	text(r, 0, "f", "old");
+	text(r, 1, "f", "good data");
+	r->between = on_ready_promote;
+	assert_int_equal(pass(r, false)->outcome, MIRROR_FAILED);
+	assert_int_equal(r->side[1].result.outcome, MIRROR_FAILED);
+	assert_true(r->side[1].result.error[0] != 0);
+	{
+		char *p;
+		size_t n;
+
+		assert_int_equal(fs_read(at(r, 1, "f"), 1000, &p, &n), 0);
+		assert_string_equal(p, "good data");
+		free(p);
+	}
+}
+
+/* Cut after each of many messages: every file is whole at any time, nothing of ours
+ * stays, and the next pass does the rest. */
+static void
+interrupted(void **state_)
+{
+	static const uint64_t cuts[] = { 1, 2, 3, 4, 5, 6, 8, 9, 15, 40, 100 };
+	struct rig *r = *state_;
+
+	plant(r);
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "f%03d", i);
+		big(r, 0, name, 100 + (size_t)i * 10, (uint32_t)i);
+	}
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+		struct listing *l;
+
+		r->cut_after = cuts[i];
+		(void)pass(r, false);
+		l = list(r, 1);
+		for (size_t k = 0; k < l->n; k++) {
+			if (l->e[k].type == TREE_FILE)
+				same_bytes(r, l->e[k].path);
+			tree_entry_clear(&l->e[k]);
+		}
+		free(l);
+	}
+	r->cut_after = 0;
+	pass_ok(r);
+	equal(r);
+}
+
+static void
+grow_while_read(struct rig *r, uint8_t type)
+{
+	int fd;
+
+	if (type != MM_WANT_END)
+		return;
+	fd = open(at(r, 0, "log"), O_WRONLY | O_APPEND);
+	assert_int_equal(fs_write_all(fd, "more\n", 5), 0);
+	close(fd);
+}
+
+static void
+changing(void **state_)
+{
+	struct rig *r = *state_;
+
+	big(r, 0, "log", 100000, 3);
+	r->between = grow_while_read;
+	pass_ok(r);
+	r->between = NULL;
+	pass_ok(r);
+	equal(r);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(all_kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(kinds_swap, setup, teardown),
+		cmocka_unit_test_setup_teardown(deletions, setup, teardown),
+		cmocka_unit_test_setup_teardown(empty_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(excluded, setup, teardown),
+		cmocka_unit_test_setup_teardown(directions, setup, teardown),
+		cmocka_unit_test_setup_teardown(takeover_in_the_middle, setup, teardown),
+		cmocka_unit_test_setup_teardown(interrupted, setup, teardown),
+		cmocka_unit_test_setup_teardown(changing, setup, teardown),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
