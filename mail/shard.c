@@ -125,7 +125,8 @@ void
 shard_events_clear(struct shard *sh)
 {
 	sh->nevents -= sh->nready;
-	memmove(sh->events, sh->events + sh->nready, sh->nevents * sizeof(*sh->events));
+	if (sh->nevents > 0)
+		memmove(sh->events, sh->events + sh->nready, sh->nevents * sizeof(*sh->events));
 	sh->nready = 0;
 }
 

@@ -30,7 +30,8 @@ store_conf_default(struct store_conf *c)
 	*c = (struct store_conf){ .dir = PATH_VAR "/shards",
 		.owner_path = PATH_RUN "/syncd-owner.sock", .low_water = 256u << 20,
 		.message_max = 50u << 20, .undelete_ms = 7ll * 86400 * 1000,
-		.checkpoint_ms = 10000, .pending_max = 10000, .boxes_max = 10000 };
+		.checkpoint_ms = 10000, .pending_max = 10000, .pending_bytes_max = 256u << 20,
+		 .boxes_max = 10000 };
 }
 
 struct store_shard *

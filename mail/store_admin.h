@@ -16,7 +16,8 @@ struct store_conf {
 	uint64_t message_max;		/* bytes of one message */
 	int64_t undelete_ms;		/* how long removed messages keep their objects */
 	int64_t checkpoint_ms;
-	uint32_t pending_max;		/* changes under way in the worker */
+	uint32_t pending_max;		/* changes under way in the worker, */
+	uint64_t pending_bytes_max;	/* and bytes of their records */
 	uint32_t boxes_max;		/* mailboxes of one user */
 };
 void store_conf_default(struct store_conf *);

@@ -168,6 +168,7 @@ admit(const struct change *c)
 {
 	struct store *st = c->ss->st;
 	bool grows = c->kind == CHANGE_DELIVER || c->kind == CHANGE_APPEND;
+	size_t bytes;
 
 	if (!owner_role(st->owner)->active)
 		return MAIL_NOT_ACTIVE;
@@ -175,7 +176,9 @@ admit(const struct change *c)
 		return c->ss->degraded_rc;
 	if (grows && store_low_space(st))
 		return MAIL_DISK_FULL;
-	return st->nall > st->conf.pending_max ? MAIL_TEMP : MAIL_OK;
+	owner_pending(st->owner, &bytes);
+	return st->nall > st->conf.pending_max || bytes > st->conf.pending_bytes_max ?
+	    MAIL_TEMP : MAIL_OK;
 }
 
 void
