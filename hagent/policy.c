@@ -37,6 +37,7 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->marks = *marks;
 	p->role = ROLE_BOOT;
 	p->boot = boot;
+	p->slept = true;	/* syncd may have gone on believing while nobody listened */
 	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
 	p->probe_ms = now_ms - (1 << 30);
@@ -143,11 +144,13 @@ note_res(struct turn *t)
 	const struct policy_event *e = &t->v->ev;
 	struct policy_res *r;
 
-	if (e->type != EV_RES || t->p->role == ROLE_ACTIVE
-	    || (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
+	if (e->type != EV_RES || e->index < 0 || (unsigned)e->index >= t->p->conf->nres)
 		return;
 	r = &t->p->res[e->index];
-	r->busy = r->restarting = false;
+	r->busy = false;	/* in every role: the role may end in this very turn */
+	if (t->p->role == ROLE_ACTIVE || (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
+		return;
+	r->restarting = false;
 	if (e->verb == POLICY_STOP && e->result != POLICY_FAILED)
 		r->state = RES_DOWN;
 	else if (e->verb == POLICY_START)

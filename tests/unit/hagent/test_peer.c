@@ -1,0 +1,196 @@
+/* test_peer.c - the peer's view: silence, one-way links, the nonce handshake,
+ * recorded traffic in all its forms, order over links, lateness and loss. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "peer.h"
+
+static struct peer a, b;	/* node 0 and 1, with two links each */
+
+static void
+boot(struct peer *p, uint8_t node, uint32_t n, uint32_t peer_boot, int64_t now)
+{
+	uint8_t nonce[16];
+
+	memset(nonce, (int)(node * 100 + n), sizeof(nonce));
+	peer_init(p, node, n, nonce, peer_boot, now);
+	assert_int_equal(peer_add_link(p, 250, 1000, 2000), 0);
+	assert_int_equal(peer_add_link(p, 500, 1000, 2000), 1);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	boot(&a, 0, 1, 0, 0);
+	boot(&b, 1, 1, 0, 0);
+	return 0;
+}
+
+static enum frame_rc
+say(struct peer *from, struct peer *to, unsigned link, int64_t now, struct frame *copy)
+{
+	struct frame f = { .role = 5 };
+
+	peer_stamp(from, link, now, &f);
+	f.gen = (uint64_t)now;
+	if (copy != NULL)
+		*copy = f;
+	return to == NULL ? FRAME_OK : peer_accept(to, link, &f, now);
+}
+
+static struct peer_view
+look(struct peer *p, int64_t now)
+{
+	struct peer_view v;
+
+	peer_look(p, now, &v);
+	return v;
+}
+
+/* a learns b's nonce, b echoes a's. */
+static void
+meet(int64_t now)
+{
+	assert_int_equal(say(&a, &b, 0, now, NULL), FRAME_OK);
+	assert_int_equal(say(&b, &a, 0, now + 1, NULL), FRAME_OK);
+	assert_int_equal(say(&a, &b, 0, now + 2, NULL), FRAME_OK);
+}
+
+static void
+handshake(void **state)
+{
+	(void)state;
+	assert_false(look(&a, 1999).silent);	/* has not listened long enough */
+	assert_true(look(&a, 2001).silent);
+	say(&a, &b, 0, 3000, NULL);
+	/* b hears, but a has proved nothing yet */
+	assert_false(look(&b, 3000).alive);
+	assert_false(look(&b, 3000).silent);
+	say(&b, &a, 0, 3001, NULL);
+	assert_true(look(&a, 3001).alive);
+	say(&a, &b, 0, 3002, NULL);
+	assert_true(look(&b, 3002).alive);
+	assert_int_equal(look(&b, 3002).f.gen, 3002);
+	assert_false(look(&b, 5002).silent);
+	assert_true(look(&b, 5003).silent);
+	assert_false(look(&b, 5003).alive);
+}
+
+static void
+one_way(void **state)
+{
+	struct peer_view v;
+
+	(void)state;
+	meet(100);
+	/* From now on nothing of a reaches b; b goes on sending. */
+	for (int64_t now = 250; now < 8000; now += 250) {
+		say(&a, NULL, 0, now, NULL);
+		say(&b, &a, 0, now, NULL);
+	}
+	v = look(&a, 8000);
+	assert_false(v.alive);
+	assert_false(v.silent);		/* so nobody may presume that b is gone */
+	assert_int_equal(peer_link_state(&a, 0, 8000), PEER_LINK_ONE_WAY);
+}
+
+static void
+replays(void **state)
+{
+	struct frame first, f, old;
+	struct peer before;
+
+	(void)state;
+	say(&b, NULL, 0, 50, &first);
+	meet(100);
+	say(&b, &a, 0, 200, &f);
+	before = a;
+	assert_int_equal(peer_accept(&a, 0, &f, 201), FRAME_REPLAY);
+	assert_int_equal(a.link[0].stat.refused[FRAME_REPLAY], 1);
+	before.link[0].stat = a.link[0].stat;
+	assert_memory_equal(&a, &before, sizeof(a));
+	/* b restarts: what it said before is dead, on every link. */
+	old = f;
+	boot(&b, 1, 2, 1, 300);
+	say(&b, &a, 0, 310, NULL);
+	assert_false(look(&a, 310).alive);	/* until the new boot echoes us */
+	old.seq += 1000;
+	assert_int_equal(peer_accept(&a, 0, &old, 320), FRAME_OLD_BOOT);
+	assert_int_equal(peer_accept(&a, 1, &old, 320), FRAME_OLD_BOOT);
+	say(&a, &b, 0, 330, NULL);
+	say(&b, &a, 0, 340, NULL);
+	assert_true(look(&a, 340).alive);
+	/* a restarts: the boot of b is known, but a frame from before proves nothing. */
+	say(&b, NULL, 0, 350, &old);
+	boot(&a, 0, 2, 2, 400);
+	assert_int_equal(peer_accept(&a, 0, &old, 410), FRAME_OK);
+	assert_false(look(&a, 410).alive);
+	assert_false(look(&a, 410).have);
+	old = first;
+	assert_int_equal(peer_accept(&a, 0, &old, 420), FRAME_OLD_BOOT);
+}
+
+/* A frame that was held back for long is life, but its contents command nothing. */
+static void
+delayed(void **state)
+{
+	struct frame f;
+
+	(void)state;
+	meet(100);
+	say(&b, NULL, 0, 200, &f);
+	assert_int_equal(peer_accept(&a, 0, &f, 9000), FRAME_OK);
+	assert_false(look(&a, 9000).alive);
+	assert_int_equal(a.last.gen, 101);
+}
+
+static void
+order(void **state)
+{
+	struct frame slow;
+
+	(void)state;
+	meet(100);
+	say(&a, &b, 1, 150, NULL);
+	say(&b, NULL, 1, 200, &slow);	/* on the serial line */
+	say(&b, &a, 0, 210, NULL);
+	assert_int_equal(look(&a, 210).f.gen, 210);
+	assert_int_equal(peer_accept(&a, 1, &slow, 320), FRAME_OK);
+	assert_int_equal(look(&a, 320).f.gen, 210);
+	assert_int_equal(look(&a, 320).links_alive, 2);
+}
+
+static void
+statistics(void **state)
+{
+	int64_t now = 1000;
+
+	(void)state;
+	meet(100);
+	for (int i = 0; i < 200; i++, now += 250) {
+		say(&a, &b, 0, now, NULL);
+		if (i % 10 == 9)
+			say(&b, NULL, 0, now, NULL);
+		else
+			say(&b, &a, 0, now + (i % 50 == 8 ? 100 : 0), NULL);
+	}
+	assert_int_equal(a.link[0].stat.lost, 19);	/* the last one is not missed yet */
+	assert_int_equal(peer_late_ms(&a.link[0].stat, 50), 0);
+	assert_true(peer_late_ms(&a.link[0].stat, 99) >= 64);
+	assert_true(a.link[0].stat.late_max_ms >= 100);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test_setup(handshake, setup),
+		cmocka_unit_test_setup(one_way, setup), cmocka_unit_test_setup(replays, setup),
+		cmocka_unit_test_setup(delayed, setup), cmocka_unit_test_setup(order, setup),
+		cmocka_unit_test_setup(statistics, setup) };
+
+	return cmocka_run_group_tests_name("peer", tests, NULL, NULL);
+}
