@@ -226,11 +226,13 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 		return;
 	}
 	/* A pure end line says nothing more than the exit code. */
-	if (p->o->json && (p->verb->change || code >= CTL_USAGE))
+	bool has_data = p->verb->print == print_data;
+
+	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
 		print_json(last);
 	else if (!p->o->json && json_object_get(last, "text") != NULL)
 		printf("%s\n", json_string_value(json_object_get(last, "text")));
-	else if (!p->o->json && p->verb->print == print_data &&
+	else if (!p->o->json && has_data &&
 	    json_object_get(last, "error") == NULL)
 		hactl_print_any(last, 0, stdout);
 	if (!p->o->json)
