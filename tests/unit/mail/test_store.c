@@ -749,7 +749,7 @@ test_seed(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -759,5 +759,7 @@ main(void)
 		T(test_low_space), T(test_apply_fails), T(test_mixed_load), T(test_seed),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
