@@ -4,6 +4,7 @@
  * or two histories exist, warning when it works with less protection than it should
  * have (a silent peer or link, one copy, a failed resource, any alarm), else healthy.
  * Only reads; changes nothing. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,20 @@ resources_up(const struct agent *a)
 	for (unsigned i = 0; i < a->conf->nresources; i++)
 		n += a->policy.res[i].state == RES_UP;
 	return n;
+}
+
+/* Modes are written as in the manual: SYNC, FROZEN, SOLO ... */
+static json_t *
+mode_text(unsigned mode)
+{
+	const char *name = data_mode_name((enum data_mode)mode);
+	char upper[24];
+	size_t i;
+
+	for (i = 0; name[i] != '\0' && i < sizeof(upper) - 1; i++)
+		upper[i] = (char)toupper((unsigned char)name[i]);
+	upper[i] = '\0';
+	return str(upper);
 }
 
 static json_t *
@@ -195,15 +210,20 @@ agent_json_history(struct agent *a)
 	return o;
 }
 
-static json_t *
-json_refused(const struct peer_link_stat *s)
+static void
+put_refused(json_t *o, const struct peer_link_stat *s)
 {
-	json_t *o = json_object();
+	json_t *by = json_object();
+	int64_t all = 0;
 
-	for (int i = 0; i < FRAME_RCS; i++)
-		if (s->refused[i] > 0)
-			put_int(o, frame_rc_name((enum frame_rc)i), (int64_t)s->refused[i]);
-	return o;
+	for (int i = 0; i < FRAME_RCS; i++) {
+		if (s->refused[i] == 0)
+			continue;
+		all += (int64_t)s->refused[i];
+		put_int(by, frame_rc_name((enum frame_rc)i), (int64_t)s->refused[i]);
+	}
+	put_int(o, "refused", all);
+	put(o, "refused_by", by);
 }
 
 static json_t *
@@ -228,7 +248,7 @@ json_link(const struct agent *a, unsigned n, int64_t now)
 	put_int(o, "late_p50_ms", peer_late_ms(&l->stat, 50));
 	put_int(o, "late_p99_ms", peer_late_ms(&l->stat, 99));
 	put_int(o, "late_max_ms", l->stat.late_max_ms);
-	put(o, "refused", json_refused(&l->stat));
+	put_refused(o, &l->stat);
 	return o;
 }
 
@@ -275,7 +295,7 @@ json_data(const struct agent *a)
 
 	put(o, "connected", json_boolean(a->syncd_up));
 	put(o, "role", str(data_role_name((enum data_role)d->role)));
-	put(o, "mode", str(data_mode_name((enum data_mode)d->mode)));
+	put(o, "mode", mode_text(d->mode));
 	put(o, "commit", str(commit_rule_name((enum commit_rule)d->rule)));
 	put(o, "insync", json_boolean(d->insync));
 	put(o, "outdated", json_boolean(d->outdated));
@@ -316,13 +336,19 @@ health(const struct agent *a, const struct policy_view *v, json_t *problems)
 			    peer_link_state(&a->peer, i, v->now_ms))));
 	if (a->pconf.syncd && !a->syncd_up)
 		json_array_append_new(problems, json_sprintf("syncd does not answer here"));
-	if (a->pconf.syncd && a->data.mode >= DATA_FROZEN)
+	if (a->syncd_up && a->data.mode >= DATA_FROZEN)
 		json_array_append_new(problems, json_sprintf("mail is stored on one node only "
 		    "(%s)", data_mode_name((enum data_mode)a->data.mode)));
+	if (a->syncd_up && a->data.role == DATA_STANDBY && a->data.mode != DATA_INSYNC)
+		json_array_append_new(problems, json_sprintf("the data here is not in step (%s)",
+		    data_mode_name((enum data_mode)a->data.mode)));
 	for (unsigned i = 0; i < a->conf->nresources; i++)
 		if (a->policy.res[i].state == RES_FAILED)
 			json_array_append_new(problems, json_sprintf("resource %s failed: %s",
 			    a->conf->resources[i].name, a->res[i].words));
+	if (v->peer.alive && v->peer.have && (v->peer.f.flags & FRAME_F_KEPT_OUT) != 0)
+		json_array_append_new(problems, json_sprintf("%s is kept out by an operator",
+		    a->conf->node[1 - a->conf->self]));
 	if (a->policy.marks.kept_out)
 		json_array_append_new(problems, json_sprintf("%s is kept out by an operator",
 		    a->conf->node[a->conf->self]));
@@ -335,15 +361,28 @@ health(const struct agent *a, const struct policy_view *v, json_t *problems)
 	return worst;
 }
 
+/* Active, and nothing of the group is missing. */
+static bool
+serving(const struct agent *a)
+{
+	for (unsigned i = 0; i < a->conf->nvips; i++)
+		if (!a->vip_here[i])
+			return false;
+	return a->policy.role == ROLE_ACTIVE && resources_up(a) == a->conf->nresources;
+}
+
 json_t *
 agent_json_status(struct agent *a, enum ctl_exit *code)
 {
 	static const char *const words[] = { "HEALTHY", "WARNING", "CRITICAL" };
 	json_t *o = json_object(), *nodes = json_array(), *problems = json_array();
+	json_t *self, *peer;
 	struct policy_view v;
 	char hash[9];
 
 	agent_view(a, &v);
+	self = json_self(a, &v);
+	peer = json_peer(a, &v);
 	*code = health(a, &v, problems);
 	snprintf(hash, sizeof(hash), "%08x", a->pconf.config);
 	put(o, "cluster", str(a->conf->cluster));
@@ -355,9 +394,12 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "mode", str(a->conf->mode == MODE_MANUAL ? "manual" : "serial+ping"));
 	put(o, "config", str(hash));
 	put(o, "problems", problems);
-	json_array_append_new(nodes, a->conf->self == 0 ? json_self(a, &v) : json_peer(a, &v));
-	json_array_append_new(nodes, a->conf->self == 0 ? json_peer(a, &v) : json_self(a, &v));
+	json_array_append(nodes, a->conf->self == 0 ? self : peer);
+	json_array_append(nodes, a->conf->self == 0 ? peer : self);
 	put(o, "nodes", nodes);
+	put(o, "self", self);
+	put(o, "peer", peer);
+	put(o, "serving", json_boolean(serving(a)));
 	put(o, "resources", json_resources(a));
 	put(o, "vips", json_vips(a, &v));
 	put_links(o, a, v.now_ms);

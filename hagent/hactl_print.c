@@ -67,6 +67,15 @@ painted(const char *health, bool color, char *buf, size_t size)
 	return buf;
 }
 
+static bool
+in_step(json_t *data)
+{
+	const char *mode = text(data, "mode");
+
+	return json_is_true(json_object_get(data, "connected")) &&
+	    (strcmp(mode, "SYNC") == 0 || strcmp(mode, "INSYNC") == 0);
+}
+
 static void
 print_head(json_t *s, bool color, FILE *out)
 {
@@ -77,7 +86,8 @@ print_head(json_t *s, bool color, FILE *out)
 	    number(s, "epoch"), painted(text(s, "health"), color, paint, sizeof(paint)),
 	    text(s, "failback"));
 	if (json_is_object(data))
-		fprintf(out, "commit %s (%s)   ", text(data, "commit"), text(data, "mode"));
+		fprintf(out, "commit %s (%s)   ", text(data, "commit"), in_step(data) ? "in step"
+		    : text(data, "mode"));
 	fprintf(out, "%s\n", wall_text(number(s, "wall_ms"), "%d %b %H:%M:%S", now,
 	    sizeof(now)));
 }
@@ -153,6 +163,7 @@ print_resources(json_t *s, FILE *out)
 	}
 }
 
+/* The active counts what only it has; the standby knows whether it has everything. */
 static void
 print_risk(json_t *s, FILE *out)
 {
@@ -161,10 +172,15 @@ print_risk(json_t *s, FILE *out)
 
 	if (!json_is_object(data))
 		return;
-	json_array_foreach(json_object_get(s, "nodes"), i, node)
-		if (strcmp(text(node, "role"), "active") == 0)
-			fprintf(out, "LOSS IF %s DIED NOW   acknowledged records %lld\n",
-			    text(node, "name"), number(data, "at_risk"));
+	json_array_foreach(json_object_get(s, "nodes"), i, node) {
+		if (strcmp(text(node, "role"), "active") != 0)
+			continue;
+		fprintf(out, "LOSS IF %s DIED NOW   acknowledged records ", text(node, "name"));
+		if (json_is_true(json_object_get(node, "local")) || in_step(data))
+			fprintf(out, "%lld\n", number(data, "at_risk"));
+		else
+			fprintf(out, "unknown, this node is not in step\n");
+	}
 }
 
 static void
@@ -218,7 +234,7 @@ print_refused(json_t *l, FILE *out)
 	const char *name;
 	json_t *v;
 
-	json_object_foreach(json_object_get(l, "refused"), name, v)
+	json_object_foreach(json_object_get(l, "refused_by"), name, v)
 		fprintf(out, "   refused %s: %lld\n", name, json_integer_value(v));
 }
 
