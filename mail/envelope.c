@@ -276,6 +276,7 @@ header_text(struct span value, size_t *len)
 			text[n++] = value.p[i];
 	while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
 		n--;
+	text[n] = '\0';
 	*len = n;
 	return text;
 }

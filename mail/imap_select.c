@@ -30,7 +30,6 @@ on_news(void *arg, const struct store_event *e)
 {
 	struct session *s = arg;
 	struct imap_view *v = s->imap->view;
-
 	if (v == NULL)
 		return;
 	switch (e->what) {
@@ -61,11 +60,16 @@ static void
 tell_new(struct session *s)
 {
 	struct imap_view *v = s->imap->view;
+	size_t first = v->told;
+	uint32_t recent;
 
+	/* \Recent goes to the first session that is told of a message */
 	v->told = v->n;
+	recent = session_recent(s->set, v->box, v->msg[v->n - 1].uid + 1, !v->readonly);
+	for (size_t i = first; i < v->told; i++)
+		if (v->msg[i].uid < recent)
+			v->msg[i].state &= (uint16_t)~VIEW_RECENT;
 	session_printf(s, "* %zu EXISTS\r\n* %zu RECENT\r\n", v->told, imap_view_recent(v));
-	if (!v->readonly && v->told > 0)
-		session_recent(s->set, v->box, v->msg[v->told - 1].uid + 1, true);
 }
 
 static void
@@ -97,7 +101,6 @@ static void
 tell_keywords(struct session *s)
 {
 	struct imap_view *v = s->imap->view;
-
 	imap_put(s->out, "* FLAGS ");
 	imap_put_flag_names(s->out, v, false);
 	imap_put(s->out, "\r\n");
@@ -113,7 +116,6 @@ void
 imap_tell(struct session *s, bool expunges)
 {
 	struct imap_view *v = s->imap->view;
-
 	if (expunges)
 		imap_view_expunge(v, tell_expunge, s->out);
 	if (v->n > v->told)

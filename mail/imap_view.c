@@ -174,8 +174,8 @@ imap_view_recent(const struct imap_view *v)
 {
 	size_t n = 0;
 
-	for (size_t i = v->told; i-- > 0 && (v->msg[i].state & VIEW_RECENT);)
-		n++;
+	for (size_t i = 0; i < v->told; i++)
+		n += (v->msg[i].state & VIEW_RECENT) != 0;
 	return n;
 }
 
