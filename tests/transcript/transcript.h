@@ -39,5 +39,6 @@ struct engine {
 
 /* One table, in transcript_run.c; an engine is one file of this folder. */
 extern const struct engine engine_imap, engine_pop3;
+extern const struct engine engine_smtp, engine_gate_imap, engine_gate_pop3;
 
 #endif

@@ -12,7 +12,7 @@
 #include "transcript.h"
 
 static const struct engine *const engines[] = { &engine_imap, &engine_pop3,
-	NULL };
+	&engine_smtp, &engine_gate_imap, &engine_gate_pop3, NULL };
 
 struct run {
 	const struct engine *e;
