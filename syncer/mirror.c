@@ -344,13 +344,8 @@ add_result(struct mirror *m, const struct tree_state *t, const struct mirror_res
 {
 	json_t *j = mirror_result_json(r, t->conf->path);
 
-	if (m->call != NULL) {
-		json_t *part = json_deep_copy(j);
-
-		json_object_set_new(part, "schema", json_integer(1));
-		json_object_set_new(part, "part", json_string("pass"));
-		ctl_part(m->call, part);
-	}
+	if (m->call != NULL)
+		ctl_part(m->call, json_deep_copy(j));
 	json_array_append_new(m->passes, j);
 	if (r->outcome != MIRROR_OK && m->worst.outcome == MIRROR_OK)
 		m->worst = *r;

@@ -52,6 +52,9 @@ struct mirror_host {
 	int (*offer_index)(void *arg, uint16_t shard, uint64_t lsn, int fd);
 	/* Active: hold the log from lsn on until released (0): nothing above is trimmed. */
 	void (*keep_from)(void *arg, uint64_t lsn);
+	/* Active: the first LSN that the log still has.  What was trimmed before it is in
+	 * every owner's checkpoint, so a snapshot of an idle shard counts as that old. */
+	uint64_t (*oldest)(void *arg);
 	/* Active: the chain hash of a kept lsn, and the generations up to it. */
 	int (*point)(void *arg, uint64_t lsn, uint8_t hash[16], struct gen *gens, size_t max,
 	    size_t *ngens);

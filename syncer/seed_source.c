@@ -211,6 +211,8 @@ shard_ready(struct seed_source *s)
 void
 seed_source_snapshot(struct seed_source *s, uint16_t shard, uint64_t lsn, bool ok, int fd)
 {
+	uint64_t oldest;
+
 	if (!expected(s, SEED_SNAPSHOT, shard) || s->have_index) {
 		close_fd(&fd);
 		return;
@@ -220,8 +222,11 @@ seed_source_snapshot(struct seed_source *s, uint16_t shard, uint64_t lsn, bool o
 		stop_at_shard(s, "no snapshot");
 		return;
 	}
+	oldest = s->host->oldest(s->host->arg);
 	s->index_fd = fd;
-	s->lsn = lsn;
+	/* An idle shard's own number may lie before the log's first record: there is no
+	 * record of it in between, or the log would still have that one. */
+	s->lsn = oldest > 0 && lsn < oldest - 1 ? oldest - 1 : lsn;
 	s->have_index = true;
 	shard_ready(s);
 }

@@ -67,6 +67,12 @@ host_keep_from(void *arg, uint64_t lsn)
 	trim_keep_from(((struct syncd *)arg)->trim, lsn);
 }
 
+static uint64_t
+host_oldest(void *arg)
+{
+	return feed_oldest(((struct syncd *)arg)->feed);
+}
+
 static int
 host_point(void *arg, uint64_t lsn, uint8_t hash[16], struct gen *gens, size_t max, size_t *ngens)
 {
@@ -125,7 +131,7 @@ syncd_host_mirror(struct syncd *s, int worker_fd)
 		.node = s->conf.node, .commit = &s->commit, .want_bulk = host_want_bulk,
 		.send = host_send, .shards = host_shards, .ask_snapshot = host_ask_snapshot,
 		.ask_object = host_ask_object, .offer_object = host_offer_object,
-		.offer_index = host_offer_index, .keep_from = host_keep_from,
+		.offer_index = host_offer_index, .keep_from = host_keep_from, .oldest = host_oldest,
 		.point = host_point, .seed_start = host_seed_start, .seed_done = host_seed_done };
 
 	s->mirror = mirror_new(&host, &s->mirror_ops);
