@@ -183,7 +183,8 @@ load_file(const char *path)
 		CFG_SEC("resource", resource_opts,
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_STR_LIST("resource-path",
-		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, /etc/init.d}",
+		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, "
+		    "/usr/lib/mailpair/resource.d, /etc/init.d}",
 		    CFGF_NONE),
 		CFG_STR("syncd-socket", PATH_RUN "/syncd-agent.sock", CFGF_NONE),
 		CFG_INT("keepalive-ms", 250, CFGF_NONE),
