@@ -129,6 +129,7 @@ take_echo(struct peer *p, struct peer_link *l, const struct frame *f, int64_t no
 		return;
 	p->last = *f;
 	p->last_ms = now_ms;
+	p->answers_ms = sent;
 	p->have = p->ever = true;
 }
 
@@ -208,6 +209,7 @@ peer_look(const struct peer *p, int64_t now_ms, struct peer_view *v)
 	v->alive = v->links_alive > 0 && p->have;
 	v->have = p->have;
 	v->ever = p->ever;
+	v->answers_ms = p->answers_ms;
 	if (p->have)
 		v->f = p->last;
 }

@@ -57,6 +57,7 @@ struct peer {
 	uint64_t order;		/* own counter over all links */
 	struct frame last;	/* newest proven frame */
 	int64_t last_ms;
+	int64_t answers_ms;	/* when the frame of ours was sent that last echoes */
 };
 
 /* What the policy sees. */
@@ -68,6 +69,7 @@ struct peer_view {
 	bool have;		/* f is from the peer's present boot */
 	uint32_t boot;
 	struct frame f;		/* newest proven contents */
+	int64_t answers_ms;	/* f was sent after we sent something at this time */
 	unsigned links_alive, links;
 };
 

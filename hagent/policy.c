@@ -70,7 +70,10 @@ wake(struct turn *t)
 	const struct frame *f = &t->v->peer.f;
 	struct policy *p = t->p;
 
-	if (!p->slept || !t->v->peer.alive || (f->flags & (FRAME_F_SYNCD | FRAME_F_NO_SYNCD)) == 0)
+	/* An answer to what we sent since, not a word from before. */
+	if (!p->slept || !t->v->peer.alive || t->v->peer.answers_ms < p->awake_ms)
+		return;
+	if ((f->flags & (FRAME_F_SYNCD | FRAME_F_NO_SYNCD)) == 0)
 		return;
 	if (policy_idle(p))
 		p->slept = !policy_peer_serves(t->v) || f->gen != policy_newest(p, t->v).no;

@@ -133,7 +133,7 @@ turn_gen(struct turn *t, enum gen_kind kind)
 	memcpy(g.id, t->v->random, sizeof(g.id));
 	g.kind = (uint8_t)kind;
 	g.node = p->conf->node;
-	g.insync = gen_kind_alone(kind) ? (uint8_t)(1u << p->conf->node) : 3;
+	g.insync = (uint8_t)(gen_kind_alone(kind) ? 1u << p->conf->node : 3u);
 	g.wall_ms = t->v->wall_ms;
 	state_add_gen(&p->marks, &g);
 	p->marks.fixed = max64(p->marks.fixed, g.no);

@@ -1,0 +1,537 @@
+/* policy_run.c - runs situations (the .txt files here) against the real policy.
+ *
+ * A situation is text, one line an instant:
+ *   node 0|1 · set NAME VALUE · marks NAME VALUE · T WORD... -> EXPECTATION, ...
+ * T is the time in ms, never going back.  WORD... is one event or change of the view:
+ *   tick | peer silent|heard|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
+ *   [release=G] [declined=G] [marked=G] [outdate=G] | ping on|off | data MODE gen=N
+ *   [kind=K] [by=NODE] [durable=N] [outdated] | syncd up|gone | probe clear|taken|unknown |
+ *   promoted | demoted | refused | alone | join | newer gen=N kind=K | adopted gen=N kind=K |
+ *   res I start|stop|status running|stopped|failed | vip I up|down ok|failed |
+ *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry]
+ * After -> stand actions that this turn must have (a leading ! : must not have), by name
+ * with optional text behind "=", or role=NAME.  README.md of this folder has examples. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy.h"
+
+struct run {
+	struct policy p;
+	struct policy_conf conf;
+	struct policy_view v;
+	struct state_marks marks;
+	struct policy_actions acts;
+	bool started, failed;
+	const char *file;
+	int line;
+	uint8_t salt;
+};
+
+static void
+bad(struct run *r, const char *what, const char *word)
+{
+	printf("# %s:%d: %s: %s\n", r->file, r->line, what, word);
+	r->failed = true;
+}
+
+static uint64_t
+num(struct run *r, const char *s)
+{
+	char *end;
+	uint64_t n = strtoull(s, &end, 10);
+
+	if (end == s || *end != '\0')
+		bad(r, "not a number", s);
+	return n;
+}
+
+/* Index of name among n names given by a function; -1. */
+static int
+lookup(const char *name, const char *(*of)(int), int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(name, of(i)) == 0)
+			return i;
+	return -1;
+}
+
+static const char *
+role_of(int i)
+{
+	return ha_role_name((enum ha_role)i);
+}
+
+static const char *
+kind_of(int i)
+{
+	return gen_kind_name((enum gen_kind)i);
+}
+
+static const char *
+mode_of(int i)
+{
+	return data_mode_name((enum data_mode)i);
+}
+
+static void
+defaults(struct run *r)
+{
+	struct policy_conf *c = &r->conf;
+
+	memset(r, 0, sizeof(*r));
+	*c = (struct policy_conf) { .mode = POLICY_SERIAL_PING, .cold_last_active = true,
+		.syncd = true, .pings = true, .nres = 2, .nvips = 1, .dead_ms = 2000,
+		.initdead_ms = 10000, .isolated_ms = 2000, .evidence_ms = 1500,
+		.probe_fresh_ms = 2000, .drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000,
+		.switch_ms = 20000, .retry_ms = 1000 };
+	for (int i = 0; i < 2; i++) {
+		c->res[i].restarts = 1;
+		c->res[i].window_ms = 600000;
+	}
+	r->v.local_known = r->v.syncd_up = r->v.ping_ok = true;
+	r->v.peer.silent = true;
+	r->v.peer.links = 2;
+	r->v.data.rule = COMMIT_AUTO;
+	r->v.data.mode = DATA_WAIT;
+	r->v.data.peer_heard_ms = -1;
+}
+
+static bool
+set(struct run *r, const char *name, const char *val)
+{
+	struct policy_conf *c = &r->conf;
+
+	if (strcmp(name, "mode") == 0)
+		c->mode = strcmp(val, "manual") == 0 ? POLICY_MANUAL : POLICY_SERIAL_PING;
+	else if (strcmp(name, "cold-start") == 0)
+		c->cold_last_active = strcmp(val, "wait") != 0;
+	else if (strcmp(name, "syncd") == 0)
+		c->syncd = r->v.syncd_up = strcmp(val, "no") != 0;
+	else if (strcmp(name, "pings") == 0)
+		c->pings = strcmp(val, "no") != 0;
+	else if (strcmp(name, "resources") == 0)
+		c->nres = (unsigned)num(r, val);
+	else if (strcmp(name, "vips") == 0)
+		c->nvips = (unsigned)num(r, val);
+	else if (strcmp(name, "drain") == 0)
+		c->res[num(r, val) & 1].drain = true;
+	else if (strcmp(name, "group") == 0)
+		r->v.group_started = strcmp(val, "started") == 0;
+	else if (strcmp(name, "rule") == 0)
+		r->v.data.rule = strcmp(val, "available") == 0 ? COMMIT_AVAILABLE : COMMIT_AUTO;
+	else
+		return false;
+	return true;
+}
+
+static bool
+mark(struct run *r, const char *name, const char *val)
+{
+	struct gen g = { .no = num(r, val), .node = r->conf.node, .kind = GEN_CLEAN };
+
+	if (strcmp(name, "released") == 0)
+		r->marks.released = g.no;
+	else if (strcmp(name, "outdated") == 0)
+		r->marks.outdated = g.no;
+	else if (strcmp(name, "kept-out") == 0)
+		r->marks.kept_out = g.no != 0;
+	else if (strcmp(name, "held") == 0)
+		state_add_gen(&r->marks, &g);
+	else
+		return false;
+	return true;
+}
+
+static void
+control(struct frame *f, enum control_type t, uint64_t gen)
+{
+	f->controls[f->ncontrols++] = (struct control) { .type = (uint8_t)t, .gen = gen };
+}
+
+static void
+peer_word(struct run *r, char *w)
+{
+	struct frame *f = &r->v.peer.f;
+	char *val = strchr(w, '=');
+
+	if (val != NULL)
+		*val++ = '\0';
+	if (strcmp(w, "take") == 0)
+		f->flags |= FRAME_F_TAKE;
+	else if (strcmp(w, "outdated") == 0)
+		f->flags |= FRAME_F_OUTDATED;
+	else if (strcmp(w, "ill") == 0)
+		f->flags &= (uint16_t)~FRAME_F_HEALTHY;
+	else if (strcmp(w, "kept-out") == 0)
+		f->flags |= FRAME_F_KEPT_OUT;
+	else if (strcmp(w, "no-syncd") == 0)
+		f->flags &= (uint16_t)~FRAME_F_SYNCD;
+	else if (val == NULL)
+		bad(r, "unknown word of the peer", w);
+	else if (strcmp(w, "gen") == 0)
+		f->gen = f->fixed = num(r, val);
+	else if (strcmp(w, "kind") == 0)
+		f->gen_kind = (uint8_t)lookup(val, kind_of, GEN_MERGE + 1);
+	else if (strcmp(w, "durable") == 0)
+		f->durable = num(r, val);
+	else if (strcmp(w, "boot") == 0)
+		r->v.peer.boot = (uint32_t)num(r, val);
+	else if (strcmp(w, "release") == 0)
+		control(f, CTRL_RELEASE, num(r, val));
+	else if (strcmp(w, "declined") == 0)
+		control(f, CTRL_DECLINE, num(r, val));
+	else if (strcmp(w, "marked") == 0)
+		control(f, CTRL_OUTDATED, num(r, val));
+	else if (strcmp(w, "outdate") == 0)
+		control(f, CTRL_OUTDATE, num(r, val));
+	else
+		bad(r, "unknown word of the peer", w);
+}
+
+static void
+ev_peer(struct run *r, char **w, int n)
+{
+	struct peer_view *p = &r->v.peer;
+
+	p->silent = n > 0 && strcmp(w[0], "silent") == 0;
+	p->alive = !p->silent && n > 0 && strcmp(w[0], "heard") != 0;
+	p->links_alive = p->alive ? p->links : 0;
+	if (p->silent) {
+		p->silent_ms = 2001;
+		return;
+	}
+	p->silent_ms = 0;
+	if (!p->alive)
+		return;
+	p->have = p->ever = true;
+	p->boot = p->boot == 0 ? 1 : p->boot;
+	p->answers_ms = r->v.now_ms;
+	p->f.ncontrols = 0;
+	p->f.flags = FRAME_F_HEALTHY | FRAME_F_PING
+	    | (r->conf.syncd ? FRAME_F_SYNCD : FRAME_F_NO_SYNCD);
+	p->f.role = (uint8_t)lookup(w[0], role_of, ROLE_DEMOTE + 1);
+	if (p->f.role > ROLE_DEMOTE)
+		bad(r, "unknown role", w[0]);
+	for (int i = 1; i < n; i++)
+		peer_word(r, w[i]);
+}
+
+/* gen=, kind=, by=, durable= and plain words of a generation or of the data. */
+static void
+gen_words(struct run *r, char **w, int n, struct gen *g)
+{
+	for (int i = 0; i < n; i++) {
+		char *val = strchr(w[i], '=');
+
+		if (val != NULL)
+			*val++ = '\0';
+		if (strcmp(w[i], "outdated") == 0)
+			r->v.data.outdated = 1;
+		else if (val == NULL)
+			bad(r, "unknown word", w[i]);
+		else if (strcmp(w[i], "gen") == 0)
+			g->no = num(r, val);
+		else if (strcmp(w[i], "kind") == 0)
+			g->kind = (uint8_t)lookup(val, kind_of, GEN_MERGE + 1);
+		else if (strcmp(w[i], "by") == 0)
+			g->node = (uint8_t)num(r, val);
+		else if (strcmp(w[i], "durable") == 0)
+			r->v.data.durable_lsn = num(r, val);
+		else
+			bad(r, "unknown word", w[i]);
+	}
+}
+
+static void
+ev_data(struct run *r, char **w, int n)
+{
+	int mode = n > 0 ? lookup(w[0], mode_of, DATA_SPLIT + 1) : -1;
+	struct data_state *d = &r->v.data;
+
+	if (mode < 0) {
+		bad(r, "unknown mode", n > 0 ? w[0] : "");
+		return;
+	}
+	d->mode = (uint8_t)mode;
+	d->insync = mode == DATA_INSYNC;
+	d->outdated = 0;
+	d->role = mode == DATA_SYNC || mode == DATA_FROZEN || mode == DATA_SOLO
+	    || mode == DATA_JOINING ? DATA_ACTIVE : DATA_STANDBY;
+	gen_words(r, w + 1, n - 1, &d->gen);
+}
+
+static void
+ev_res(struct run *r, char **w, int n)
+{
+	static const char *const verbs[] = { "start", "stop", "status", "drain" };
+	static const char *const results[] = { "running", "stopped", "failed" };
+	struct policy_event *e = &r->v.ev;
+
+	e->type = EV_RES;
+	if (n != 3) {
+		bad(r, "res INDEX VERB RESULT", "");
+		return;
+	}
+	e->index = (int)num(r, w[0]);
+	for (unsigned i = 0; i < 4; i++)
+		if (strcmp(w[1], verbs[i]) == 0)
+			e->verb = (enum policy_res_verb)i;
+	for (unsigned i = 0; i < 3; i++)
+		if (strcmp(w[2], results[i]) == 0)
+			e->result = (enum policy_res_result)i;
+}
+
+static void
+ev_op(struct run *r, char **w, int n)
+{
+	static const char *const ops[] = { "", "switchover", "failover", "standby", "online",
+		"cleanup", "shutdown" };
+	struct policy_event *e = &r->v.ev;
+
+	e->type = EV_OP;
+	e->id = 7;
+	e->index = -1;
+	e->op_node = r->conf.node;
+	for (unsigned i = 1; n > 0 && i < 7; i++)
+		if (strcmp(w[0], ops[i]) == 0)
+			e->op = (enum policy_op)i;
+	if (e->op == OP_NONE)
+		bad(r, "unknown operation", n > 0 ? w[0] : "");
+	for (int i = 1; i < n; i++) {
+		if (strncmp(w[i], "node=", 5) == 0)
+			e->op_node = (uint8_t)num(r, w[i] + 5);
+		e->peer_is_off = e->peer_is_off || strcmp(w[i], "off") == 0;
+		e->accept_loss = e->accept_loss || strcmp(w[i], "loss") == 0;
+		e->dry_run = e->dry_run || strcmp(w[i], "dry") == 0;
+	}
+}
+
+static bool
+ev_syncd(struct run *r, char **w, int n)
+{
+	static const struct {
+		const char *word;
+		enum agentlink_type msg;
+	} t[] = { { "promoted", AL_PROMOTED }, { "demoted", AL_DEMOTED }, { "refused", AL_REFUSED },
+		{ "alone", AL_ALONE_WANTED }, { "join", AL_JOIN_WANTED }, { "newer", AL_NEWER },
+		{ "adopted", AL_ADOPTED } };
+	struct policy_event *e = &r->v.ev;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		if (strcmp(w[0], t[i].word) != 0)
+			continue;
+		e->type = EV_SYNCD;
+		e->msg = t[i].msg;
+		e->no = e->msg == AL_REFUSED ? AL_PROMOTE : r->v.data.gen.no;
+		if (e->msg == AL_PROMOTED) {
+			e->gen = r->p.gen;
+			r->v.data.gen = r->p.gen;
+			r->v.data.role = DATA_ACTIVE;
+			r->v.data.mode = gen_kind_alone((enum gen_kind)e->gen.kind) ? DATA_SOLO : DATA_FROZEN;
+		} else if (e->msg == AL_DEMOTED) {
+			r->v.data.role = DATA_STANDBY;
+			r->v.data.mode = DATA_WAIT;
+			r->v.data.insync = 0;
+		}
+		gen_words(r, w + 1, n - 1, &e->gen);
+		return true;
+	}
+	return false;
+}
+
+static void
+event(struct run *r, char **w, int n)
+{
+	struct policy_event *e = &r->v.ev;
+
+	memset(e, 0, sizeof(*e));
+	if (strcmp(w[0], "peer") == 0)
+		ev_peer(r, w + 1, n - 1);
+	else if (strcmp(w[0], "data") == 0)
+		ev_data(r, w + 1, n - 1);
+	else if (strcmp(w[0], "res") == 0)
+		ev_res(r, w + 1, n - 1);
+	else if (strcmp(w[0], "op") == 0)
+		ev_op(r, w + 1, n - 1);
+	else if (strcmp(w[0], "ping") == 0 && n == 2)
+		r->v.ping_ok = strcmp(w[1], "on") == 0;
+	else if (strcmp(w[0], "syncd") == 0 && n == 2)
+		r->v.syncd_up = strcmp(w[1], "up") == 0;
+	else if (strcmp(w[0], "probe") == 0 && n == 2) {
+		e->type = EV_PROBE;
+		e->no = r->p.probe_no;
+		e->probe = strcmp(w[1], "clear") == 0 ? PROBE_CLEAR
+		    : strcmp(w[1], "taken") == 0      ? PROBE_TAKEN
+		                                      : PROBE_UNKNOWN;
+	} else if (strcmp(w[0], "vip") == 0 && n == 4) {
+		e->type = EV_VIP;
+		e->index = (int)num(r, w[1]);
+		e->up = strcmp(w[2], "up") == 0;
+		e->ok = strcmp(w[3], "ok") == 0;
+	} else if (strcmp(w[0], "tick") != 0 && !ev_syncd(r, w, n))
+		bad(r, "unknown event", w[0]);
+}
+
+static void
+describe(const struct policy_action *a, char *buf, size_t size)
+{
+	switch (a->act) {
+	case ACT_SYNCD_PROMOTE:
+	case ACT_SYNCD_GRANT:
+		snprintf(buf, size, "%s=%s", policy_act_name(a->act), gen_kind_name((enum gen_kind)a->gen.kind));
+		break;
+	case ACT_RES_START: case ACT_RES_STOP: case ACT_RES_STATUS: case ACT_RES_DRAIN:
+	case ACT_VIP_UP: case ACT_VIP_DOWN:
+		snprintf(buf, size, "%s=%d", policy_act_name(a->act), a->index);
+		break;
+	case ACT_ALARM:
+		snprintf(buf, size, "alarm=%s:%s", policy_alarm_name(a->alarm), a->on ? "on" : "off");
+		break;
+	case ACT_OP_DONE:
+		snprintf(buf, size, "op-done=%d", a->code);
+		break;
+	default:
+		snprintf(buf, size, "%s", policy_act_name(a->act));
+		break;
+	}
+}
+
+static bool
+happened(const struct run *r, const char *want)
+{
+	char buf[120];
+
+	if (strncmp(want, "role=", 5) == 0)
+		return strcmp(want + 5, ha_role_name(r->p.role)) == 0;
+	for (unsigned i = 0; i < r->acts.n; i++) {
+		describe(&r->acts.a[i], buf, sizeof(buf));
+		if (strcmp(buf, want) == 0
+		    || strcmp(policy_act_name(r->acts.a[i].act), want) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+expect(struct run *r, char *text)
+{
+	char buf[120], *save = NULL;
+
+	for (char *w = strtok_r(text, ", \n", &save); w != NULL; w = strtok_r(NULL, ", \n", &save)) {
+		bool not = w[0] == '!';
+
+		if (happened(r, w + not) != not)
+			continue;
+		bad(r, not ? "must not happen" : "did not happen", w + not);
+		printf("#   role %s:", ha_role_name(r->p.role));
+		for (unsigned i = 0; i < r->acts.n; i++) {
+			describe(&r->acts.a[i], buf, sizeof(buf));
+			printf(" %s", buf);
+		}
+		printf("\n");
+	}
+}
+
+/* Saves succeed at once; a second turn lets what waited for the disk go on. */
+static void
+turn(struct run *r)
+{
+	memset(r->v.random, ++r->salt, sizeof(r->v.random));
+	policy_step(&r->p, &r->v, &r->acts);
+	r->v.saved = r->p.save_no;
+}
+
+static void
+instant(struct run *r, char *line)
+{
+	char *arrow = strstr(line, "->"), *w[16], *save = NULL;
+	int64_t at;
+	int n = 0;
+
+	if (arrow != NULL) {
+		*arrow = '\0';
+		arrow += 2;
+	}
+	at = (int64_t)num(r, strtok_r(line, " \t\n", &save));
+	while (n < 16 && (w[n] = strtok_r(NULL, " \t\n", &save)) != NULL)
+		n++;
+	if (!r->started) {
+		policy_init(&r->p, &r->conf, &r->marks, 3, 0);
+		r->started = true;
+	}
+	/* The daemon calls every 50 ms; a situation tells only what changes. */
+	while (r->v.now_ms + 200 < at) {
+		r->v.now_ms += 200;
+		r->v.peer.silent_ms += r->v.peer.silent ? 200 : 0;
+		r->v.peer.answers_ms = r->v.peer.alive ? r->v.now_ms : r->v.peer.answers_ms;
+		memset(&r->v.ev, 0, sizeof(r->v.ev));
+		turn(r);
+	}
+	r->v.peer.silent_ms += r->v.peer.silent ? at - r->v.now_ms : 0;
+	r->v.now_ms = at;
+	if (n > 0)
+		event(r, w, n);
+	turn(r);
+	if (arrow != NULL)
+		expect(r, arrow);
+}
+
+static void
+one_line(struct run *r, char *line)
+{
+	char word[32], name[32], val[64];
+	int n;
+
+	line[strcspn(line, "#\n")] = '\0';
+	if (isdigit((unsigned char)line[0])) {
+		instant(r, line);
+		return;
+	}
+	n = sscanf(line, "%31s %31s %63s", word, name, val);
+	if (n <= 0)
+		return;
+	if (n == 2 && strcmp(word, "node") == 0)
+		r->conf.node = (uint8_t)num(r, name);
+	else if (n != 3 || (strcmp(word, "set") == 0   ? !set(r, name, val)
+	                      : strcmp(word, "marks") == 0 ? !mark(r, name, val)
+	                                                   : true))
+		bad(r, "unknown line", word);
+}
+
+static bool
+run_file(const char *path)
+{
+	static struct run r;
+	char line[400];
+	FILE *f = fopen(path, "r");
+
+	defaults(&r);
+	r.file = path;
+	if (f == NULL) {
+		bad(&r, "cannot open", path);
+		return false;
+	}
+	while (fgets(line, sizeof(line), f) != NULL) {
+		r.line++;
+		one_line(&r, line);
+	}
+	fclose(f);
+	return !r.failed;
+}
+
+int
+main(int argc, char **argv)
+{
+	int failed = 0;
+
+	for (int i = 1; i < argc; i++) {
+		bool ok = run_file(argv[i]);
+
+		printf("%s policy %s\n", ok ? "ok" : "not ok", argv[i]);
+		failed += !ok;
+	}
+	return failed != 0;
+}
