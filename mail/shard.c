@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -131,6 +132,20 @@ shard_events_clear(struct shard *sh)
 }
 
 /* ---- tidying ---- */
+
+void
+shard_wal_trim(struct shard *sh, uint64_t max)
+{
+	char *path = mem_printf("%s/index.db-wal", sh->dir);
+	struct stat st;
+
+	/* BUSY: a job reads; the next call may find it gone. */
+	if (!sh->open && stat(path, &st) == 0 && (uint64_t)st.st_size > max &&
+	    sqlite3_wal_checkpoint_v2(sh->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
+	    SQLITE_OK)
+		log_debug("store %s: write-ahead log begins anew", sh->dir);
+	free(path);
+}
 
 /* The row goes first and is committed, then the file: a file without a row is
  * written over or found by verify, a row without its file would be a loss. */

@@ -63,6 +63,10 @@ void shard_events_clear(struct shard *);
  * Returns how many, -1 on failure. */
 int shard_reap(struct shard *, int64_t now_ms, int64_t undelete_ms, unsigned max);
 
+/* Under a load that never pauses the checkpoint job cannot begin the write-ahead log
+ * anew; this does, between two batches, when it is longer than max bytes. */
+void shard_wal_trim(struct shard *, uint64_t max);
+
 /* ---- reading; the semantics of store.h ---- */
 enum mail_rc shard_box_by_name(struct shard *, uint64_t user, const char *name,
     struct store_box *);

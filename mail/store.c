@@ -22,6 +22,7 @@
 
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 30000
+#define WAL_MAX (64u << 20)
 #define REAP_MAX 200			/* things tidied in one second and shard */
 
 void
@@ -30,7 +31,7 @@ store_conf_default(struct store_conf *c)
 	*c = (struct store_conf){ .dir = PATH_VAR "/shards",
 		.owner_path = PATH_RUN "/syncd-owner.sock", .low_water = 256u << 20,
 		.message_max = 50u << 20, .undelete_ms = 7ll * 86400 * 1000,
-		.checkpoint_ms = 10000, .pending_max = 10000, .pending_bytes_max = 256u << 20,
+		.checkpoint_ms = 10000, .checkpoint_records = 100000, .pending_max = 10000, .pending_bytes_max = 256u << 20,
 		 .boxes_max = 10000 };
 }
 
@@ -285,17 +286,23 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	const struct timeval second = { 1, 0 };
 	struct store *st = arg;
 	int64_t now = clock_ms();
+	bool due = now - st->checkpoint_at >= st->conf.checkpoint_ms;
 
 	(void)fd;
 	(void)what;
 	for (size_t i = 0; i < st->nshards; i++) {
 		struct store_shard *ss = st->shards[i];
+		struct shard_facts f;
 
+		shard_facts(ss->sh, &f);
+		due = due || f.applied_lsn - f.checkpoint_lsn > st->conf.checkpoint_records;
+		if (ss->job == 0)
+			shard_wal_trim(ss->sh, WAL_MAX);
 		if (!ss->dirty && !ss->stopped && !ss->job &&
 		    shard_reap(ss->sh, clock_wall_ms(), st->conf.undelete_ms, REAP_MAX) == -1)
 			log_warn("store shard=%u: tidying failed", ss->n);
 	}
-	if (now - st->checkpoint_at >= st->conf.checkpoint_ms) {
+	if (due) {
 		st->checkpoint_at = now;
 		jobs_checkpoint(st);
 	}

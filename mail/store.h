@@ -56,7 +56,7 @@ typedef void store_done_cb(void *arg, const struct store_result *);
 /* An ordered set of UIDs: n inclusive ranges. */
 struct store_uids { const struct { uint32_t lo, hi; } *r; size_t n; };
 
-/* ---- reading (synchronous) ---- */
+/* ---- reading (synchronous); each() must not call the function that calls it ---- */
 /* MAIL_OK, MAIL_UNKNOWN (no such mailbox), MAIL_TEMP.  INBOX always exists for a
  * known user and is found whatever its case. */
 enum mail_rc store_box_by_name(struct store *, uint16_t shard, uint64_t user, const char *name,

@@ -398,6 +398,7 @@ store_make(struct worker *w, unsigned index)
 	sc.message_max = mc->message_size_max;
 	sc.undelete_ms = (int64_t)mc->undelete_s * 1000;
 	sc.checkpoint_ms = (int64_t)mc->checkpoint_s * 1000;
+	sc.checkpoint_records = mc->checkpoint_records;
 	sc.pending_bytes_max = mc->store_pending_max;
 	w->store = store_new(w->base, &sc, &hooks, w);
 	for (unsigned n = 0; n < mc->shards; n++)
