@@ -158,7 +158,7 @@ def kill_standby_and_return(ex):
 
 def _mode(lab):
     node = lab.active()
-    return (lab.status(node).get("data") or {}).get("mode") if node else None
+    return (lab.status(node).get("data") or {}).get("mode", "").lower() if node else None
 
 
 def cut_path(wire):

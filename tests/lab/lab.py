@@ -452,7 +452,7 @@ class Lab:
     def in_step(self):
         for node in self.on_nodes():
             s = self.status(node)
-            if self._serves(s) and (s.get("data") or {}).get("mode") == "sync":
+            if self._serves(s) and (s.get("data") or {}).get("mode", "").lower() == "sync":
                 return node
         return None
 

@@ -48,6 +48,9 @@ def mount_all(home, conf):
         bind(conf["serial"], os.path.join(keep, "ttyS0"))
     os.makedirs(os.path.join(keep, "pts"))
     os.makedirs(os.path.join(keep, "shm"))
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"),
+                         ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):
+        os.symlink(target, os.path.join(keep, name))
     run("mount", "--rbind", keep, "/dev")
     tmpfs("/dev/shm", "1777")
     bind(os.path.join(home, "etc"), "/etc")
