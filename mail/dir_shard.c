@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +74,7 @@ struct dir_shard {
 	char *dir, *path;
 	sqlite3 *db;
 	sqlite3_stmt *stmt[SQL_N];
+	int lock;			/* of the folder: one owner at a time */
 	uint64_t applied;
 	bool open;			/* a transaction is */
 };
@@ -164,6 +166,10 @@ dir_shard_open(const char *dir)
 
 	s->dir = mem_dup(dir);
 	s->path = mem_printf("%s/index.db", dir);
+	/* The process before us may still be ending: its last commit comes first. */
+	s->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->lock == -1 || flock(s->lock, LOCK_EX) == -1)
+		log_fatal("cannot lock %s: %s", dir, strerror(errno));
 	db_open(s);
 	return s;
 }
@@ -175,6 +181,7 @@ dir_shard_close(struct dir_shard *s)
 		return;
 	dir_shard_commit(s);
 	db_close(s);
+	close(s->lock);
 	free(s->dir);
 	free(s->path);
 	free(s);

@@ -289,9 +289,11 @@ finish(struct gate_mail *m)
 {
 	struct conn *c = m->conn;
 
-	log_info("smtp %s %s id=%s user=%s from=<%s> locals=%zu remotes=%zu bytes=%llu gen=%llu "
+	if (m->rc != MAIL_OK)
+		m->copies = 0;
+	log_info("%s %s %s id=%s user=%s from=<%s> locals=%zu remotes=%zu bytes=%llu gen=%llu "
 		 "lsn=%llu copies=%u ms=%lld",
-	    c->sid, m->rc == MAIL_OK ? "accept" : mail_rc_name(m->rc), m->stamp.id,
+	    mail_service_name(c->service), c->sid, m->rc == MAIL_OK ? "accept" : mail_rc_name(m->rc), m->stamp.id,
 	    smtp_user(c->smtp) != NULL ? smtp_user(c->smtp) : "-", log_safe(m->from),
 	    m->ntargets, m->nremotes,
 	    (unsigned long long)m->size, (unsigned long long)m->gen,

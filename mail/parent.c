@@ -143,11 +143,19 @@ send_control(struct parent *p, struct proc *directory)
 
 /* The gates' trace headers say what an acknowledgement means now. */
 static void
+tell_gate(struct parent *p, struct proc *c)
+{
+	if (c->kind == CHILD_GATE && c->ipc != NULL && p->state.len > 0)
+		ipc_send(c->ipc, PM_STATE, 0, p->state.p, p->state.len, -1);
+}
+
+static void
 tell_gates(struct parent *p, struct span state)
 {
+	wire_out_clear(&p->state);
+	wire_put_raw(&p->state, state.p, state.len);
 	for (size_t i = 0; i < p->nprocs; i++)
-		if (p->procs[i].kind == CHILD_GATE && p->procs[i].ipc != NULL)
-			ipc_send(p->procs[i].ipc, PM_STATE, 0, state.p, state.len, -1);
+		tell_gate(p, &p->procs[i]);
 }
 
 static void
@@ -246,6 +254,7 @@ run_child(struct parent *p, struct proc *c, int fd)
 	event_free(p->sig_chld);
 	event_base_free(p->base);
 	close(p->control_fd);
+	wire_out_clear(&p->state);
 	if (c->kind == CHILD_GATE)
 		start.tls = p->tls;
 	else
@@ -275,6 +284,7 @@ spawn(struct parent *p, struct proc *c)
 	connect_all(p, c);
 	if (c->kind == CHILD_DIRECTORY)
 		send_control(p, c);
+	tell_gate(p, c);
 	parent_serve_one(p, c);
 }
 
@@ -467,6 +477,7 @@ parent_clear(struct parent *p)
 	event_free(p->sig_chld);
 	event_base_free(p->base);
 	close(p->control_fd);
+	wire_out_clear(&p->state);
 	SSL_CTX_free(p->tls);
 }
 
@@ -478,6 +489,7 @@ parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 	p.conf = conf;
 	p.tls = tls;
 	SSL_CTX_up_ref(tls);
+	wire_out_init(&p.state);
 	if (make_dirs(conf) == -1 || parent_init(&p) == -1)
 		return 1;
 	add_procs(&p, CHILD_DIRECTORY, 1);

@@ -10,6 +10,7 @@
 
 #include "child.h"
 #include "maild_conf.h"
+#include "wire.h"
 
 #define PROCS_MAX (CONF_GATES_MAX + CONF_STORES_MAX + 2)
 
@@ -44,6 +45,7 @@ struct parent {
 	struct event *sig_term, *sig_int, *sig_hup, *sig_chld;
 	struct parent_call *calls;
 	uint32_t last_id;
+	struct wire_out state;		/* PM_STATE of the directory, for new gates */
 	bool ending;
 };
 
