@@ -1,0 +1,169 @@
+/* test_hagent_conf.c - the shipped file parses and states the defaults; each mistake
+ * is refused with the line it stands on. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "hagent_conf.h"
+#include "mem.h"
+
+#define HEAD \
+	"cluster = \"c\"\nnode \"ha-1\" { }\nnode \"ha-2\" { }\n" \
+	"link \"s\" { medium = \"serial\" device = \"/dev/ttyS0\" }\n"
+
+static char dir[] = "/tmp/test_hagent_conf.XXXXXX";
+
+static char *
+put(const char *text)
+{
+	char *path = mem_printf("%s/conf", dir);
+
+	assert_int_equal(fs_replace(dir, "conf", text, strlen(text), 0600), 0);
+	return path;
+}
+
+static struct hagent_conf *
+load(const char *text)
+{
+	char *path = put(text);
+	struct hagent_conf *c = hagent_conf_load(path, "ha-1");
+
+	free(path);
+	return c;
+}
+
+/* The shipped file without what needs installed scripts. */
+static char *
+shipped(void)
+{
+	char *text, *cut;
+	size_t len;
+
+	assert_int_equal(fs_read("etc/hagent.conf", 1 << 20, &text, &len), 0);
+	cut = strstr(text, "resource \"syncer\"");
+	assert_non_null(cut);
+	*cut = '\0';
+	return text;
+}
+
+static void
+shipped_states_the_defaults(void **state)
+{
+	char *text = shipped();
+	struct hagent_conf *s = load(text), *d = load(HEAD);
+
+	(void)state;
+	assert_non_null(s);
+	assert_non_null(d);
+#define SAME(f) assert_int_equal(s->f, d->f)
+	SAME(keepalive_ms);
+	SAME(serial_keepalive_ms);
+	SAME(deadtime_ms);
+	SAME(warntime_ms);
+	SAME(initdead_ms);
+	SAME(ping_interval_ms);
+	SAME(ping_timeout_ms);
+	SAME(isolated_ms);
+	SAME(probe_wait_ms);
+	SAME(probe_fresh_ms);
+	SAME(evidence_ms);
+	SAME(drain_ms);
+	SAME(syncd_wait_ms);
+	SAME(join_wait_ms);
+	SAME(switch_ms);
+	SAME(retry_ms);
+	SAME(mode);
+	SAME(cold_start);
+	SAME(log_level);
+	assert_string_equal(s->user, d->user);
+	assert_string_equal(s->group, d->group);
+	assert_int_equal(s->nlinks, 2);
+	assert_int_equal(s->links[1].baud, 19200);
+	assert_int_equal(s->vips[0].prefix, 24);
+	hagent_conf_free(s);
+	hagent_conf_free(d);
+	free(text);
+}
+
+static void
+mistakes(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"no-such-option = 1\n",
+		HEAD "keepalive-ms = fast\n",
+		HEAD "keepalive-ms = 0\n",
+		HEAD "mode = \"guess\"\n",
+		HEAD "failback = \"on\"\n",
+		HEAD "deadtime-ms = 900\n",	/* below twice the serial keepalive */
+		HEAD "warntime-ms = 400\n",
+		HEAD "initdead-ms = 1000\n",
+		HEAD "node \"ha-3\" { }\n",
+		HEAD "vip \"192.0.2.5\" { interface = \"eth0\" }\n",
+		HEAD "vip \"192.0.2.5/33\" { interface = \"eth0\" }\n",
+		HEAD "vip \"192.0.2.5/24\" { }\n",
+		HEAD "ping = { \"gateway\" }\n",
+		HEAD "link \"u\" { medium = \"udp\" address = { \"ha-1=10.0.0.1\" } }\n",
+		HEAD "link \"u\" { medium = \"carrier pigeon\" }\n",
+		HEAD "link \"t\" { medium = \"serial\" device = \"ttyS1\" }\n",
+		HEAD "link \"t\" { medium = \"serial\" device = \"/dev/x\" baud = 12345678 }\n",
+		HEAD "resource \"r\" { script = \"no-such-script\" }\n",
+		HEAD "resource \"r\" { script = \"../evil\" }\n",
+		HEAD "resource \"r\" { script = \"/tmp\" }\n",	/* writable by all */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct hagent_conf *c = load(bad[i]);
+
+		if (c != NULL)
+			fail_msg("accepted: %s", bad[i]);
+	}
+}
+
+static void
+hash_is_of_settings(void **state)
+{
+	struct hagent_conf *a = load(HEAD), *b = load("# a comment\n" HEAD "keepalive-ms = 250\n");
+	struct hagent_conf *c = load(HEAD "keepalive-ms = 251\n");
+
+	(void)state;
+	assert_true(a->hash == b->hash);
+	assert_true(a->hash != c->hash);
+	hagent_conf_free(a);
+	hagent_conf_free(b);
+	hagent_conf_free(c);
+}
+
+static int
+make_dir(void **state)
+{
+	(void)state;
+	return mkdtemp(dir) == NULL;
+}
+
+static int
+remove_dir(void **state)
+{
+	(void)state;
+	return fs_remove_tree(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shipped_states_the_defaults),
+		cmocka_unit_test(mistakes),
+		cmocka_unit_test(hash_is_of_settings),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
