@@ -90,13 +90,20 @@ note_peer(struct turn *t)
 
 	if (c != NULL && c->gen > p->peer_outdated)
 		p->peer_outdated = c->gen;
-	wake(t);
 	if (v->alive) {
 		p->peer_is_off = false;
 		if (v->f.fixed > p->marks.fixed)
 			p->marks.fixed = v->f.fixed;
 		turn_alarm(t, ALARM_CONFIG, v->f.config != p->conf->config,
 		    "the two nodes have different configurations");
+	}
+	/* Without syncd nobody else tells which generation the other node serves in. */
+	if (!p->conf->syncd && policy_idle(p) && policy_peer_serves(t->v)
+	    && v->f.gen > policy_newest(p, t->v).no) {
+		struct gen g = { .no = v->f.gen, .kind = v->f.gen_kind, .node = v->f.gen_node };
+
+		state_add_gen(&p->marks, &g);
+		turn_save(t);
 	}
 	if (policy_peer_serves(t->v)) {
 		p->peer_active_boot = v->boot;
@@ -111,6 +118,7 @@ note_peer(struct turn *t)
 	if (p->role == ROLE_ACTIVE && v->links_alive > p->links_were)
 		turn_add(t, ACT_ANNOUNCE);
 	p->links_were = v->links_alive;
+	wake(t);
 }
 
 static void

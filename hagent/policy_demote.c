@@ -196,6 +196,7 @@ st_save(struct turn *t)
 		p->complete_boot = t->v->peer.boot;
 	}
 	p->served_ms = t->v->now_ms;
+	p->retry_ms = p->start_failed ? t->v->now_ms + p->conf->retry_ms : 0;
 	turn_role(t, ROLE_WAIT, p->why);
 	if (p->leaving)
 		turn_add(t, ACT_EXIT);

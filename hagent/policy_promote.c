@@ -7,6 +7,8 @@
 
 #include "policy_int.h"
 
+#define SAVE_MS 100	/* a save that is not reported by now has failed */
+
 void
 promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind, const char *why)
 {
@@ -47,6 +49,8 @@ st_syncd(struct turn *t)
 	struct policy *p = t->p;
 	const struct policy_event *e = &t->v->ev;
 
+	if (!turn_saved(t) && t->v->now_ms - p->saved_ms < SAVE_MS)
+		return;		/* perhaps it was asked for in this very turn */
 	if (!turn_saved(t)) {
 		turn_alarm(t, ALARM_REFUSED, true, "ha/state cannot be written");
 		fail(t, "the generation could not be made durable");
