@@ -358,7 +358,7 @@ encoded_word(struct span *in, struct text *out)
 	base64 = span_is_nocase(method, "B");
 	if (!base64 && !span_is_nocase(method, "Q"))
 		return false;
-	if ((end = memmem(rest.p, rest.len, "?=", 2)) == NULL)
+	if (rest.len == 0 || (end = memmem(rest.p, rest.len, "?=", 2)) == NULL)
 		return false;
 	word = (struct span) { rest.p, (size_t)(end - rest.p) };
 	if ((star = memchr(charset.p, '*', charset.len)) != NULL)	/* RFC 2231 5 */
