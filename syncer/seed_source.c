@@ -112,7 +112,7 @@ stop_at_shard(struct seed_source *s, const char *what)
 	char text[160];
 
 	(void)snprintf(text, sizeof(text), "%s of shard %u", what,
-	    s->at_shard < s->nshards ? s->shards[s->at_shard] : 0);
+	    s->at_shard < s->nshards ? (unsigned)s->shards[s->at_shard] : 0u);
 	seed_source_stop(s, text);
 }
 

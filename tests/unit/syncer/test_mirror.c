@@ -715,6 +715,24 @@ changing(void **state_)
 	equal(r);
 }
 
+/* Long enough for signs of life between the data, in both directions. */
+static void
+large(void **state_)
+{
+	struct rig *r = *state_;
+	int fd = open(at(r, 0, "large"), O_WRONLY | O_CREAT, 0644);
+
+	assert_int_equal(ftruncate(fd, 300 << 20), 0);
+	close(fd);
+	assert_int_equal(pass_ok(r)->created, 1);
+	text(r, 0, "small", "x");
+	fd = open(at(r, 0, "large"), O_WRONLY);
+	assert_int_equal(pwrite(fd, "x", 1, 200 << 20), 1);
+	close(fd);
+	assert_true(pass_ok(r)->literal < 100000);
+	same_bytes(r, "large");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -729,6 +747,7 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(takeover_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(interrupted, setup, teardown),
 		cmocka_unit_test_setup_teardown(changing, setup, teardown),
+		cmocka_unit_test_setup_teardown(large, setup, teardown),
 	};
 
 	if (argc > 1)
