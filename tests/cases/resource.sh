@@ -1,0 +1,73 @@
+#!/bin/sh
+# resource.sh - the scripts of resource.d against their contract: three answers of
+# status, start and stop twice, wrong words.  mailctl and hactl are stand-ins.
+set -u
+top=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+PATH=$work:$PATH
+export PATH
+
+check() {	# NAME EXPECTED-CODE COMMAND...
+	name=$1 want=$2
+	shift 2
+	"$@" >/dev/null 2>&1
+	got=$?
+	if [ "$got" = "$want" ]; then
+		echo "ok resource $name"
+	else
+		echo "not ok resource $name: exit $got, expected $want"
+	fi
+}
+
+stand_in() {	# PROGRAM CODE [OUTPUT]
+	printf '#!/bin/sh\necho "$*" >>%s/calls\necho '"'%s'"'\nexit %s\n' "$work" "${3:-}" "$2" \
+	    >"$work/$1"
+	chmod 755 "$work/$1"
+}
+
+d=$top/resource.d/dummy
+check "dummy status stopped" 3 "$d" status dir="$work/d"
+check "dummy start" 0 "$d" start dir="$work/d"
+check "dummy start again" 0 "$d" start dir="$work/d"
+check "dummy status running" 0 "$d" status dir="$work/d"
+check "dummy drain" 0 "$d" drain dir="$work/d"
+check "dummy stop" 0 "$d" stop dir="$work/d"
+check "dummy stop again" 0 "$d" stop dir="$work/d"
+check "dummy start fails" 1 "$d" start dir="$work/d" start-fails=1
+check "dummy unknown argument" 2 "$d" start colour=red
+
+for code in 0 3 2; do
+	stand_in mailctl $code
+	check "maild status $code" $code "$top/resource.d/maild" status
+done
+stand_in mailctl 3
+check "maild stop when it does not run" 0 "$top/resource.d/maild" stop
+stand_in mailctl 16
+check "maild stop that fails" 16 "$top/resource.d/maild" stop
+check "maild start that fails" 16 "$top/resource.d/maild" start
+
+stand_in hactl 0 '{"role":"active"}'
+check "syncer status active" 0 "$top/resource.d/syncer" status
+check "syncer start active" 0 "$top/resource.d/syncer" start
+stand_in hactl 0 '{"role":"standby"}'
+check "syncer status standby" 3 "$top/resource.d/syncer" status
+check "syncer start waits" 124 timeout 1 "$top/resource.d/syncer" start
+stand_in hactl 3
+check "syncer status silent" 1 "$top/resource.d/syncer" status
+check "syncer stop" 0 "$top/resource.d/syncer" stop
+
+for s in IPaddr maild syncer Filesystem MailTo dummy; do
+	check "$s unknown verb" 2 "$top/resource.d/$s" explode
+done
+check "IPaddr without prefix" 2 "$top/resource.d/IPaddr" start 192.0.2.9 lo
+check "IPaddr status absent" 3 "$top/resource.d/IPaddr" status 192.0.2.9/32 lo
+check "Filesystem not mounted" 3 "$top/resource.d/Filesystem" status none "$work"
+check "Filesystem stop not mounted" 0 "$top/resource.d/Filesystem" stop none "$work"
+if command -v shellcheck >/dev/null 2>&1; then
+	for s in IPaddr maild syncer Filesystem MailTo dummy; do
+		check "$s shellcheck" 0 shellcheck "$top/resource.d/$s"
+	done
+else
+	echo "skip resource shellcheck is not installed"
+fi
