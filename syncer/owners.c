@@ -335,7 +335,9 @@ static void
 own_add(struct oconn *c, uint64_t lsn, uint64_t origin)
 {
 	if (c->nown == c->own_cap) {
-		memmove(c->own, c->own + c->own_at, (c->nown - c->own_at) * sizeof(*c->own));
+		if (c->own_at > 0)
+			memmove(c->own, c->own + c->own_at,
+			    (c->nown - c->own_at) * sizeof(*c->own));
 		c->nown -= c->own_at;
 		c->own_at = 0;
 		if (c->nown * 2 > c->own_cap || c->own_cap == 0) {
@@ -354,7 +356,8 @@ hold(struct oconn *c, const struct held *what)
 
 	*h = *what;
 	h->conn = c;
-	memcpy(h->bytes, what->payload.p, what->payload.len);
+	if (what->payload.len > 0)
+		memcpy(h->bytes, what->payload.p, what->payload.len);
 	h->payload.p = h->bytes;
 	TAILQ_INSERT_TAIL(&c->o->held, h, next);
 }

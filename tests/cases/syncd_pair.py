@@ -283,6 +283,8 @@ class Pair:
         while now() < end:
             for n in self.nodes:
                 n.poll()
+                if n.process is not None and n.process.poll() is not None:
+                    raise AssertionError("%s ended by itself" % n.name)
             if cond():
                 return
             time.sleep(0.002)
