@@ -53,6 +53,7 @@ struct mirror {
 	struct event *timer;
 	int64_t bulk_asked_ms;		/* 0: not asked */
 	bool peer_up;
+	struct gen told;		/* what the active says it is; no = 0: nothing yet */
 	struct mirror_view view;
 	struct tree_state *trees;
 	size_t ntrees;
@@ -79,14 +80,31 @@ static struct mirror_view
 view_now(const struct mirror *m)
 {
 	const struct commit *c = m->host.commit;
-	bool whole = !c->split && c->gen.no != 0;
+	/* Where no log is shipped the generation comes by word, never an older one. */
+	bool by_word = !c->conf.ship && c->role == DATA_STANDBY && m->told.no >= c->gen.no;
+	const struct gen *gen = by_word ? &m->told : &c->gen;
+	bool whole = !c->split && gen->no != 0;
 
 	return (struct mirror_view){
 		.active = c->role == DATA_ACTIVE && whole && !c->fenced && !c->promoting &&
 		    !c->failed,
 		.standby = c->role == DATA_STANDBY && whole && !c->seeding,
 		.connected = m->bulk != NULL,
-		.gen = c->gen };
+		.gen = *gen };
+}
+
+/* To the standby's op_message(). */
+static void
+tell_peer(struct mirror *m)
+{
+	struct wire_out w;
+
+	if (m->host.commit->conf.ship || !m->peer_up || !m->view.active)
+		return;
+	wire_out_init(&w);
+	gen_put(&w, &m->view.gen);
+	m->host.send(m->host.arg, wire_out_span(&w));
+	wire_out_clear(&w);
 }
 
 static void
@@ -489,8 +507,15 @@ op_bulk(struct mirror *m, struct bufferevent *bev)
 static void
 op_message(struct mirror *m, struct span body)
 {
-	(void)m;
-	(void)body;		/* nothing is said this way yet */
+	struct wire_in in;
+	struct gen gen;
+
+	wire_in_init(&in, body.p, body.len);
+	gen_get(&in, &gen);
+	if (!wire_in_done(&in) || gen.no < m->told.no)
+		return;
+	m->told = gen;
+	tell_worker(m);
 }
 
 static void
@@ -499,6 +524,7 @@ op_peer(struct mirror *m, bool up)
 	m->peer_up = up;
 	if (!up && m->bulk != NULL)
 		drop_bulk(m);
+	tell_peer(m);
 	look(m);
 }
 
@@ -508,6 +534,7 @@ op_changed(struct mirror *m)
 	bool was = m->view.active;
 
 	tell_worker(m);
+	tell_peer(m);
 	for (size_t i = 0; i < m->ntrees && !was && m->view.active; i++)
 		if (m->trees[i].conf->interval_ms > 0)
 			m->trees[i].due_ms = clock_ms() + FIRST_MS;
