@@ -154,10 +154,20 @@ on_grace_over(int fd, short what, void *arg)
 	left(g);
 }
 
+/* Who only has to close his side still is served no more, and not waited for. */
+static bool
+all_served(const struct gate *g)
+{
+	for (const struct conn *c = g->conns; c != NULL; c = c->next)
+		if (c->state != CONN_LINGER)
+			return false;
+	return true;
+}
+
 void
 gate_conn_ended(struct gate *g)
 {
-	if (g->leaving && g->conns == NULL)
+	if (g->leaving && all_served(g))
 		left(g);
 }
 
@@ -184,7 +194,7 @@ gate_leave(struct gate *g, uint32_t grace_ms)
 		next = c->next;
 		conn_drain(c);
 	}
-	if (g->conns == NULL) {
+	if (all_served(g)) {
 		left(g);
 		return;
 	}

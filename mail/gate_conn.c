@@ -152,6 +152,7 @@ linger(struct conn *c)
 		SSL_shutdown(ssl);
 	shutdown(bufferevent_getfd(c->bev), SHUT_WR);
 	conn_arm(c, LINGER_S);
+	gate_conn_ended(c->gate);
 }
 
 static void

@@ -102,6 +102,6 @@ struct gate_mail *gate_mail_new(struct conn *);
 void gate_mail_free(struct gate_mail *);
 void gate_mail_timeout(struct gate_mail *);	/* no answer came in time */
 /* gate.c */
-void gate_conn_ended(struct gate *);
+void gate_conn_ended(struct gate *);	/* freed, or only lingering */
 
 #endif

@@ -199,6 +199,18 @@ field(struct maild_conf *c, size_t offset)
 	return (char *)c + offset;
 }
 
+static int
+smart_tls(const char *word)
+{
+	static const char *const words[] = { [SMART_TLS_NONE] = "none", [SMART_TLS_MAY] = "may",
+		[SMART_TLS_VERIFY] = "verify" };
+
+	for (int i = 0; i < (int)COUNT(words); i++)
+		if (strcmp(words[i], word) == 0)
+			return i;
+	return -1;
+}
+
 int
 maild_conf_address(const char *text, struct sockaddr_storage *out, socklen_t *len)
 {
@@ -234,55 +246,122 @@ maild_conf_address(const char *text, struct sockaddr_storage *out, socklen_t *le
 	return 0;
 }
 
-static void
-read_numbers(const char *path, cfg_t *cfg, struct maild_conf *c)
-{
-	for (size_t i = 0; i < COUNT(numbers); i++) {
-		long v = cfg_getint(cfg, numbers[i].name);
+/* ---- checking: while the file is read, so that a mistake has its line ------- */
 
-		if (v < numbers[i].min || v > numbers[i].max)
-			conf_error(path, 0, "%s must be %ld to %ld, not %ld", numbers[i].name,
+static int
+check_number(cfg_t *cfg, cfg_opt_t *opt)
+{
+	long v = cfg_opt_getnint(opt, 0);
+
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		if (strcmp(numbers[i].name, opt->name) == 0
+		    && (v < numbers[i].min || v > numbers[i].max)) {
+			cfg_error(cfg, "%s must be %ld to %ld, not %ld", opt->name,
 			    numbers[i].min, numbers[i].max, v);
-		else
-			*(uint32_t *)field(c, numbers[i].offset) = (uint32_t)v;
-	}
+			return -1;
+		}
+	return 0;
 }
 
-static void
-read_sizes(const char *path, cfg_t *cfg, struct maild_conf *c)
+static int
+check_size(cfg_t *cfg, cfg_opt_t *opt, uint64_t min)
 {
-	for (size_t i = 0; i < COUNT(sizes); i++) {
-		const char *v = cfg_getstr(cfg, sizes[i].name);
-		uint64_t n;
+	const char *v = cfg_opt_getnstr(opt, 0);
+	uint64_t n;
 
-		if (conf_size(v, &n) == -1)
-			conf_error(path, 0, "%s: \"%s\" is no size such as 64M", sizes[i].name, v);
-		else if (n < sizes[i].min)
-			conf_error(path, 0, "%s must be at least %llu", sizes[i].name,
-			    (unsigned long long)sizes[i].min);
-		else
-			*(uint64_t *)field(c, sizes[i].offset) = n;
+	if (conf_size(v, &n) == -1)
+		cfg_error(cfg, "%s: \"%s\" is no size such as 64M", opt->name, v);
+	else if (n < min)
+		cfg_error(cfg, "%s must be at least %llu bytes", opt->name, (unsigned long long)min);
+	else
+		return 0;
+	return -1;
+}
+
+static int
+check_listen(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	for (unsigned i = 0; i < cfg_opt_size(opt); i++) {
+		const char *v = cfg_opt_getnstr(opt, i);
+
+		if (strlen(v) < sizeof(((struct maild_listen *)0)->text)
+		    && maild_conf_address(v, &ss, &len) == 0)
+			continue;
+		cfg_error(cfg, "%s: \"%s\" is no address such as \"*:25\", \"192.0.2.5:25\", "
+			       "\"[2001:db8::5]:25\"", opt->name, v);
+		return -1;
 	}
+	return 0;
+}
+
+static int
+check_word(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *v = cfg_opt_getnstr(opt, 0);
+	enum log_level level;
+
+	if (strcmp(opt->name, "log-level") == 0 && log_level_parse(v, &level) == -1)
+		cfg_error(cfg, "log-level: \"%s\" is none of err, warn, info, debug", v);
+	else if (strcmp(opt->name, "smart-host-tls") == 0 && smart_tls(v) == -1)
+		cfg_error(cfg, "smart-host-tls: \"%s\" is none of none, may, verify", v);
+	else if (strcmp(opt->name, "recipient-delimiter") == 0 && strlen(v) > 1)
+		cfg_error(cfg, "recipient-delimiter must be one character or empty");
+	else
+		return 0;
+	return -1;
+}
+
+static int
+check_text(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *v = cfg_opt_getnstr(opt, 0);
+
+	for (size_t i = 0; i < COUNT(sizes); i++)
+		if (strcmp(sizes[i].name, opt->name) == 0)
+			return check_size(cfg, opt, sizes[i].min);
+	for (size_t i = 0; i < COUNT(texts); i++)
+		if (strcmp(texts[i].name, opt->name) == 0 && texts[i].path && v[0] != '/'
+		    && v[0] != '\0') {
+			cfg_error(cfg, "%s: \"%s\" is no absolute path", opt->name, v);
+			return -1;
+		}
+	return check_word(cfg, opt);
 }
 
 static void
-read_texts(const char *path, cfg_t *cfg, struct maild_conf *c)
+set_checks(void)
+{
+	for (cfg_opt_t *o = opts; o->name != NULL; o++)
+		o->validcb = o->type == CFGT_INT ? check_number
+		    : (o->flags & CFGF_LIST) != 0 ? check_listen
+						  : check_text;
+}
+
+/* ---- copying what was checked -------------------------------------------- */
+
+static void
+read_values(cfg_t *cfg, struct maild_conf *c)
 {
 	struct utsname un;
 
-	for (size_t i = 0; i < COUNT(texts); i++) {
-		const char *v = cfg_getstr(cfg, texts[i].name);
-
-		if (texts[i].path && v[0] != '/' && v[0] != '\0')
-			conf_error(path, 0, "%s: \"%s\" is no absolute path", texts[i].name, v);
-		*(char **)field(c, texts[i].offset) = mem_dup(v);
-	}
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		*(uint32_t *)field(c, numbers[i].offset)
+		    = (uint32_t)cfg_getint(cfg, numbers[i].name);
+	for (size_t i = 0; i < COUNT(sizes); i++)
+		if (conf_size(cfg_getstr(cfg, sizes[i].name), field(c, sizes[i].offset)) == -1)
+			log_fatal("bad default of %s", sizes[i].name);
+	for (size_t i = 0; i < COUNT(texts); i++)
+		*(char **)field(c, texts[i].offset) = mem_dup(cfg_getstr(cfg, texts[i].name));
 	if (c->hostname[0] == '\0' && uname(&un) == 0) {
 		free(c->hostname);
 		c->hostname = mem_dup(un.nodename);
 	}
-	if (strlen(c->delimiter) > 1)
-		conf_error(path, 0, "recipient-delimiter must be one character or empty");
+	if (log_level_parse(cfg_getstr(cfg, "log-level"), &c->log_level) == -1)
+		log_fatal("bad default of log-level");
+	c->smart_tls = (enum conf_smart_tls)smart_tls(cfg_getstr(cfg, "smart-host-tls"));
 }
 
 static void
@@ -292,7 +371,6 @@ read_listens(const char *path, cfg_t *cfg, struct maild_conf *c)
 		const char *name = listen_opts[i].name;
 
 		for (unsigned k = 0; k < cfg_size(cfg, name); k++) {
-			const char *v = cfg_getnstr(cfg, name, k);
 			struct maild_listen *l = &c->listens[c->nlistens];
 
 			if (c->nlistens == CONF_LISTENS_MAX) {
@@ -300,33 +378,13 @@ read_listens(const char *path, cfg_t *cfg, struct maild_conf *c)
 				    CONF_LISTENS_MAX);
 				return;
 			}
-			if (span_copy(span_of(v), l->text, sizeof(l->text)) == -1
-			    || maild_conf_address(v, &l->addr, &l->addr_len) == -1) {
-				conf_error(path, 0, "%s: \"%s\" is no address such as "
-				    "\"*:25\", \"192.0.2.5:25\", \"[2001:db8::5]:25\"", name, v);
-				continue;
-			}
+			span_copy(span_of(cfg_getnstr(cfg, name, k)), l->text, sizeof(l->text));
+			if (maild_conf_address(l->text, &l->addr, &l->addr_len) == -1)
+				log_fatal("bad default of %s", name);
 			l->service = listen_opts[i].service;
 			c->nlistens++;
 		}
 	}
-}
-
-static void
-read_words(const char *path, cfg_t *cfg, struct maild_conf *c)
-{
-	const char *level = cfg_getstr(cfg, "log-level"), *tls = cfg_getstr(cfg, "smart-host-tls");
-
-	if (log_level_parse(level, &c->log_level) == -1)
-		conf_error(path, 0, "log-level: \"%s\" is none of err, warn, info, debug", level);
-	if (strcmp(tls, "none") == 0)
-		c->smart_tls = SMART_TLS_NONE;
-	else if (strcmp(tls, "may") == 0)
-		c->smart_tls = SMART_TLS_MAY;
-	else if (strcmp(tls, "verify") == 0)
-		c->smart_tls = SMART_TLS_VERIFY;
-	else
-		conf_error(path, 0, "smart-host-tls: \"%s\" is none of none, may, verify", tls);
 }
 
 static void
@@ -348,16 +406,14 @@ maild_conf_load(const char *path)
 {
 	int before = conf_failed();
 	struct maild_conf *c;
-	cfg_t *cfg = conf_load(path, opts);
+	cfg_t *cfg;
 
-	if (cfg == NULL)
+	set_checks();
+	if ((cfg = conf_load(path, opts)) == NULL)
 		return NULL;
 	c = mem_alloc(sizeof(*c));
-	read_texts(path, cfg, c);
-	read_numbers(path, cfg, c);
-	read_sizes(path, cfg, c);
+	read_values(cfg, c);
 	read_listens(path, cfg, c);
-	read_words(path, cfg, c);
 	if (conf_failed() == before)
 		check_whole(path, c);
 	cfg_free(cfg);
