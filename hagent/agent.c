@@ -204,7 +204,7 @@ note_peer_switch(struct agent *a, const struct frame *f)
 	if (f->role != ROLE_ACTIVE || a->peer_role == ROLE_ACTIVE || f->gen_node != sw.to ||
 	    (st->nswitches > 0 && st->switches[st->nswitches - 1].gen >= f->gen))
 		return;
-	if (st->nswitches > 0 && st->switches[st->nswitches - 1].to != a->conf->self)
+	if (st->nswitches == 0 || st->switches[st->nswitches - 1].to != a->conf->self)
 		sw.from = 255;
 	snprintf(sw.reason, sizeof(sw.reason), "as seen from %s",
 	    a->conf->node[a->conf->self]);
