@@ -18,6 +18,7 @@ import threading
 import time
 
 PASSWORD = "correct horse"
+PROBE = "probe@mail.example.org"
 QUEUE_ID = re.compile(rb"queued as (\S+)")
 TRACE = (b"return-path:", b"received:", b"delivered-to:")
 
@@ -203,7 +204,8 @@ class Shared:
 
 
 class Prober(threading.Thread):
-    """Tries a whole login again and again; answers() are the times of the successes."""
+    """A client that comes anew again and again: SMTP delivers a message of its own to
+    the user "probe" (250 counts), IMAP and POP3 log in.  ok: times of the successes."""
 
     def __init__(self, lab, host, protocol, user, ca, every_s=0.02):
         super().__init__(daemon=True)
@@ -214,10 +216,9 @@ class Prober(threading.Thread):
 
     def once(self):
         if self.protocol == "smtp":
-            s = smtplib.SMTP(self.host, 25, timeout=0.5, local_hostname="probe.example")
+            s = smtplib.SMTP(self.host, 25, timeout=1.0, local_hostname="probe.example")
             try:
-                if s.noop()[0] != 250:
-                    raise OSError("no")
+                s.sendmail("probe@client.example", [PROBE], b"Subject: probe\r\n\r\n.\r\n")
             finally:
                 s.close()
         elif self.protocol == "imap":
