@@ -39,7 +39,7 @@ struct directory {
 /* dir_change.c: a proposed record and who waits for it.  done() comes exactly once;
  * refused is 0, or why the log did not take it. */
 typedef void dir_change_cb(void *arg, enum mail_rc rc, enum owner_refusal refused);
-void dir_change_put(struct directory *, enum dir_record, struct wire_out *body, dir_change_cb *,
+void dir_change_put(struct directory *d, enum dir_record, struct wire_out *body, dir_change_cb *cb,
     void *arg);
 extern const struct owner_ops dir_owner_ops;
 void dir_change_free_all(struct directory *);

@@ -55,6 +55,7 @@ answer(struct smtp *s, char *msg, size_t len)
 	else if (len == 0 || memchr(msg, '\0', len) != NULL)
 		bad(s, "501 5.5.2 malformed LOGIN answer");
 	else if (s->auth == AUTH_LOGIN_USER) {
+		free(s->auth_user);	/* of an exchange that a malformed line cut short */
 		s->auth_user = mem_dup(msg);
 		s->auth = AUTH_LOGIN_PASS;
 		smtp_reply(s, "334 UGFzc3dvcmQ6");		/* "Password:" */

@@ -16,7 +16,7 @@ typedef void waits_cb(void *arg, const struct ipc_msg *msg);
 struct waits *waits_new(void);
 void waits_free(struct waits *);		/* nobody is called */
 /* The id to send with the question; never 0, never one that still waits. */
-uint32_t waits_add(struct waits *, enum child_kind, unsigned index, waits_cb *, void *arg);
+uint32_t waits_add(struct waits *w, enum child_kind kind, unsigned index, waits_cb *cb, void *arg);
 /* Finds the waiter, removes it, calls it.  An unknown id is counted, not an error. */
 void waits_answer(struct waits *, enum child_kind, unsigned index, const struct ipc_msg *);
 void waits_gone(struct waits *, enum child_kind, unsigned index);
