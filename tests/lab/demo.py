@@ -48,7 +48,8 @@ def demo(lab, messages, fault):
     active = lab.wait_in_step(60)
     say("  %s is active and both nodes are in step after %.1f s"
         % (active, time.monotonic() - began))
-    ex = exercise.Exercise(lab, messages, fault=exercise.FAULTS[fault], say=say)
+    ex = exercise.Exercise(lab, messages, fault=exercise.FAULTS[fault], say=say,
+                           rate=exercise.RATES.get(fault))
     ex.add_users()
     say(lab.execute(active, "hactl", "status", check=False).stdout)
     say("== %d messages over %d SMTP connections to %s; then %s"

@@ -78,6 +78,8 @@ class Exercise:
             if not fault_done and self.books.count_acked() >= at:
                 fault_done = True
                 self.fault(self)
+                if not any(s.is_alive() for s in senders):
+                    raise LabError("the load ended before the fault did: lower the rate")
             if time.monotonic() - told >= 1.0:
                 told = time.monotonic()
                 self.progress()
@@ -201,6 +203,9 @@ def switchovers(count):
                    % (i + 1, to, (time.monotonic() - began) * 1000))
     return fault
 
+
+# Messages a second and connection, where the fault takes longer than an unhindered load.
+RATES = {"kill-standby": 30.0, "switchover": 9.0}
 
 FAULTS = {
     "kill-active": kill_active,
