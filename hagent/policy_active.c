@@ -6,7 +6,7 @@
  * that slept may not presume: the other one may have served and died meanwhile. */
 #include <stdio.h>
 
-#include "hooks.h"
+#include "hook.h"
 #include "policy_int.h"
 
 static void
@@ -114,7 +114,7 @@ alone_turn(struct turn *t)
 
 	if (p->alone_no == 0)
 		return;
-	if (HOOK(solo_without_evidence) || p->peer_outdated >= p->alone_no) {
+	if (hook_on("solo-without-evidence") || p->peer_outdated >= p->alone_no) {
 		grant_alone(t, GEN_SOLO, "the standby marked itself outdated");
 		return;
 	}

@@ -6,7 +6,7 @@
  * that says so.  "Unknown" (no answer yet, a probe that could not be made) is no. */
 #include <stddef.h>
 
-#include "hooks.h"
+#include "hook.h"
 #include "policy_int.h"
 
 static bool
@@ -23,7 +23,7 @@ vetoed(const struct policy *p, const struct policy_view *v)
 bool
 policy_complete(const struct policy *p, const struct policy_view *v)
 {
-	if (HOOK(promote_without_belief) && v->syncd_up && v->data.role == DATA_STANDBY)
+	if (hook_on("promote-without-belief") && v->syncd_up && v->data.role == DATA_STANDBY)
 		return true;
 	if (vetoed(p, v) || p->slept)
 		return false;
@@ -111,7 +111,7 @@ alive_evidence(const struct policy *p, const struct policy_view *v, const char *
 	if (!peer_idle(v) || !peer_data_known(v))
 		return PROOF_NONE;
 	*why = "the other node's data may be newer, or it shall take over itself";
-	if (complete && r != NULL && (r->gen == gen || HOOK(release_of_any_gen))
+	if (complete && r != NULL && (r->gen == gen || hook_on("release-of-any-generation"))
 	    && r->gen != p->declined)
 		return PROOF_RELEASE;
 	if (complete && d != NULL && p->complete != 0 && d->gen == p->marks.released)

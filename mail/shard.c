@@ -15,7 +15,7 @@
 
 #include "fs.h"
 #include "log.h"
-#include "mail_hook.h"
+#include "hook.h"
 #include "mem.h"
 #include "shard_priv.h"
 
@@ -28,7 +28,7 @@ shard_open(const char *dir, char *err, size_t errlen)
 
 	sh->dir = mem_dup(dir);
 	sh->objects_fd = -1;
-	sh->reuse_uids = mail_hook("reuse-uid");
+	sh->reuse_uids = hook_on("reuse-uid");
 	if (fs_mkdirs(dir, 0700) == -1 || object_dirs_make(dir, &sh->objects_fd) == -1)
 		snprintf(err, errlen, "%s: %s", dir, strerror(errno));
 	else if (shard_sql_open(sh, err, errlen) == 0 && durable_load(sh, err, errlen) == 0)

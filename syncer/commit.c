@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "hooks.h"
+#include "hook.h"
 
 #define ASK_AGAIN_MS 1000	/* JOIN_WANTED is repeated while nobody answers */
 

@@ -18,7 +18,7 @@
 #include "clock.h"
 #include "ctl.h"
 #include "hex.h"
-#include "hooks.h"
+#include "hook.h"
 #include "ipc.h"
 #include "log.h"
 #include "mem.h"

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "hooks.h"
+#include "hook.h"
 
 static bool
 skipped(void)

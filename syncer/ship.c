@@ -20,7 +20,7 @@
 #include "agent_link.h"
 #include "clock.h"
 #include "core.h"
-#include "hooks.h"
+#include "hook.h"
 #include "log.h"
 #include "mem.h"
 #include "owners.h"
