@@ -90,11 +90,19 @@ if [ "$(id -u)" != 0 ]; then
 	exit 11
 fi
 echo "installing:$missing"
-# shellcheck disable=SC2086 # a list of names
-if [ "$system" = deb ]; then
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -q </dev/null
-	apt-get install -y -q --no-install-recommends $missing </dev/null
-else
-	dnf install -y $missing </dev/null
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install_all() {
+	# shellcheck disable=SC2086 # a list of names
+	if [ "$system" = deb ]; then
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -q && apt-get install -y -q --no-install-recommends $missing
+	else
+		dnf install -y $missing
+	fi
+}
+if ! install_all </dev/null >"$log" 2>&1; then
+	tail -n 30 "$log" >&2
+	echo "ERROR not everything could be installed; see above" >&2
+	exit 1
 fi
