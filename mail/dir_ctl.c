@@ -1,5 +1,5 @@
-/* dir_ctl.c - mailctl's requests: domains, users, aliases; what concerns listeners and
- * stores goes to the parent.
+/* dir_ctl.c - mailctl's requests: domains, users, aliases; what concerns listeners,
+ * stores and the queue goes to the parent.
  *
  * Reading is for everybody who may open the socket, changing for root.  A change is
  * checked against what is known now, for a good message; what counts is what it meets
@@ -646,6 +646,12 @@ static const struct op {
 	{ "store.stat", OP_READ, op_parent },
 	{ "store.verify", OP_ROOT, op_parent },
 	{ "store.checkpoint", OP_ROOT, op_parent },
+	{ "queue.list", OP_READ, op_parent },
+	{ "queue.show", OP_READ, op_parent },
+	{ "queue.hold", OP_CHANGE, op_parent },
+	{ "queue.release", OP_CHANGE, op_parent },
+	{ "queue.retry", OP_CHANGE, op_parent },
+	{ "queue.delete", OP_CHANGE, op_parent },
 	{ "listeners.open", OP_ROOT, op_parent },
 	{ "listeners.close", OP_ROOT, op_parent },
 	{ "listeners.drain", OP_ROOT, op_parent },

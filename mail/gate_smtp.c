@@ -22,6 +22,7 @@
 #include "wire.h"
 
 #define TARGETS_MAX 20000		/* mailboxes and remote addresses of one message */
+#define REMOTES_BYTES_MAX 380000	/* they ride in one record of the queue */
 
 struct target {
 	uint64_t user;
@@ -35,7 +36,7 @@ struct gate_mail {
 	struct target *targets;
 	size_t ntargets, targets_cap;
 	char **remotes;
-	size_t nremotes, remotes_cap;
+	size_t nremotes, remotes_cap, remotes_bytes;
 	int fd;
 	uint64_t size, head;		/* bytes in fd, and of its trace header */
 	int64_t began_ms;
@@ -64,7 +65,7 @@ mail_reset(void *arg)
 
 	for (size_t i = 0; i < m->nremotes; i++)
 		free(m->remotes[i]);
-	m->nremotes = m->ntargets = 0;
+	m->nremotes = m->ntargets = m->remotes_bytes = 0;
 	c->gate->data_bytes -= m->size;
 	m->size = m->head = 0;
 	if (m->fd != -1)
@@ -120,11 +121,13 @@ target_add(struct gate_mail *m, uint64_t user, uint16_t shard)
 static bool
 remote_add(struct gate_mail *m, const char *address)
 {
-	if (m->ntargets + m->nremotes >= TARGETS_MAX)
-		return false;
 	for (size_t i = 0; i < m->nremotes; i++)
 		if (strcmp(m->remotes[i], address) == 0)
 			return true;
+	if (m->ntargets + m->nremotes >= TARGETS_MAX
+	    || m->remotes_bytes + strlen(address) > REMOTES_BYTES_MAX)
+		return false;
+	m->remotes_bytes += strlen(address) + 2;
 	if (m->nremotes == m->remotes_cap) {
 		m->remotes_cap = m->remotes_cap * 2 + 8;
 		m->remotes = mem_grow(m->remotes, m->remotes_cap, sizeof(*m->remotes));
@@ -136,7 +139,7 @@ remote_add(struct gate_mail *m, const char *address)
 static bool
 can_relay(const struct gate *g)
 {
-	return child_peer(g->child, CHILD_QUEUE, 0) != NULL;
+	return g->conf->smart_host[0] != '\0' && child_peer(g->child, CHILD_QUEUE, 0) != NULL;
 }
 
 /* What an address means for this client: strangers must not send through us, but an
@@ -147,6 +150,8 @@ judge(struct conn *c, enum mail_rc rc, bool has_remotes)
 	if (rc == MAIL_RELAY) {
 		if (smtp_user(c->smtp) == NULL)
 			return MAIL_RELAY;
+		if (c->gate->conf->smart_host[0] == '\0')
+			return MAIL_DENIED;
 		return can_relay(c->gate) ? MAIL_OK : MAIL_TEMP;
 	}
 	if (rc == MAIL_OK && has_remotes && !can_relay(c->gate))
@@ -182,8 +187,10 @@ take_rcpt(struct conn *c, struct wire_in *in)
 		rc = judge(c, rc, m->nremotes > remotes);
 	if (rc != MAIL_OK) {
 		m->ntargets = targets;
-		while (m->nremotes > remotes)
-			free(m->remotes[--m->nremotes]);
+		while (m->nremotes > remotes) {
+			m->remotes_bytes -= strlen(m->remotes[--m->nremotes]) + 2;
+			free(m->remotes[m->nremotes]);
+		}
 	}
 	return rc;
 }

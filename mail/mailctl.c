@@ -1,5 +1,5 @@
 /* mailctl.c - the operators' command for mail: domains, users, aliases, the store,
- * the listeners.  Speaks to the directory process over maild.sock (lib/ctl.h) and
+ * the queue, the listeners.  Speaks to the directory process over maild.sock (lib/ctl.h) and
  * prints; it opens no data itself.
  *
  * Exit codes are those of lib/ctl.h.  Lines on stderr start with ERROR, WHY or HINT. */
@@ -26,6 +26,8 @@ static const char usage_text[]
       "  user suspend ADDRESS [off]         user import CSV [--dry-run]\n"
       "  alias add ADDRESS TARGET...        alias list\n"
       "  alias members ADDRESS              alias delete ADDRESS [TARGET...]\n"
+      "  queue list                         queue show|delete ID\n"
+      "  queue hold|release|retry ID|all\n"
       "  store stat|verify|checkpoint       listeners open|close|drain|status\n"
       "options: --json  --timeout seconds  --yes  --password-stdin  --dry-run  --socket path\n";
 
@@ -232,6 +234,19 @@ cmd_store(struct cmd *c)
 	return ask(c, request(c), 600000);
 }
 
+static int
+cmd_queue(struct cmd *c)
+{
+	json_t *req = request(c);
+
+	json_object_set_new(req, "id", json_string(c->argv[0]));
+	if (strcmp(c->verb, "delete") == 0 && !confirmed(c)) {
+		json_decref(req);
+		return CTL_OK;
+	}
+	return ask(c, req, 15000);
+}
+
 static const struct verb {
 	const char *noun, *verb;
 	int min, max;			/* arguments */
@@ -255,6 +270,12 @@ static const struct verb {
 	{ "store", "stat", 0, 0, cmd_store },
 	{ "store", "verify", 0, 0, cmd_store },
 	{ "store", "checkpoint", 0, 0, cmd_store },
+	{ "queue", "list", 0, 0, cmd_plain },
+	{ "queue", "show", 1, 1, cmd_queue },
+	{ "queue", "hold", 1, 1, cmd_queue },
+	{ "queue", "release", 1, 1, cmd_queue },
+	{ "queue", "retry", 1, 1, cmd_queue },
+	{ "queue", "delete", 1, 1, cmd_queue },
 	{ "listeners", "open", 0, 0, cmd_plain },
 	{ "listeners", "close", 0, 0, cmd_plain },
 	{ "listeners", "drain", 0, 0, cmd_plain },

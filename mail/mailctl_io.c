@@ -106,6 +106,40 @@ print_object(json_t *o)
 	putchar('\n');
 }
 
+/* A message is "active" while it is being sent. */
+static const char *
+message_state(json_t *m)
+{
+	if (json_is_true(json_object_get(m, "sending")))
+		return "active";
+	if (json_is_true(json_object_get(m, "held")))
+		return "held";
+	return num(m, "pending") == 0 ? "failed" : num(m, "attempts") > 0 ? "deferred" : "new";
+}
+
+static void
+print_messages(json_t *last)
+{
+	json_t *m, *r;
+	size_t i, k;
+	char when[24];
+
+	json_array_foreach(json_object_get(last, "messages"), i, m) {
+		day(num(m, "created_ms"), when);
+		printf("%s %-8s %10lld bytes  %s  attempts %lld  recipients %lld  from <%s>\n",
+		    str(m, "id"), message_state(m), num(m, "bytes"), when, num(m, "attempts"),
+		    num(m, "pending") + num(m, "failed"), str(m, "sender"));
+		json_array_foreach(json_object_get(m, "recipients"), k, r)
+			printf("    <%s>%s %s\n", str(r, "address"),
+			    json_is_true(json_object_get(r, "failed")) ? " failed:" : "",
+			    str(r, "reply"));
+	}
+	if (json_object_get(last, "total") != NULL)
+		printf("%lld messages\n", num(last, "total"));
+	if (str(last, "blocked")[0] != '\0')
+		fprintf(stderr, "WARN  nothing is sent: %s\n", str(last, "blocked"));
+}
+
 void
 mailctl_print_last(json_t *last, bool json)
 {
@@ -119,6 +153,7 @@ mailctl_print_last(json_t *last, bool json)
 	if (json_object_get(last, "state") != NULL)
 		printf("listeners %s\n", str(last, "state"));
 	print_processes(json_object_get(last, "processes"));
+	print_messages(last);
 	json_array_foreach(stores, i, one)
 		print_object(one);
 	if (json_object_get(last, "added") != NULL)

@@ -35,7 +35,8 @@ enum mailipc_type {
 	/* any -> parent, parent -> any.  SERVE u8 on (to gates also u32
 	 * grace ms when off): gates open (after one message
 	 * LISTEN per socket: u8 enum mail_service, str address; fd) or say goodbye and
-	 * close; stores end their sessions.  SERVING u8 on: done.  STATE u8 ready, u64
+	 * close; stores end their sessions; the queue
+	 * stops sending.  SERVING u8 on: done.  STATE u8 ready, u64
 	 * gen no, u64 applied lsn, u8 copies, str gen kind: owners (directory, stores,
 	 * queue) tell the parent on each change whether syncd made them active; the
 	 * parent tells the gates what the directory said.  CTL: directory -> parent,

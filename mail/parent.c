@@ -27,6 +27,7 @@
 #include "mem.h"
 #include "parent.h"
 #include "parent_int.h"
+#include "queue.h"
 #include "store_worker.h"
 #include "tls.h"
 #include "wire.h"
@@ -47,7 +48,7 @@ static const struct kind {
 	[CHILD_GATE] = { gate_main, "maild/gate",
 	    1 << CHILD_DIRECTORY | 1 << CHILD_STORE | 1 << CHILD_QUEUE },
 	[CHILD_STORE] = { store_worker_main, "maild/store", 1 << CHILD_GATE | 1 << CHILD_QUEUE },
-	[CHILD_QUEUE] = { NULL, "maild/queue",
+	[CHILD_QUEUE] = { queue_main, "maild/queue",
 	    1 << CHILD_DIRECTORY | 1 << CHILD_GATE | 1 << CHILD_STORE },
 };
 

@@ -1,6 +1,6 @@
 /* parent_ctl.c - what operators ask of the parent, brought by the directory process:
- * listeners open, close, drain, status; and "store ..." questions, passed on to every
- * store worker, whose answers are put together.
+ * listeners open, close, drain, status; "store ..." questions, passed on to every
+ * store worker, whose answers are put together; and "queue ..." ones for the queue.
  *
  * Every call ends: by its answer, by its time limit, or with the directory process
  * that brought it.  The JSON comes from a process of ours, but is checked like any. */
@@ -24,9 +24,10 @@
 struct parent_call {
 	struct parent_call *next;
 	struct parent *parent;
-	enum { WANT_OPEN, WANT_CLOSED, WANT_STORES } want;
+	enum { WANT_OPEN, WANT_CLOSED, WANT_STORES, WANT_QUEUE } want;
+	enum child_kind kind;		/* who was asked */
 	uint32_t id;			/* of the directory's question */
-	uint32_t store_id;		/* of ours to the stores */
+	uint32_t asked_id;		/* of ours to them */
 	bool asked[CONF_STORES_MAX];
 	unsigned open;
 	json_t *answers;
@@ -211,28 +212,38 @@ parent_ctl_progress(struct parent *p)
 		} else if (c->want == WANT_STORES && c->open == 0) {
 			answer(p, c->id, stores_answer(c));
 			call_free(c);
+		} else if (c->want == WANT_QUEUE && c->open == 0) {
+			answer(p, c->id, json_incref(json_array_get(c->answers, 0)));
+			call_free(c);
 		}
 	}
 }
 
-static void
-ask_stores(struct parent *p, uint32_t id, struct span json, int timeout_ms)
+static json_t *
+no_answer(void)
 {
-	struct parent_call *call = call_new(p, id, WANT_STORES, timeout_ms);
+	return json_pack("{s:i, s:s}", "exit", CTL_CRITICAL, "error",
+	    "a process of maild is being restarted");
+}
+
+static void
+ask(struct parent *p, uint32_t id, enum child_kind kind, struct span json, int timeout_ms)
+{
+	struct parent_call *call
+	    = call_new(p, id, kind == CHILD_STORE ? WANT_STORES : WANT_QUEUE, timeout_ms);
 
 	if (++p->last_id == 0)
 		p->last_id = 1;
-	call->store_id = p->last_id;
+	call->asked_id = p->last_id;
+	call->kind = kind;
 	for (size_t i = 0; i < p->nprocs; i++) {
 		struct proc *c = &p->procs[i];
 
-		if (c->kind != CHILD_STORE)
+		if (c->kind != kind)
 			continue;
 		if (c->ipc == NULL
-		    || ipc_send(c->ipc, PM_CTL, call->store_id, json.p, json.len, -1) == -1) {
-			json_array_append_new(call->answers,
-			    json_pack("{s:i, s:s}", "exit", CTL_CRITICAL, "error",
-				"a store process is being restarted"));
+		    || ipc_send(c->ipc, PM_CTL, call->asked_id, json.p, json.len, -1) == -1) {
+			json_array_append_new(call->answers, no_answer());
 			continue;
 		}
 		call->asked[c->index] = true;
@@ -245,8 +256,8 @@ static struct parent_call *
 call_of(struct parent *p, struct proc *from, uint32_t id)
 {
 	for (struct parent_call *c = p->calls; c != NULL; c = c->next)
-		if (c->want == WANT_STORES && c->asked[from->index]
-		    && (id == 0 || c->store_id == id))
+		if ((c->want == WANT_STORES || c->want == WANT_QUEUE) && c->kind == from->kind
+		    && c->asked[from->index] && (id == 0 || c->asked_id == id))
 			return c;
 	return NULL;
 }
@@ -257,7 +268,7 @@ parent_ctl_answer(struct parent *p, struct proc *from, uint32_t id, struct span 
 	struct parent_call *call;
 	json_t *j;
 
-	if (from->kind != CHILD_STORE || id == 0 || (call = call_of(p, from, id)) == NULL)
+	if (from->index >= CONF_STORES_MAX || id == 0 || (call = call_of(p, from, id)) == NULL)
 		return;
 	j = json_loadb(json.p, json.len, 0, NULL);
 	if (j == NULL || !json_is_object(j)) {
@@ -279,10 +290,8 @@ parent_ctl_gone(struct parent *p, struct proc *gone)
 		parent_ctl_free(p);
 		return;
 	}
-	while (gone->kind == CHILD_STORE && (call = call_of(p, gone, 0)) != NULL) {
-		json_array_append_new(call->answers,
-		    json_pack("{s:i, s:s}", "exit", CTL_CRITICAL, "error",
-			"a store process ended while it was asked"));
+	while ((call = call_of(p, gone, 0)) != NULL) {
+		json_array_append_new(call->answers, no_answer());
 		call->asked[gone->index] = false;
 		call->open--;
 		parent_ctl_progress(p);
@@ -321,7 +330,9 @@ parent_ctl(struct parent *p, struct proc *directory, uint32_t id, struct span js
 	if (op == NULL)
 		fail(p, id, CTL_USAGE, "malformed request", NULL, NULL);
 	else if (strncmp(op, "store.", 6) == 0)
-		ask_stores(p, id, json, timeout_ms);
+		ask(p, id, CHILD_STORE, json, timeout_ms);
+	else if (strncmp(op, "queue.", 6) == 0)
+		ask(p, id, CHILD_QUEUE, json, timeout_ms);
 	else
 		listeners(p, id, op, timeout_ms);
 	json_decref(req);

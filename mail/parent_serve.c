@@ -99,7 +99,7 @@ serve(struct parent *p, struct proc *c, bool on, uint32_t grace_ms)
 {
 	struct wire_out w;
 
-	if (c->ipc == NULL || (c->kind != CHILD_GATE && c->kind != CHILD_STORE))
+	if (c->ipc == NULL || c->kind == CHILD_DIRECTORY)
 		return;
 	if (on && c->kind == CHILD_GATE) {
 		open_gate(p, c);

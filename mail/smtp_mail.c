@@ -124,8 +124,10 @@ smtp_rcpt_done(struct smtp *s, enum mail_rc rc)
 		smtp_error(s, "550 5.1.1 no such user here");
 		break;
 	case MAIL_RELAY:
-	case MAIL_DENIED:
 		smtp_error(s, "554 5.7.1 relay access denied");
+		break;
+	case MAIL_DENIED:
+		smtp_reply(s, "550 5.7.1 no mail to other hosts from here: no smart-host is set");
 		break;
 	case MAIL_OVER_QUOTA:
 		smtp_reply(s, "452 4.2.2 mailbox full");

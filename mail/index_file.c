@@ -1,0 +1,115 @@
+/* index_file.c - copying SQLite files out and in.  What comes from the peer is synced
+ * and checked before it takes the place of anything; a crash leaves the old index, or
+ * the new one, and perhaps a seed.db that is written over next time. */
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "index_file.h"
+#include "log.h"
+#include "mem.h"
+
+int
+index_file_copy(sqlite3 *db, const char *dir)
+{
+	char *path = mem_printf("%s/snapshot.db", dir);
+	char *cmd = sqlite3_mprintf("VACUUM INTO %Q", path);
+	int fd = -1;
+
+	if (cmd == NULL)
+		log_fatal("out of memory");
+	unlink(path);
+	if (sqlite3_exec(db, cmd, NULL, NULL, NULL) != SQLITE_OK)
+		log_warnx("%s: snapshot failed: %s", dir, sqlite3_errmsg(db));
+	else if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
+		log_warn("%s: cannot open the snapshot", dir);
+	unlink(path);
+	sqlite3_free(cmd);
+	free(path);
+	return fd;
+}
+
+static int
+write_copy(int from, const char *path)
+{
+	int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
+	size_t cap = 256u << 10;
+	char *buf = mem_alloc(cap);
+	ssize_t n = 0;
+	off_t at = 0;
+
+	while (to != -1 && (n = fs_pread_all(from, buf, cap, at)) > 0) {
+		if (fs_write_all(to, buf, (size_t)n) == -1) {
+			n = -1;
+			break;
+		}
+		at += n;
+	}
+	free(buf);
+	if (to == -1)
+		return -1;
+	rc = n == 0 ? fsync(to) : -1;
+	return close(to) == -1 ? -1 : rc;
+}
+
+static bool
+gives(sqlite3 *db, const char *sql, const char *text)
+{
+	sqlite3_stmt *q = NULL;
+	bool ok = sqlite3_prepare_v2(db, sql, -1, &q, NULL) == SQLITE_OK
+	    && sqlite3_step(q) == SQLITE_ROW;
+
+	if (ok && text != NULL) {
+		const char *is = (const char *)sqlite3_column_text(q, 0);
+
+		ok = is != NULL && strcmp(is, text) == 0;
+	}
+	sqlite3_finalize(q);
+	return ok;
+}
+
+static bool
+sound(const char *path, const char *probe)
+{
+	sqlite3 *db = NULL;
+	bool ok = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK
+	    && gives(db, probe, NULL) && gives(db, "PRAGMA quick_check", "ok");
+
+	sqlite3_close(db);
+	return ok;
+}
+
+int
+index_file_receive(const char *dir, int fd, const char *probe)
+{
+	char *path = mem_printf("%s/seed.db", dir);
+	int rc = -1;
+
+	if (write_copy(fd, path) == -1)
+		log_warn("%s: cannot write the seed", dir);
+	else if (!sound(path, probe))
+		log_warnx("%s: the seed is damaged, refused", dir);
+	else
+		rc = 0;
+	if (rc == -1)
+		unlink(path);
+	free(path);
+	return rc;
+}
+
+int
+index_file_install(const char *dir)
+{
+	char *from = mem_printf("%s/seed.db", dir), *to = mem_printf("%s/index.db", dir);
+	int rc = rename(from, to) == -1 || fs_sync_dir(dir) == -1 ? -1 : 0;
+
+	if (rc == -1)
+		log_warn("%s: cannot put the seed in place", dir);
+	free(from);
+	free(to);
+	return rc;
+}

@@ -1,0 +1,432 @@
+/* queue_change.c - the queue as an owner of its shard: proposes records, applies what
+ * was committed, answers who waits, makes checkpoints, and seeds.
+ *
+ * A change is answered after its transaction is committed, never before.  A large
+ * message is proposed piece by piece, a few at a time, and its ENQUEUE when all pieces
+ * are committed; what is left of one that was refused is swept by queue.c. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "fs.h"
+#include "hex.h"
+#include "log.h"
+#include "mem.h"
+#include "owner.h"
+#include "queue_int.h"
+
+#define BLOBS_UNDER_WAY 4
+#define CHANGES_MAX 4000
+
+struct queue_change {
+	TAILQ_ENTRY(queue_change) next;
+	uint64_t token;			/* of the last record; 0: none is under way */
+	queue_change_cb *cb;
+	void *arg;
+	enum mail_rc rc;
+	struct queue_commit commit;
+	bool settled;
+	/* a message that is being proposed in pieces */
+	int fd;				/* -1: none */
+	uint64_t skip, size, at;	/* at: bytes proposed */
+	uint64_t tokens[BLOBS_UNDER_WAY];
+	struct wire_out enqueue;
+};
+
+static struct queue_change *
+change_new(struct queue *q, queue_change_cb *cb, void *arg)
+{
+	struct queue_change *c = mem_alloc(sizeof(*c));
+
+	c->cb = cb;
+	c->arg = arg;
+	c->fd = -1;
+	c->rc = MAIL_OK;
+	wire_out_init(&c->enqueue);
+	TAILQ_INSERT_TAIL(&q->changes, c, next);
+	q->nchanges++;
+	return c;
+}
+
+static void
+change_free(struct queue *q, struct queue_change *c)
+{
+	TAILQ_REMOVE(&q->changes, c, next);
+	q->nchanges--;
+	if (c->fd != -1)
+		close(c->fd);
+	wire_out_clear(&c->enqueue);
+	free(c);
+}
+
+static void
+change_fail(struct queue *q, struct queue_change *c, enum mail_rc rc)
+{
+	c->rc = rc;
+	c->settled = true;
+	queue_kick(q);			/* told from there */
+}
+
+void
+queue_change_put(struct queue *q, enum queue_record type, struct wire_out *body,
+    queue_change_cb *cb, void *arg)
+{
+	struct queue_change *c = change_new(q, cb, arg);
+	struct span part = wire_out_span(body);
+
+	c->token = owner_append(q->owner, SHARD_QUEUE, (uint8_t)type, &part, 1);
+	wire_out_clear(body);
+}
+
+/* ---- messages ------------------------------------------------------------ */
+
+/* Length of our own Return-Path line at the front, which is for delivery only. */
+static uint64_t
+return_path(int fd)
+{
+	char buf[1024];
+	ssize_t n = fs_pread_all(fd, buf, sizeof(buf), 0);
+	struct span text = { buf, n > 0 ? (size_t)n : 0 };
+	const char *nl = memchr(buf, '\n', text.len);
+
+	return nl != NULL && span_starts_nocase(text, "Return-Path:") ? (uint64_t)(nl - buf) + 1 : 0;
+}
+
+/* Looks at the whole text once; -1: it cannot be read. */
+static int
+survey(const struct queue_change *c, struct queue_enqueue *e)
+{
+	const unsigned char *p;
+	uint64_t total = c->skip + c->size;
+	void *map = mmap(NULL, (size_t)total, PROT_READ, MAP_SHARED, c->fd, 0);
+
+	if (map == MAP_FAILED)
+		return -1;
+	p = (const unsigned char *)map + c->skip;
+	sha256(p, (size_t)c->size, e->sha);
+	for (uint64_t i = 0; i < c->size; i++)
+		if (p[i] > 127) {
+			e->flags |= QUEUE_EIGHT_BIT;
+			break;
+		}
+	munmap(map, (size_t)total);
+	return 0;
+}
+
+static uint64_t
+new_id(struct queue *q)
+{
+	struct queue_message m;
+	uint64_t id;
+
+	do {
+		random_bytes(&id, sizeof(id));
+		id &= INT64_MAX;
+	} while (id == 0 || queue_shard_message(q->shard, id, &m) || queue_change_uploads(q, id));
+	return id;
+}
+
+static enum mail_rc
+admit(struct queue *q, uint64_t size)
+{
+	uint64_t free_bytes = UINT64_MAX;
+	size_t pending;
+
+	owner_pending(q->owner, &pending);
+	if (!queue_active(q))
+		return MAIL_NOT_ACTIVE;
+	if (queue_shard_count(q->shard) + q->nchanges >= q->conf->queue_messages_max)
+		return MAIL_DISK_FULL;
+	if (fs_free(q->dir, &free_bytes, NULL) == 0
+	    && free_bytes < q->conf->store_low_water + size)
+		return MAIL_DISK_FULL;
+	if (pending + size > q->conf->store_pending_max || q->nchanges >= CHANGES_MAX)
+		return MAIL_TEMP;
+	return MAIL_OK;
+}
+
+/* The last record: with the text in it, or behind its pieces. */
+static void
+propose_enqueue(struct queue *q, struct queue_change *c, bool content)
+{
+	size_t n = content ? (size_t)c->size : 0;
+	char *text = mem_alloc(n + 1);
+	struct span parts[2] = { wire_out_span(&c->enqueue), { text, n } };
+
+	if (fs_pread_all(c->fd, text, n, (off_t)c->skip) != (ssize_t)n)
+		change_fail(q, c, MAIL_TEMP);
+	else
+		c->token = owner_append(q->owner, SHARD_QUEUE, QUEUE_ENQUEUE, parts, 2);
+	free(text);
+}
+
+static uint64_t
+propose_blob(struct queue *q, struct queue_change *c)
+{
+	size_t n = c->size - c->at < QUEUE_INLINE_MAX ? (size_t)(c->size - c->at) : QUEUE_INLINE_MAX;
+	char *text = mem_alloc(n);
+	struct wire_out w;
+	struct span parts[2];
+	uint64_t token = 0;
+
+	wire_out_init(&w);
+	queue_blob_put(&w, c->commit.id, c->at);
+	parts[0] = wire_out_span(&w);
+	parts[1] = (struct span){ text, n };
+	if (fs_pread_all(c->fd, text, n, (off_t)(c->skip + c->at)) == (ssize_t)n)
+		token = owner_append(q->owner, SHARD_QUEUE, QUEUE_BLOB, parts, 2);
+	else
+		c->rc = MAIL_TEMP;
+	c->at += n;
+	wire_out_clear(&w);
+	free(text);
+	return token;
+}
+
+/* Goes on with a message in pieces; settled when nothing is under way any more. */
+static void
+upload(struct queue *q, struct queue_change *c)
+{
+	bool open = false;
+
+	for (int i = 0; i < BLOBS_UNDER_WAY; i++) {
+		if (c->tokens[i] == 0 && c->rc == MAIL_OK && c->at < c->size)
+			c->tokens[i] = propose_blob(q, c);
+		open = open || c->tokens[i] != 0;
+	}
+	if (open)
+		return;
+	if (c->rc != MAIL_OK)
+		change_fail(q, c, c->rc);
+	else
+		propose_enqueue(q, c, false);
+}
+
+void
+queue_change_enqueue(struct queue *q, const char *trace, const char *sender,
+    const char *const *rcpts, uint16_t n, int fd, queue_change_cb *cb, void *arg)
+{
+	struct queue_enqueue e = { .nrcpts = n };
+	enum mail_rc rc = MAIL_BAD;
+	struct queue_change *c;
+	struct stat st;
+
+	c = change_new(q, cb, arg);
+	c->fd = fd;
+	if (fd != -1 && fstat(fd, &st) == 0) {
+		c->skip = return_path(fd);
+		c->size = (uint64_t)st.st_size - c->skip;
+		rc = c->size == 0 ? MAIL_BAD : admit(q, c->size);
+	}
+	if (rc == MAIL_OK && survey(c, &e) == -1)
+		rc = MAIL_TEMP;
+	e.id = c->commit.id = rc == MAIL_OK ? new_id(q) : 0;
+	e.size = c->size;
+	if (span_copy(span_of(trace), e.trace, sizeof(e.trace)) == -1
+	    || span_copy(span_of(sender), e.sender, sizeof(e.sender)) == -1)
+		rc = MAIL_BAD;
+	queue_enqueue_put(&c->enqueue, &e, rcpts);
+	if (rc == MAIL_OK && c->enqueue.len > QUEUE_RCPT_BYTES_MAX)
+		rc = MAIL_BAD;
+	if (rc != MAIL_OK)
+		change_fail(q, c, rc);
+	else if (c->size <= QUEUE_INLINE_MAX)
+		propose_enqueue(q, c, true);
+	else
+		upload(q, c);
+}
+
+bool
+queue_change_uploads(const struct queue *q, uint64_t id)
+{
+	const struct queue_change *c;
+
+	TAILQ_FOREACH(c, &q->changes, next)
+		if (c->fd != -1 && c->commit.id == id && !c->settled)
+			return true;
+	return false;
+}
+
+/* ---- what the log says --------------------------------------------------- */
+
+/* The change that a token is of; *slot: its place among the pieces, or -1. */
+static struct queue_change *
+find(struct queue *q, uint64_t token, int *slot)
+{
+	struct queue_change *c;
+
+	*slot = -1;
+	if (token == 0)
+		return NULL;
+	TAILQ_FOREACH(c, &q->changes, next) {
+		if (c->token == token)
+			return c;
+		for (int i = 0; c->fd != -1 && i < BLOBS_UNDER_WAY; i++)
+			if (c->tokens[i] == token) {
+				*slot = i;
+				return c;
+			}
+	}
+	return NULL;
+}
+
+static void
+on_record(void *arg, const struct owner_record *r, uint64_t token)
+{
+	struct queue *q = arg;
+	enum mail_rc rc = queue_shard_apply(q->shard, r);
+	struct queue_change *c;
+	int slot;
+
+	q->since_checkpoint++;
+	if ((c = find(q, token, &slot)) == NULL)
+		return;
+	if (slot >= 0) {
+		c->tokens[slot] = 0;
+		if (rc != MAIL_OK && c->rc == MAIL_OK)
+			c->rc = MAIL_TEMP;
+		upload(q, c);
+		return;
+	}
+	c->settled = true;
+	c->rc = rc;
+	c->token = 0;
+	c->commit.gen = r->gen_no;
+	c->commit.lsn = r->lsn;
+	c->commit.copies = r->copies;
+}
+
+void
+queue_change_tell(struct queue *q)
+{
+	struct queue_change *c, *next;
+
+	queue_shard_commit(q->shard);	/* nobody hears of what could still be undone */
+	for (c = TAILQ_FIRST(&q->changes); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, next);
+		if (!c->settled)
+			continue;
+		c->cb(c->arg, c->rc, &c->commit);
+		next = TAILQ_NEXT(c, next);	/* it may have put another */
+		change_free(q, c);
+	}
+}
+
+static void
+on_batch_end(void *arg)
+{
+	struct queue *q = arg;
+
+	queue_shard_commit(q->shard);
+	owner_applied(q->owner, SHARD_QUEUE, queue_shard_applied(q->shard));
+	if (q->since_checkpoint >= q->conf->checkpoint_records)
+		queue_change_checkpoint(q);
+	queue_change_tell(q);
+	queue_kick(q);
+}
+
+static enum mail_rc
+refusal_rc(enum owner_refusal why)
+{
+	switch (why) {
+	case OWNER_NOT_ACTIVE:
+		return MAIL_NOT_ACTIVE;
+	case OWNER_NOT_TWICE:
+		return MAIL_NOT_TWICE;
+	case OWNER_DISK_FULL:
+		return MAIL_DISK_FULL;
+	default:
+		return MAIL_TEMP;
+	}
+}
+
+static void
+on_refused(void *arg, uint64_t token, enum owner_refusal why)
+{
+	struct queue *q = arg;
+	int slot;
+	struct queue_change *c = find(q, token, &slot);
+
+	if (c == NULL)
+		return;
+	if (c->rc == MAIL_OK)
+		c->rc = refusal_rc(why);
+	if (slot >= 0) {
+		c->tokens[slot] = 0;
+		upload(q, c);
+	} else
+		change_fail(q, c, c->rc);
+}
+
+static void
+on_role(void *arg, const struct owner_role *role)
+{
+	struct queue *q = arg;
+
+	child_state(q->child, role, queue_shard_applied(q->shard));
+	if (!role->active)
+		queue_send_stop(q);
+	queue_kick(q);
+}
+
+void
+queue_change_checkpoint(struct queue *q)
+{
+	uint64_t lsn;
+
+	if (q->since_checkpoint == 0 || (lsn = queue_shard_checkpoint(q->shard)) == 0)
+		return;
+	q->since_checkpoint = 0;
+	owner_checkpoint(q->owner, SHARD_QUEUE, lsn);
+}
+
+static void
+on_snapshot(void *arg, uint16_t shard)
+{
+	struct queue *q = arg;
+	uint64_t lsn;
+	int index = queue_shard_snapshot(q->shard, &lsn), objects = -1;
+
+	/* The bytes are in the index: the list of objects is empty. */
+	if (index != -1 && (objects = memfd_create("objects", MFD_CLOEXEC)) == -1) {
+		close(index);
+		index = -1;
+	}
+	owner_snapshot_done(q->owner, shard, lsn, index, objects);
+}
+
+static void
+on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
+{
+	struct queue *q = arg;
+	bool ok = queue_shard_replace(q->shard, fd) == 0;
+
+	close(fd);
+	log_info("queue seeded lsn=%llu ok=%d", (unsigned long long)lsn, ok);
+	owner_offer_answer(q->owner, shard, ok);
+	if (ok)
+		owner_attach(q->owner, SHARD_QUEUE, queue_shard_applied(q->shard));
+}
+
+void
+queue_change_free_all(struct queue *q)
+{
+	struct queue_change *c;
+
+	while ((c = TAILQ_FIRST(&q->changes)) != NULL)
+		change_free(q, c);
+}
+
+/* Objects are neither offered nor wanted: lib/owner answers for us. */
+const struct owner_ops queue_owner_ops = {
+	.record = on_record,
+	.batch_end = on_batch_end,
+	.refused = on_refused,
+	.role = on_role,
+	.snapshot = on_snapshot,
+	.index_offered = on_index_offered,
+};
