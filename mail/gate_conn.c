@@ -150,9 +150,20 @@ linger(struct conn *c)
 	c->state = CONN_LINGER;
 	if (ssl != NULL)
 		SSL_shutdown(ssl);
+	if (c->eof) {
+		conn_free(c);
+		return;
+	}
 	shutdown(bufferevent_getfd(c->bev), SHUT_WR);
 	conn_arm(c, LINGER_S);
 	gate_conn_ended(c->gate);
+}
+
+/* Does the engine wait for another process? */
+static bool
+waiting(const struct conn *c)
+{
+	return c->smtp != NULL ? smtp_waiting(c->smtp) : login_waiting(c->login);
 }
 
 static void
@@ -186,6 +197,8 @@ conn_pump(struct conn *c)
 
 	to = bufferevent_get_output(c->bev);
 	evbuffer_add_buffer(to, c->out);
+	if (c->eof && c->state == CONN_TALK && !waiting(c) && evbuffer_get_length(to) < OUTPUT_HIGH)
+		conn_closing(c, "client closed");
 	if (c->state == CONN_TALK)
 		arm_talk(c);
 	else if (c->state == CONN_UPGRADE && evbuffer_get_length(to) == 0)
@@ -245,6 +258,12 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	if (what & BEV_EVENT_CONNECTED) {
 		if (c->state == CONN_HANDSHAKE)
 			handshake_done(c);
+		return;
+	}
+	/* A client may close its side behind its last command and still wants to hear. */
+	if ((what & BEV_EVENT_EOF) && c->state == CONN_TALK && !c->eof) {
+		c->eof = true;
+		conn_pump(c);
 		return;
 	}
 	if (c->state == CONN_HANDSHAKE)

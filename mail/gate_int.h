@@ -76,6 +76,7 @@ struct conn {
 	struct gate_mail *mail;		/* SMTP: recipients and text */
 	struct proxy *proxy;
 	bool pumping, again;
+	bool eof;			/* the client said its last */
 	enum mail_rc auth_rc;		/* waits in `later` */
 	uint64_t user;			/* after the login */
 	uint16_t shard;

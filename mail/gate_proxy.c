@@ -195,6 +195,7 @@ conn_handover(void *arg, const char *tag)
 	bufferevent_setwatermark(p->store, EV_READ, 0, g->conf->proxy_buffer);
 	bufferevent_setwatermark(p->store, EV_WRITE, half, 0);
 	bufferevent_enable(p->store, EV_READ | EV_WRITE);
+	bufferevent_enable(c->bev, EV_READ);	/* so that an end heard before is heard again */
 }
 
 void
