@@ -46,6 +46,7 @@ struct size_option {
 	uint64_t low, high;
 };
 #define MIB (1ull << 20)
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 static const struct size_option sizes[] = {
 	{ "segment-size", offsetof(struct syncd_conf, segment_size), 4 * MIB, 256 * MIB },
 	{ "retain-size", offsetof(struct syncd_conf, retain_size), 8 * MIB, 1ull << 44 },
@@ -67,26 +68,57 @@ static const struct int_option ints[] = {
 	{ "retry-ms", offsetof(struct syncd_conf, retry_ms), 20, 10000 },
 };
 
-static void
-read_numbers(const char *path, cfg_t *cfg, struct syncd_conf *c)
+/* These run while the file is read, so that a mistake has its line. */
+static int
+check_size(cfg_t *cfg, cfg_opt_t *opt)
 {
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		uint64_t *v = (uint64_t *)((char *)c + sizes[i].at);
+	uint64_t v;
 
-		if (conf_size(cfg_getstr(cfg, sizes[i].name), v) == -1 || *v < sizes[i].low ||
-		    *v > sizes[i].high)
-			conf_error(path, 0, "%s: a size from %llu to %llu bytes is expected",
-			    sizes[i].name, (unsigned long long)sizes[i].low,
-			    (unsigned long long)sizes[i].high);
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		if (strcmp(sizes[i].name, opt->name) != 0)
+			continue;
+		if (conf_size(cfg_opt_getnstr(opt, 0), &v) == 0 && v >= sizes[i].low &&
+		    v <= sizes[i].high)
+			return 0;
+		cfg_error(cfg, "%s: a size from %llu to %llu bytes is expected", opt->name,
+		    (unsigned long long)sizes[i].low, (unsigned long long)sizes[i].high);
+		return -1;
 	}
-	for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
-		long v = cfg_getint(cfg, ints[i].name);
+	return 0;
+}
 
-		if (v < ints[i].low || v > ints[i].high)
-			conf_error(path, 0, "%s: a number from %ld to %ld is expected",
-			    ints[i].name, ints[i].low, ints[i].high);
-		*(int *)((char *)c + ints[i].at) = (int)v;
+static int
+check_int(cfg_t *cfg, cfg_opt_t *opt)
+{
+	long v = cfg_opt_getnint(opt, 0);
+
+	for (size_t i = 0; i < COUNT(ints); i++) {
+		if (strcmp(ints[i].name, opt->name) != 0 || (v >= ints[i].low && v <= ints[i].high))
+			continue;
+		cfg_error(cfg, "%s: a number from %ld to %ld is expected", opt->name, ints[i].low,
+		    ints[i].high);
+		return -1;
 	}
+	return 0;
+}
+
+static const struct conf_check checks[] = {
+	{ "commit", check_commit },	{ "ship", check_ship },
+	{ "port", conf_check_port },	{ "segment-size", check_size },
+	{ "retain-size", check_size },	{ "low-water-size", check_size },
+	{ "pending-max", check_size },	{ "recent-size", check_size },
+	{ "hold-ms", check_int },	{ "rejoin-stable-ms", check_int },
+	{ "silent-ms", check_int },	{ "ping-ms", check_int },
+	{ "retry-ms", check_int },	{ NULL, NULL },
+};
+
+static void
+read_numbers(cfg_t *cfg, struct syncd_conf *c)
+{
+	for (size_t i = 0; i < COUNT(sizes); i++)
+		conf_size(cfg_getstr(cfg, sizes[i].name), (uint64_t *)((char *)c + sizes[i].at));
+	for (size_t i = 0; i < COUNT(ints); i++)
+		*(int *)((char *)c + ints[i].at) = (int)cfg_getint(cfg, ints[i].name);
 }
 
 static void
@@ -131,7 +163,6 @@ static void
 copy(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
 {
 	const char *rule = cfg_getstr(cfg, "commit");
-	long port = cfg_getint(cfg, "port");
 
 	c->cluster = mem_dup(cfg_getstr(cfg, "cluster"));
 	c->user = mem_dup(cfg_getstr(cfg, "user"));
@@ -143,13 +174,11 @@ copy(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
 	    : strcmp(rule, "available") == 0	? COMMIT_AVAILABLE
 						: COMMIT_AUTO;
 	c->ship_log = strcmp(cfg_getstr(cfg, "ship"), "log") == 0;
-	c->port = (uint16_t)port;
+	c->port = (uint16_t)cfg_getint(cfg, "port");
 	c->join_lag = (uint64_t)cfg_getint(cfg, "join-lag");
-	if (port < 1 || port > 65535)
-		conf_error(path, 0, "port: a number from 1 to 65535 is expected");
 	if (c->cluster[0] == '\0' || strlen(c->cluster) > 255)
 		conf_error(path, 0, "cluster: the name of the pair is expected");
-	read_numbers(path, cfg, c);
+	read_numbers(cfg, c);
 	read_nodes(path, cfg, me, c);
 	mirror_conf_read(path, cfg, &c->mirror);
 	if (c->silent_ms < 3 * c->ping_ms)
@@ -202,12 +231,9 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		uname(&u);
 		node_name = u.nodename;
 	}
-	cfg = conf_load(path, opts);
+	cfg = conf_load_checked(path, opts, checks);
 	if (cfg == NULL)
 		return -1;
-	if (check_commit(cfg, cfg_getopt(cfg, "commit")) == -1 ||
-	    check_ship(cfg, cfg_getopt(cfg, "ship")) == -1)
-		conf_error(path, 0, "commit is strict, auto or available; ship is log or interval");
 	copy(path, cfg, node_name, c);
 	cfg_free(cfg);
 	return conf_failed() > 0 ? -1 : 0;
