@@ -1,6 +1,7 @@
 #!/bin/sh
 # Each planned mistake must turn the simulator red, and without one it must be green.
 # Needs a build with HOOKS=1, which is made here in O-hooks when it is missing.
+cd "$(dirname "$0")/../.." || exit 1
 O=${O:-build}
 H=${HOOKS_O:-$O-hooks}
 fail=0

@@ -29,13 +29,18 @@ mkdir "$tree/mailpair"
 git -C "$top" archive HEAD | tar -x -C "$tree/mailpair"
 echo "fresh tree after $(($(date +%s) - began)) s: $(chroot "$tree" sh -c 'command -v make gcc python3 || echo no make, gcc or python3')"
 
-# The tree is a mount of its own, because "ip netns exec" wants "/" to be one.
+# The tree becomes the root of its mount namespace, as on a machine of its own: the lab
+# enters other namespaces, and a plain chroot would be left by that.
+# shellcheck disable=SC2016 # expanded by the inner shell
 enter='set -e
 mount --bind "$1" "$1"
 for m in proc sys dev; do mount --rbind "/$m" "$1/$m"; mount --make-rslave "$1/$m"; done
 mount -t tmpfs -o mode=755 run "$1/run"
-exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-	sh -c "cd /mailpair && exec sh $2.sh"'
+mkdir -p "$1/old"
+cd "$1"
+pivot_root . old
+exec chroot . env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+	sh -c "umount -l /old && cd /mailpair && exec sh $2.sh"'
 for name in demo check; do
 	[ "$what" = both ] || [ "$what" = "$name" ] || continue
 	began=$(date +%s)

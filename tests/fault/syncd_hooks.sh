@@ -1,0 +1,15 @@
+#!/bin/sh
+# Planned mistakes in syncd: acknowledged before the other node has a record, and
+# before it is on a disk.  The case with two real syncds must find each of them.
+# BUILD: where to build (default build-hooks).  Prints ok and not ok lines.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+build=${BUILD:-build-hooks}
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+if ! make -s HOOKS=1 O="$build" "$build/syncd" >"$log" 2>&1; then
+	cat "$log" >&2
+	echo "not ok syncd hooks: build with hooks"
+	exit 1
+fi
+O=$build tests/with_users.sh tests/cases/syncd_pair.py hook_ack_before_peer hook_ack_before_fsync
