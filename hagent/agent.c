@@ -190,28 +190,6 @@ remember_peer_boot(struct agent *a)
 	return agent_save(a) == 0;
 }
 
-/* The node that took over writes its own line; this one writes what it saw of it, so
- * that the history on both tells the same story. */
-static void
-note_peer_switch(struct agent *a, const struct frame *f)
-{
-	const struct state *st = &a->state;
-	struct state_switch sw = { .wall_ms = clock_wall_ms(), .gen = f->gen,
-		.kind = f->gen_kind, .from = (uint8_t)a->conf->self,
-		.to = (uint8_t)(1 - a->conf->self), .outage_ms = -1,
-		.planned = f->gen_kind == GEN_CLEAN };
-
-	if (f->role != ROLE_ACTIVE || a->peer_role == ROLE_ACTIVE || f->gen_node != sw.to ||
-	    (st->nswitches > 0 && st->switches[st->nswitches - 1].gen >= f->gen))
-		return;
-	if (st->nswitches == 0 || st->switches[st->nswitches - 1].to != a->conf->self)
-		sw.from = 255;
-	snprintf(sw.reason, sizeof(sw.reason), "as seen from %s",
-	    a->conf->node[a->conf->self]);
-	state_add_switch(&a->state, &sw);
-	(void)agent_save(a);
-}
-
 static void
 on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
 {
@@ -237,10 +215,6 @@ on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
 	}
 	if (!remember_peer_boot(a))
 		return;
-	if (a->peer.have) {
-		note_peer_switch(a, &a->peer.last);
-		a->peer_role = (enum ha_role)a->peer.last.role;
-	}
 	agent_tick(a);
 }
 
@@ -325,6 +299,7 @@ policy_conf_fill(struct agent *a)
 	p->dead_ms = c->deadtime_ms;
 	p->initdead_ms = c->initdead_ms;
 	p->isolated_ms = c->isolated_ms;
+	p->ping_handover_ms = c->ping_handover_ms;
 	p->evidence_ms = c->evidence_ms;
 	p->probe_fresh_ms = c->probe_fresh_ms;
 	p->drain_ms = c->drain_ms;

@@ -103,6 +103,11 @@ act_alarm(struct agent *a, const struct policy_action *act)
 static void
 act_history(struct agent *a, const struct state_switch *sw)
 {
+	const struct state *st = &a->state;
+
+	/* The peer tells it in every frame, and before a restart of ours it did too. */
+	if (st->nswitches > 0 && st->switches[st->nswitches - 1].gen >= sw->gen)
+		return;
 	state_add_switch(&a->state, sw);
 	log_info("switch epoch=%llu kind=%s from=%s to=%s %s outage_ms=%lld reason=\"%s\"",
 	    (unsigned long long)sw->gen, gen_kind_name((enum gen_kind)sw->kind),

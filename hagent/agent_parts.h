@@ -74,8 +74,6 @@ struct agent {
 	struct policy_actions actions;
 	bool stepping;
 
-	enum ha_role peer_role;		/* as last heard */
-
 	bool syncd_up;
 	struct data_state data;
 	uint64_t saved;

@@ -53,12 +53,14 @@ const char *frame_rc_name(enum frame_rc);
 /* Control messages are states, not events: each rides in every frame for as long as
  * it is true, so a lost frame loses nothing and a repeated one changes nothing. */
 enum control_type {
-	CTRL_RELEASE = 1,	/* gen, lsn: I stopped acknowledging in gen for ever */
+	CTRL_RELEASE = 1,	/* gen, lsn: I stopped acknowledging in gen for ever;
+				 * arg: enum policy_reason */
 	CTRL_DECLINE,		/* gen: I shall not take the RELEASE(gen) */
 	CTRL_OUTDATE,		/* gen: forget that you are in sync up to gen */
 	CTRL_OUTDATED,		/* gen: done, durably */
 	CTRL_REQUEST,		/* arg: request id, gen: enum policy_op; do this for an operator */
 	CTRL_ANSWER,		/* arg: request id, gen: exit code of hactl */
+	CTRL_SWITCH,		/* what made me active: policy_switch.c */
 };
 struct control {
 	uint8_t type;

@@ -46,6 +46,7 @@ static const struct limit {
 	{ "initdead-ms", 40, 3600000 },
 	{ "ping-interval-ms", 50, 600000 },
 	{ "ping-timeout-ms", 50, 600000 },
+	{ "ping-handover-ms", 0, 600000 },
 	{ "probe-wait-ms", 10, 10000 },
 	{ "drain-ms", 10, 60000 },
 	{ "isolated-ms", 40, 600000 },
@@ -194,6 +195,7 @@ load_file(const char *path)
 		CFG_INT("initdead-ms", 10000, CFGF_NONE),
 		CFG_INT("ping-interval-ms", 1000, CFGF_NONE),
 		CFG_INT("ping-timeout-ms", 2000, CFGF_NONE),
+		CFG_INT("ping-handover-ms", 1500, CFGF_NONE),
 		CFG_INT("probe-wait-ms", 100, CFGF_NONE),
 		CFG_INT("drain-ms", 2000, CFGF_NONE),
 		CFG_INT("isolated-ms", 3000, CFGF_NONE),
@@ -502,6 +504,7 @@ read_scalars(struct hagent_conf *c, cfg_t *cfg)
 	c->initdead_ms = (int)cfg_getint(cfg, "initdead-ms");
 	c->ping_interval_ms = (int)cfg_getint(cfg, "ping-interval-ms");
 	c->ping_timeout_ms = (int)cfg_getint(cfg, "ping-timeout-ms");
+	c->ping_handover_ms = (int)cfg_getint(cfg, "ping-handover-ms");
 	c->probe_wait_ms = (int)cfg_getint(cfg, "probe-wait-ms");
 	c->drain_ms = (int)cfg_getint(cfg, "drain-ms");
 	c->isolated_ms = (int)cfg_getint(cfg, "isolated-ms");
@@ -538,6 +541,10 @@ check_times(const struct hagent_conf *c)
 	if (c->ping_timeout_ms < c->ping_interval_ms)
 		conf_error(c->path, 0, "ping-timeout-ms: expected at least ping-interval-ms "
 		    "(%d), not %d", c->ping_interval_ms, c->ping_timeout_ms);
+	if (c->ping_handover_ms != 0 && c->ping_handover_ms < c->ping_interval_ms)
+		conf_error(c->path, 0, "ping-handover-ms: expected 0 (never) or at least "
+		    "ping-interval-ms (%d), not %d", c->ping_interval_ms,
+		    c->ping_handover_ms);
 }
 
 static void

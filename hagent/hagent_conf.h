@@ -77,7 +77,7 @@ struct hagent_conf {
 	struct resource_conf resources[HAGENT_RESOURCES_MAX];
 	size_t nresources;
 	int keepalive_ms, serial_keepalive_ms, deadtime_ms, warntime_ms, initdead_ms;
-	int ping_interval_ms, ping_timeout_ms;
+	int ping_interval_ms, ping_timeout_ms, ping_handover_ms;
 	int probe_wait_ms, probe_fresh_ms, drain_ms, isolated_ms, evidence_ms;
 	int syncd_wait_ms, join_wait_ms, switch_ms, retry_ms;
 	enum pair_mode mode;

@@ -12,7 +12,7 @@
  *      │     resources left to right → addresses
  *      ├── failed ──────────────────────────────→ DEMOTE
  *      ↓
- *   ACTIVE ── newer active seen · isolated · planned · resource failed ──→ DEMOTE
+ *   ACTIVE ── newer active seen · isolated · planned · resource failed · no ping ──→ DEMOTE
  *   DEMOTE   (drain) → addresses → resources right to left → syncd → released mark
  *            durable → WAIT with RELEASE(gen, lsn) in every frame
  *            an address or resource that stays keeps the node in DEMOTE, alarmed
@@ -39,8 +39,9 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->boot = boot;
 	p->slept = true;	/* syncd may have gone on believing while nobody listened */
 	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
-	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
 	p->probe_ms = now_ms - (1 << 30);
+	p->last_active = state_newest(&p->marks) != NULL ? state_newest(&p->marks)->node : 255;
 	for (unsigned i = 0; i < conf->nres; i++)
 		p->res[i].state = RES_DOWN;
 }
@@ -108,8 +109,11 @@ note_peer(struct turn *t)
 	if (policy_peer_serves(t->v)) {
 		p->peer_active_boot = v->boot;
 		p->peer_active_gen = v->f.gen;
-		if (v->f.role == ROLE_ACTIVE)
-			p->served_ms = t->v->now_ms;
+		/* Clients saw it at the latest when we heard it: silence is outage. */
+		if (v->f.role == ROLE_ACTIVE) {
+			p->served_ms = t->v->now_ms - v->silent_ms;
+			p->last_active = !p->conf->node;
+		}
 		adopt_by_frame(t);
 	}
 	if (v->ever)
@@ -118,6 +122,7 @@ note_peer(struct turn *t)
 	if (p->role == ROLE_ACTIVE && v->links_alive > p->links_were)
 		turn_add(t, ACT_ANNOUNCE);
 	p->links_were = v->links_alive;
+	switch_heard(t);
 	wake(t);
 }
 
@@ -237,6 +242,16 @@ follow_role(struct turn *t)
 		turn_role(t, ROLE_WAIT, "no active node is known");
 }
 
+/* In its own words, when it says them. */
+static enum policy_reason
+released_why(const struct policy_view *v)
+{
+	const struct control *r = peer_control(&v->peer, CTRL_RELEASE);
+
+	return r != NULL && r->arg > REASON_NONE && r->arg < REASONS
+	    ? (enum policy_reason)r->arg : REASON_RELEASE;
+}
+
 static bool
 promote_alive(struct turn *t)
 {
@@ -244,13 +259,13 @@ promote_alive(struct turn *t)
 
 	switch (policy_evidence(t->p, t->v, &why)) {
 	case PROOF_RELEASE:
-		promote_begin(t, PROOF_RELEASE, GEN_CLEAN, "the other node released");
+		promote_begin(t, PROOF_RELEASE, GEN_CLEAN, released_why(t->v));
 		return true;
 	case PROOF_REBOOT:
-		promote_begin(t, PROOF_REBOOT, GEN_TAKEOVER, "the other node restarted");
+		promote_begin(t, PROOF_REBOOT, GEN_TAKEOVER, REASON_REBOOT);
 		return true;
 	case PROOF_MEETING:
-		promote_begin(t, PROOF_MEETING, GEN_CLEAN, "both met, newest history here");
+		promote_begin(t, PROOF_MEETING, GEN_CLEAN, REASON_MEETING);
 		return true;
 	default:
 		return false;
@@ -270,11 +285,11 @@ promote_silent(struct turn *t)
 		return;
 	switch (policy_evidence(p, t->v, &why)) {
 	case PROOF_SILENCE:
-		promote_begin(t, PROOF_SILENCE, GEN_PRESUMED, complete ? "the other node is silent"
-		    : "alone after a restart, and the last that could acknowledge");
+		promote_begin(t, PROOF_SILENCE, GEN_PRESUMED, complete ? REASON_SILENCE
+		    : REASON_HOLDER);
 		return;
 	case PROOF_OPERATOR:
-		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, "an operator said the other node is off");
+		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, REASON_OFF);
 		return;
 	default:
 		break;
@@ -334,14 +349,15 @@ reattach(struct turn *t)
 		p->vip_up[i] = true;	/* as far as we know: a demotion must remove it */
 	if (g.no == 0 || g.node != p->conf->node || p->marks.released == g.no
 	    || (p->conf->syncd && (!t->v->syncd_up || t->v->data.role != DATA_ACTIVE))) {
-		demote_begin(t, DEMOTE_MOVE, false, "services run, but under no generation of ours");
+		demote_begin(t, DEMOTE_MOVE, false, REASON_STRANGE);
 		return;
 	}
 	state_add_gen(&p->marks, &g);
 	p->proof = PROOF_NONE;
 	p->served_ms = t->v->now_ms;
+	p->last_active = p->conf->node;
 	p->slept = true;
-	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].window_ms = t->v->now_ms;
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
@@ -463,7 +479,7 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 	f->durable = v->data.durable_lsn;
 	f->applied = v->data.applied_lsn;
 	if (policy_idle(p) && p->marks.released != 0 && p->marks.released == g.no)
-		add_control(f, CTRL_RELEASE, 0, g.no, p->released_lsn);
+		add_control(f, CTRL_RELEASE, (uint32_t)p->reason, g.no, p->released_lsn);
 	if (p->role == ROLE_ACTIVE && p->outdate_out != 0)
 		add_control(f, CTRL_OUTDATE, 0, p->outdate_out, 0);
 	if (policy_idle(p) && p->outdate_save != 0 && v->saved >= p->outdate_save)
@@ -474,6 +490,8 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 		add_control(f, CTRL_DECLINE, 0, p->declined, 0);
 	if (p->ans_id != 0)
 		add_control(f, CTRL_ANSWER, p->ans_id, (uint64_t)p->ans_code, 0);
+	if (p->role == ROLE_ACTIVE && p->told.gen != 0 && f->ncontrols < FRAME_CONTROLS)
+		f->controls[f->ncontrols++] = switch_control(p);
 	if (p->req_op != OP_NONE)
 		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op, 0);
 }

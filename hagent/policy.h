@@ -72,6 +72,9 @@ struct policy_conf {
 				 * to notice that this process itself was paused */
 	int64_t initdead_ms;
 	int64_t isolated_ms;	/* no peer and no ping this long: give up serving */
+	int64_t ping_handover_ms;	/* no ping here, but there, this long: hand over; 0 never.  At
+				 * least the ping interval: a target that dies is missed by
+				 * the other node that much later */
 	int64_t evidence_ms;	/* longest search for evidence before DENY */
 	int64_t probe_fresh_ms;	/* an address probe counts this long */
 	int64_t drain_ms;	/* given to syncd in DEMOTE of a planned release */
@@ -180,6 +183,21 @@ struct policy_res {
 	int64_t checked_ms;
 };
 
+/* Why the active node changes: for the log, for the history of both nodes, and on the
+ * wire in RELEASE and SWITCH, so numbers are never used again for something else. */
+enum policy_reason {
+	REASON_NONE,
+	REASON_PLANNED, REASON_KEPT_OUT, REASON_SHUTDOWN,	/* an operator asked */
+	REASON_PING, REASON_ISOLATED,
+	REASON_RESOURCE, REASON_ADDRESS, REASON_SYNCD,		/* it does not run any more */
+	REASON_SAVE, REASON_REFUSED, REASON_TAKEN, REASON_START,	/* a promotion failed */
+	REASON_NEWER, REASON_STRANGE,
+	REASON_RELEASE, REASON_REBOOT, REASON_MEETING, REASON_SILENCE, REASON_HOLDER,
+	REASON_OFF, REASON_FAILOVER,
+	REASONS
+};
+const char *policy_reason_text(enum policy_reason);
+
 enum promote_step { PRO_SYNCD, PRO_DUPLICATE, PRO_RES, PRO_VIP };
 enum demote_step { DEM_DRAIN, DEM_VIP, DEM_RES, DEM_JOIN, DEM_SYNCD, DEM_SAVE };
 
@@ -228,7 +246,12 @@ struct policy {
 	bool start_failed;		/* last promotion failed here: do not take again by choice */
 	uint64_t declined;		/* generation whose RELEASE we do not take */
 	bool leaving;
-	char why[POLICY_TEXT];
+	enum policy_reason reason;	/* of the last change here */
+	struct state_switch told;	/* the one that made us active, for the peer; .gen 0 none */
+	enum policy_reason told_reason;
+	uint64_t heard_switch;		/* epoch of the last one that the peer told */
+	uint8_t last_active;		/* node; 255 not known */
+	int64_t ping_lost_ms;		/* active, and no target answers since; -1 */
 
 	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */
 	int64_t alone_ms;
@@ -245,7 +268,7 @@ struct policy {
 	unsigned links_were;
 	uint32_t peer_active_boot;	/* boot of the peer in which it was seen active */
 	uint64_t peer_active_gen;
-	int64_t served_ms;		/* when somebody was last seen serving */
+	int64_t served_ms;		/* when somebody was last heard to serve; 0 never */
 
 	struct policy_res res[POLICY_RES_MAX];
 	bool vip_up[POLICY_VIPS_MAX], vip_busy[POLICY_VIPS_MAX];

@@ -1,5 +1,5 @@
 /* policy_active.c - what the active node does: gives way to a newer one, gives up
- * when it is isolated, answers syncd's wishes, watches its resources.
+ * when it is isolated or cut off from its clients, answers syncd's wishes, watches its resources.
  *
  * Acknowledging alone is granted on evidence only: the standby's own durable mark,
  * an operator's word, or the presumption (silence, ping, free addresses).  A node
@@ -9,19 +9,10 @@
 #include "hook.h"
 #include "policy_int.h"
 
-static void
-history(struct turn *t)
-{
-	struct policy *p = t->p;
-	struct policy_action *a = turn_add(t, ACT_HISTORY);
-
-	a->sw = (struct state_switch) { .wall_ms = t->v->wall_ms, .gen = p->gen.no,
-		.kind = p->gen.kind, .to = p->conf->node,
-		.from = p->peer_active_boot != 0 ? !p->conf->node : 255,
-		.planned = p->proof == PROOF_RELEASE,
-		.outage_ms = p->served_ms != 0 ? t->v->now_ms - p->served_ms : -1 };
-	snprintf(a->sw.reason, sizeof(a->sw.reason), "%.79s", p->why);
-}
+/* A reign that began because the other node saw no ping target is not ended for the
+ * same reason before it lasted this many times the wait: when targets come and go on
+ * both nodes in turn, moving helps nobody. */
+#define PING_REST 20
 
 void
 active_begin(struct turn *t)
@@ -30,7 +21,7 @@ active_begin(struct turn *t)
 
 	p->start_failed = false;
 	p->alone_no = p->outdate_out = p->newer_no = 0;
-	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = -1;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
 	p->repromote = false;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i] = (struct policy_res) { .state = RES_UP, .checked_ms = t->v->now_ms,
@@ -39,7 +30,7 @@ active_begin(struct turn *t)
 	turn_alarm(t, ALARM_NO_LEADER, false, "");
 	turn_alarm(t, ALARM_ALONE, gen_kind_alone((enum gen_kind)p->gen.kind) && p->conf->syncd,
 	    "one copy only");
-	history(t);
+	switch_made(t);
 	turn_role(t, ROLE_ACTIVE, "services run");
 	/* A planned switchover that came back to us has failed. */
 	if (p->op.op == OP_SWITCHOVER || p->op.op == OP_STANDBY)
@@ -59,7 +50,7 @@ active_must_leave(struct turn *t)
 	/* Two active nodes can only follow a double fault.  Numbers carry the node and
 	 * are never equal, so exactly one side goes. */
 	if (policy_peer_serves(v) && v->peer.f.gen > p->gen.no) {
-		demote_begin(t, DEMOTE_URGENT, false, "the other node has a newer generation");
+		demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
 		return true;
 	}
 	turn_alarm(t, ALARM_SPLIT, policy_peer_serves(v) && v->peer.f.role == ROLE_ACTIVE,
@@ -72,7 +63,7 @@ active_must_leave(struct turn *t)
 	if (!cut || v->now_ms - p->isolated_ms < p->conf->isolated_ms)
 		return false;
 	turn_alarm(t, ALARM_ISOLATED, true, "no peer and no ping target");
-	demote_begin(t, DEMOTE_URGENT, true, "isolated: no peer and no ping target");
+	demote_begin(t, DEMOTE_URGENT, true, REASON_ISOLATED);
 	return true;
 }
 
@@ -173,7 +164,7 @@ newer(struct turn *t, uint64_t no, enum gen_kind kind)
 	if (no > p->marks.fixed)
 		p->marks.fixed = no;
 	if (gen_kind_alone(kind) || policy_peer_serves(t->v) || p->slept)
-		demote_begin(t, DEMOTE_URGENT, false, "the other node holds a newer generation");
+		demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
 	else if (!p->repromote)
 		repromote(t);
 }
@@ -199,7 +190,7 @@ syncd_event(struct turn *t)
 		break;
 	case AL_REFUSED:
 		if (e->no == AL_PROMOTE)
-			demote_begin(t, DEMOTE_URGENT, true, "syncd refused to be promoted again");
+			demote_begin(t, DEMOTE_URGENT, true, REASON_REFUSED);
 		else
 			p->gen = t->v->data.gen;
 		break;
@@ -228,7 +219,7 @@ syncd_turn(struct turn *t)
 		turn_alarm(t, ALARM_SYNCD, true, "syncd is gone");
 	} else if (v->now_ms - p->syncd_gone_ms > p->conf->syncd_wait_ms && policy_peer_ready(v)) {
 		p->start_failed = true;
-		demote_begin(t, DEMOTE_MOVE, true, "syncd does not come back");
+		demote_begin(t, DEMOTE_MOVE, true, REASON_SYNCD);
 		return;
 	}
 	if (!v->syncd_up || v->data.role == DATA_ACTIVE || p->repromote)
@@ -273,7 +264,7 @@ resource_failed(struct turn *t, unsigned i)
 	if (!policy_peer_ready(t->v))
 		return;
 	p->start_failed = true;
-	demote_begin(t, DEMOTE_MOVE, true, "a resource cannot be kept running here");
+	demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
 }
 
 void
@@ -317,7 +308,7 @@ monitor_turn(struct turn *t)
 			turn_add(t, ACT_RES_STATUS)->index = (int)i;
 		} else if (r->state == RES_FAILED && policy_peer_ready(t->v)) {
 			p->start_failed = true;
-			demote_begin(t, DEMOTE_MOVE, true, "a resource cannot be kept running here");
+			demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
 			return;
 		} else if (r->state == RES_FAILED && age >= p->conf->retry_ms) {
 			/* Nobody else can take it: go on trying. */
@@ -326,6 +317,30 @@ monitor_turn(struct turn *t)
 			turn_add(t, ACT_RES_STOP)->index = (int)i;
 		}
 	}
+}
+
+/* Clients cannot reach this node, but probably the other one: it says that it sees its
+ * targets, in an answer to a frame that we sent after the wait, and is ready.  When it
+ * sees none either, the target is ill and not the path. */
+static void
+ping_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+	int64_t wait = p->conf->ping_handover_ms;
+
+	if (!p->conf->pings || wait == 0 || v->ping_ok) {
+		p->ping_lost_ms = -1;
+		return;
+	}
+	if (p->ping_lost_ms < 0)
+		p->ping_lost_ms = v->now_ms;
+	if (v->peer.answers_ms - p->ping_lost_ms < wait || !policy_peer_ready(v)
+	    || (v->peer.f.flags & FRAME_F_PING) == 0 || p->alone_no != 0)
+		return;
+	if (p->told_reason == REASON_PING && v->now_ms - p->since_ms < PING_REST * wait)
+		return;
+	demote_begin(t, DEMOTE_MOVE, true, REASON_PING);
 }
 
 void
@@ -341,11 +356,13 @@ active_turn(struct turn *t)
 	else if (e->type == EV_RES)
 		active_resource(t);
 	else if (e->type == EV_VIP && e->up && !e->ok)
-		demote_begin(t, DEMOTE_MOVE, true, "an address could not be set");
+		demote_begin(t, DEMOTE_MOVE, true, REASON_ADDRESS);
 	if (t->p->role == ROLE_ACTIVE && t->p->conf->syncd)
 		syncd_turn(t);
 	if (t->p->role == ROLE_ACTIVE)
 		alone_turn(t);
+	if (t->p->role == ROLE_ACTIVE)
+		ping_turn(t);
 	if (t->p->role == ROLE_ACTIVE)
 		monitor_turn(t);
 }

@@ -5,8 +5,6 @@
  *
  * A resource that does not stop, or an address that does not go, keeps the node
  * here, with an alarm and without RELEASE: nobody may take what is still held. */
-#include <stdio.h>
-
 #include "policy_int.h"
 
 static void
@@ -31,7 +29,7 @@ tell_syncd(struct turn *t)
 }
 
 void
-demote_begin(struct turn *t, enum demote_how how, bool release, const char *why)
+demote_begin(struct turn *t, enum demote_how how, bool release, enum policy_reason reason)
 {
 	struct policy *p = t->p;
 
@@ -40,8 +38,10 @@ demote_begin(struct turn *t, enum demote_how how, bool release, const char *why)
 	p->released_lsn = 0;
 	p->syncd_told = false;
 	p->alone_no = p->outdate_out = 0;
-	snprintf(p->why, sizeof(p->why), "%s", why);
-	turn_role(t, ROLE_DEMOTE, why);
+	if (p->role == ROLE_ACTIVE)
+		p->served_ms = t->v->now_ms;
+	p->reason = reason;
+	turn_role(t, ROLE_DEMOTE, policy_reason_text(reason));
 	step(t, how == DEMOTE_PLANNED ? DEM_DRAIN : DEM_VIP);
 	if (p->urgent)
 		tell_syncd(t);
@@ -195,9 +195,8 @@ st_save(struct turn *t)
 		p->complete = p->gen.no;
 		p->complete_boot = t->v->peer.boot;
 	}
-	p->served_ms = t->v->now_ms;
 	p->retry_ms = p->start_failed ? t->v->now_ms + p->conf->retry_ms : 0;
-	turn_role(t, ROLE_WAIT, p->why);
+	turn_role(t, ROLE_WAIT, policy_reason_text(p->reason));
 	if (p->leaving)
 		turn_add(t, ACT_EXIT);
 }

@@ -37,7 +37,7 @@ bool policy_holder(const struct policy *, const struct policy_view *);
 bool policy_leads(const struct policy *, const struct policy_view *);
 
 /* policy_promote.c */
-void promote_begin(struct turn *, enum policy_proof, enum gen_kind, const char *why);
+void promote_begin(struct turn *, enum policy_proof, enum gen_kind, enum policy_reason);
 void promote_turn(struct turn *);
 /* policy_active.c */
 void active_begin(struct turn *);
@@ -47,8 +47,12 @@ bool active_must_leave(struct turn *);	/* newer active, isolated: begins the dem
 void active_resource(struct turn *);	/* an EV_RES while active */
 /* policy_demote.c */
 enum demote_how { DEMOTE_PLANNED, DEMOTE_MOVE, DEMOTE_URGENT };
-void demote_begin(struct turn *, enum demote_how, bool release, const char *why);
+void demote_begin(struct turn *, enum demote_how, bool release, enum policy_reason);
 void demote_turn(struct turn *);
+/* policy_switch.c */
+void switch_made(struct turn *);	/* this node is active now */
+void switch_heard(struct turn *);
+struct control switch_control(const struct policy *);
 /* policy_op.c */
 void op_event(struct turn *);
 void op_turn(struct turn *);

@@ -42,7 +42,7 @@ begin(struct turn *t, const struct policy_event *e, bool remote)
 }
 
 static void
-hand_over(struct turn *t, const struct policy_event *e, const char *why)
+hand_over(struct turn *t, const struct policy_event *e, enum policy_reason reason)
 {
 	const char *no = hand_over_check(t);
 
@@ -59,7 +59,7 @@ hand_over(struct turn *t, const struct policy_event *e, const char *why)
 		t->p->marks.kept_out = true;
 		turn_save(t);
 	}
-	demote_begin(t, DEMOTE_PLANNED, true, why);
+	demote_begin(t, DEMOTE_PLANNED, true, reason);
 }
 
 static void
@@ -90,7 +90,7 @@ op_switchover(struct turn *t, const struct policy_event *e)
 		if (me)
 			refuse(t, e, 13, "this node is active already", "");
 		else
-			hand_over(t, e, "planned switchover");
+			hand_over(t, e, REASON_PLANNED);
 	} else if (policy_peer_serves(t->v) && !me) {
 		refuse(t, e, 13, "the other node is active already", "");
 	} else if (!policy_peer_serves(t->v)) {
@@ -138,7 +138,7 @@ op_failover(struct turn *t, const struct policy_event *e)
 		refuse(t, e, 0, "this node would take over", "");
 	} else {
 		begin(t, e, false);
-		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, "failover by an operator");
+		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, REASON_FAILOVER);
 	}
 }
 
@@ -150,7 +150,7 @@ op_keep_out(struct turn *t, const struct policy_event *e)
 	if (e->op_node != p->conf->node) {
 		forward(t, e);
 	} else if (e->op == OP_STANDBY && p->role == ROLE_ACTIVE) {
-		hand_over(t, e, "kept out by an operator");
+		hand_over(t, e, REASON_KEPT_OUT);
 	} else if (!policy_idle(p) && e->op == OP_STANDBY) {
 		refuse(t, e, 13, "this node is changing its role", "hactl status -w");
 	} else {
@@ -194,7 +194,7 @@ op_shutdown(struct turn *t, const struct policy_event *e)
 	begin(t, e, false);
 	p->leaving = true;
 	if (p->role == ROLE_ACTIVE || p->role == ROLE_PROMOTE) {
-		demote_begin(t, DEMOTE_PLANNED, true, "shut down in order");
+		demote_begin(t, DEMOTE_PLANNED, true, REASON_SHUTDOWN);
 	} else if (policy_idle(p) && policy_peer_serves(t->v)) {
 		uint64_t gen = policy_newest(p, t->v).no;
 

@@ -3,14 +3,13 @@
  *
  * A step that fails leads through the demotion, so whatever was started is stopped
  * again; with a release at its end, so that the other node may try. */
-#include <stdio.h>
-
 #include "policy_int.h"
 
 #define SAVE_MS 100	/* a save that is not reported by now has failed */
 
 void
-promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind, const char *why)
+promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind,
+    enum policy_reason reason)
 {
 	struct policy *p = t->p;
 
@@ -21,8 +20,10 @@ promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind, const
 	p->declined = 0;
 	p->complete = 0;
 	p->gen = turn_gen(t, kind);
-	snprintf(p->why, sizeof(p->why), "%s", why);
-	turn_role(t, ROLE_PROMOTE, why);
+	/* The epoch that people see; the other node may join under a later number. */
+	p->told = (struct state_switch) { .gen = p->gen.no, .kind = p->gen.kind };
+	p->reason = reason;
+	turn_role(t, ROLE_PROMOTE, policy_reason_text(reason));
 	if (p->conf->syncd)
 		turn_add(t, ACT_SYNCD_PROMOTE)->gen = p->gen;
 }
@@ -36,11 +37,11 @@ step(struct turn *t, enum promote_step s)
 }
 
 static void
-fail(struct turn *t, const char *why)
+fail(struct turn *t, enum policy_reason reason)
 {
 	t->p->start_failed = true;
 	t->p->retry_ms = t->v->now_ms + t->p->conf->retry_ms;
-	demote_begin(t, DEMOTE_MOVE, true, why);
+	demote_begin(t, DEMOTE_MOVE, true, reason);
 }
 
 static void
@@ -53,7 +54,7 @@ st_syncd(struct turn *t)
 		return;		/* perhaps it was asked for in this very turn */
 	if (!turn_saved(t)) {
 		turn_alarm(t, ALARM_REFUSED, true, "ha/state cannot be written");
-		fail(t, "the generation could not be made durable");
+		fail(t, REASON_SAVE);
 	} else if (!p->conf->syncd) {
 		step(t, PRO_DUPLICATE);
 	} else if (e->type == EV_SYNCD && e->msg == AL_PROMOTED && e->gen.no == p->gen.no) {
@@ -64,9 +65,9 @@ st_syncd(struct turn *t)
 		step(t, PRO_DUPLICATE);
 	} else if (e->type == EV_SYNCD && e->msg == AL_REFUSED && e->no == AL_PROMOTE) {
 		turn_alarm(t, ALARM_REFUSED, true, "syncd refused the promotion");
-		fail(t, "syncd refused the promotion");
+		fail(t, REASON_REFUSED);
 	} else if (!t->v->syncd_up || t->v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms) {
-		fail(t, "syncd did not answer");
+		fail(t, REASON_SYNCD);
 	}
 }
 
@@ -83,7 +84,7 @@ st_duplicate(struct turn *t)
 		p->asked = true;
 	} else if (!p->probe_out && p->probe == PROBE_TAKEN) {
 		turn_alarm(t, ALARM_CONTESTED, true, "a service address is in use elsewhere");
-		fail(t, "a service address is in use elsewhere");
+		fail(t, REASON_TAKEN);
 	} else if (!p->probe_out) {
 		turn_alarm(t, ALARM_CONTESTED, false, "");
 		step(t, PRO_RES);
@@ -104,7 +105,7 @@ st_res(struct turn *t)
 		r->state = e->result == POLICY_RUNNING ? RES_UP : RES_FAILED;
 		if (r->state == RES_FAILED) {
 			turn_alarm(t, ALARM_RES_FAILED, true, "a resource did not start");
-			fail(t, "a resource did not start");
+			fail(t, REASON_START);
 			return;
 		}
 	}
@@ -139,7 +140,7 @@ st_vip(struct turn *t)
 		}
 	}
 	if (t->v->ev.type == EV_VIP && t->v->ev.up && !t->v->ev.ok) {
-		fail(t, "an address could not be set");
+		fail(t, REASON_ADDRESS);
 		return;
 	}
 	for (unsigned i = 0; i < p->conf->nvips; i++)

@@ -3,20 +3,20 @@
  * A situation is text, one line an instant:
  *   node 0|1 · set NAME VALUE · marks NAME VALUE · T WORD... -> EXPECTATION, ...
  * T is the time in ms, never going back.  WORD... is one event or change of the view:
- *   tick | peer silent|heard|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
- *   [release=G] [declined=G] [marked=G] [outdate=G] | ping on|off | data MODE gen=N
+ *   tick | peer silent|heard|quiet|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
+ *   [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G] [marked=G] [outdate=G] | ping on|off | data MODE gen=N
  *   [kind=K] [by=NODE] [durable=N] [outdated] | syncd up|gone | probe clear|taken|unknown |
  *   promoted | demoted | refused | alone | join | newer gen=N kind=K | adopted gen=N kind=K |
  *   res I start|stop|status running|stopped|failed | vip I up|down ok|failed |
  *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry]
  * After -> stand actions that this turn must have (a leading ! : must not have), by name
- * with optional text behind "=", or role=NAME.  README.md of this folder has examples. */
+ * with optional text behind "=", role=NAME, or why=TEXT_OF_HISTORY with _ for blanks.  README.md of this folder has examples. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy.h"
+#include "policy_int.h"
 
 struct run {
 	struct policy p;
@@ -24,10 +24,11 @@ struct run {
 	struct policy_view v;
 	struct state_marks marks;
 	struct policy_actions acts;
-	bool started, failed;
+	bool started, failed, quiet;
 	const char *file;
 	int line;
 	uint8_t salt;
+	int because;		/* of the release or switch that the peer tells next */
 };
 
 static void
@@ -70,6 +71,14 @@ kind_of(int i)
 	return gen_kind_name((enum gen_kind)i);
 }
 
+/* One word for each reason that a situation needs. */
+static const char *
+reason_of(int i)
+{
+	return i == REASON_PLANNED ? "planned" : i == REASON_PING ? "ping"
+	    : i == REASON_SILENCE ? "silence" : "-";
+}
+
 static const char *
 mode_of(int i)
 {
@@ -84,7 +93,7 @@ defaults(struct run *r)
 	memset(r, 0, sizeof(*r));
 	*c = (struct policy_conf) { .mode = POLICY_SERIAL_PING, .cold_last_active = true,
 		.syncd = true, .pings = true, .nres = 2, .nvips = 1, .dead_ms = 2000,
-		.initdead_ms = 10000, .isolated_ms = 2000, .evidence_ms = 1500,
+		.initdead_ms = 10000, .isolated_ms = 2000, .ping_handover_ms = 1500, .evidence_ms = 1500,
 		.probe_fresh_ms = 2000, .drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000,
 		.switch_ms = 20000, .retry_ms = 1000 };
 	for (int i = 0; i < 2; i++) {
@@ -118,6 +127,8 @@ set(struct run *r, const char *name, const char *val)
 		c->nvips = (unsigned)num(r, val);
 	else if (strcmp(name, "drain") == 0)
 		c->res[num(r, val) & 1].drain = true;
+	else if (strcmp(name, "ping-handover") == 0)
+		c->ping_handover_ms = (int64_t)num(r, val);
 	else if (strcmp(name, "group") == 0)
 		r->v.group_started = strcmp(val, "started") == 0;
 	else if (strcmp(name, "rule") == 0)
@@ -146,9 +157,23 @@ mark(struct run *r, const char *name, const char *val)
 }
 
 static void
-control(struct frame *f, enum control_type t, uint64_t gen)
+control(struct run *r, enum control_type t, uint64_t gen)
 {
-	f->controls[f->ncontrols++] = (struct control) { .type = (uint8_t)t, .gen = gen };
+	struct frame *f = &r->v.peer.f;
+
+	f->controls[f->ncontrols++] = (struct control) { .type = (uint8_t)t, .gen = gen,
+		.arg = t == CTRL_RELEASE ? (uint32_t)r->because : 0 };
+}
+
+/* What a peer says that became active in generation no, 0.4 s after somebody served. */
+static struct control
+told(const struct run *r, uint64_t no)
+{
+	struct policy p = { .told = { .gen = no, .kind = GEN_CLEAN, .from = r->conf.node,
+		.wall_ms = 77000, .outage_ms = 400 },
+		.told_reason = (enum policy_reason)r->because };
+
+	return switch_control(&p);
 }
 
 static void
@@ -167,6 +192,8 @@ peer_word(struct run *r, char *w)
 		f->flags &= (uint16_t)~FRAME_F_HEALTHY;
 	else if (strcmp(w, "kept-out") == 0)
 		f->flags |= FRAME_F_KEPT_OUT;
+	else if (strcmp(w, "no-ping") == 0)
+		f->flags &= (uint16_t)~FRAME_F_PING;
 	else if (strcmp(w, "no-syncd") == 0)
 		f->flags &= (uint16_t)~FRAME_F_SYNCD;
 	else if (val == NULL)
@@ -175,18 +202,22 @@ peer_word(struct run *r, char *w)
 		f->gen = f->fixed = num(r, val);
 	else if (strcmp(w, "kind") == 0)
 		f->gen_kind = (uint8_t)lookup(val, kind_of, GEN_MERGE + 1);
+	else if (strcmp(w, "because") == 0)
+		r->because = lookup(val, reason_of, REASONS);
+	else if (strcmp(w, "switch") == 0)
+		f->controls[f->ncontrols++] = told(r, num(r, val));
 	else if (strcmp(w, "durable") == 0)
 		f->durable = num(r, val);
 	else if (strcmp(w, "boot") == 0)
 		r->v.peer.boot = (uint32_t)num(r, val);
 	else if (strcmp(w, "release") == 0)
-		control(f, CTRL_RELEASE, num(r, val));
+		control(r, CTRL_RELEASE, num(r, val));
 	else if (strcmp(w, "declined") == 0)
-		control(f, CTRL_DECLINE, num(r, val));
+		control(r, CTRL_DECLINE, num(r, val));
 	else if (strcmp(w, "marked") == 0)
-		control(f, CTRL_OUTDATED, num(r, val));
+		control(r, CTRL_OUTDATED, num(r, val));
 	else if (strcmp(w, "outdate") == 0)
-		control(f, CTRL_OUTDATE, num(r, val));
+		control(r, CTRL_OUTDATE, num(r, val));
 	else
 		bad(r, "unknown word of the peer", w);
 }
@@ -196,14 +227,21 @@ ev_peer(struct run *r, char **w, int n)
 {
 	struct peer_view *p = &r->v.peer;
 
+	/* Its last frame was just heard; alive until deadtime says otherwise. */
+	if (n > 0 && strcmp(w[0], "quiet") == 0) {
+		r->quiet = true;
+		return;
+	}
 	p->silent = n > 0 && strcmp(w[0], "silent") == 0;
 	p->alive = !p->silent && n > 0 && strcmp(w[0], "heard") != 0;
 	p->links_alive = p->alive ? p->links : 0;
 	if (p->silent) {
-		p->silent_ms = 2001;
+		p->silent_ms = r->quiet ? p->silent_ms : 2001;
+		r->quiet = false;
 		return;
 	}
 	p->silent_ms = 0;
+	r->quiet = false;
 	if (!p->alive)
 		return;
 	p->have = p->ever = true;
@@ -387,6 +425,12 @@ describe(const struct policy_action *a, char *buf, size_t size)
 	case ACT_VIP_UP: case ACT_VIP_DOWN:
 		snprintf(buf, size, "%s=%d", policy_act_name(a->act), a->index);
 		break;
+	case ACT_HISTORY:
+		/* history=EPOCH:KIND:FROM:TO:OUTAGE:planned|- */
+		snprintf(buf, size, "history=%llu:%s:%d:%d:%lld:%s", (unsigned long long)a->sw.gen,
+		    gen_kind_name((enum gen_kind)a->sw.kind), a->sw.from, a->sw.to,
+		    (long long)a->sw.outage_ms, a->sw.planned ? "planned" : "-");
+		break;
 	case ACT_ALARM:
 		snprintf(buf, size, "alarm=%s:%s", policy_alarm_name(a->alarm), a->on ? "on" : "off");
 		break;
@@ -399,6 +443,15 @@ describe(const struct policy_action *a, char *buf, size_t size)
 	}
 }
 
+/* Equal, but "_" in a stands for a blank. */
+static bool
+same_words(const char *a, const char *b)
+{
+	for (; *a != '\0' && (*a == *b || (*a == '_' && *b == ' ')); a++)
+		b++;
+	return *a == *b;
+}
+
 static bool
 happened(const struct run *r, const char *want)
 {
@@ -407,6 +460,9 @@ happened(const struct run *r, const char *want)
 	if (strncmp(want, "role=", 5) == 0)
 		return strcmp(want + 5, ha_role_name(r->p.role)) == 0;
 	for (unsigned i = 0; i < r->acts.n; i++) {
+		if (strncmp(want, "why=", 4) == 0 && r->acts.a[i].act == ACT_HISTORY
+		    && same_words(want + 4, r->acts.a[i].sw.reason))
+			return true;
 		describe(&r->acts.a[i], buf, sizeof(buf));
 		if (strcmp(buf, want) == 0
 		    || strcmp(policy_act_name(r->acts.a[i].act), want) == 0)
@@ -465,12 +521,12 @@ instant(struct run *r, char *line)
 	/* The daemon calls every 50 ms; a situation tells only what changes. */
 	while (r->v.now_ms + 200 < at) {
 		r->v.now_ms += 200;
-		r->v.peer.silent_ms += r->v.peer.silent ? 200 : 0;
+		r->v.peer.silent_ms += r->v.peer.silent || r->quiet ? 200 : 0;
 		r->v.peer.answers_ms = r->v.peer.alive ? r->v.now_ms : r->v.peer.answers_ms;
 		memset(&r->v.ev, 0, sizeof(r->v.ev));
 		turn(r);
 	}
-	r->v.peer.silent_ms += r->v.peer.silent ? at - r->v.now_ms : 0;
+	r->v.peer.silent_ms += r->v.peer.silent || r->quiet ? at - r->v.now_ms : 0;
 	r->v.now_ms = at;
 	if (n > 0)
 		event(r, w, n);

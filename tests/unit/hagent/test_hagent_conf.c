@@ -71,6 +71,7 @@ shipped_states_the_defaults(void **state)
 	SAME(ping_interval_ms);
 	SAME(ping_timeout_ms);
 	SAME(isolated_ms);
+	SAME(ping_handover_ms);
 	SAME(probe_wait_ms);
 	SAME(probe_fresh_ms);
 	SAME(evidence_ms);
