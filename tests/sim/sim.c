@@ -384,7 +384,7 @@ setup(struct sim *s, uint64_t seed, bool trace)
 
 		*c = (struct policy_conf) { .node = (uint8_t)n, .mode = POLICY_SERIAL_PING,
 			.cold_last_active = true, .syncd = true, .pings = true, .nres = NRES, .nvips = 1,
-			.dead_ms = DEAD_MS, .initdead_ms = 6000, .isolated_ms = 2000,
+			.dead_ms = DEAD_MS, .initdead_ms = 6000, .isolated_ms = 2000, .ping_handover_ms = 1500,
 			.evidence_ms = 1500, .probe_fresh_ms = 1000, .drain_ms = 500,
 			.syncd_wait_ms = 3000, .join_wait_ms = 5000, .switch_ms = 20000,
 			.retry_ms = 1000 };

@@ -306,7 +306,7 @@ static void
 match(struct sim *s, int n, const struct msg *m)
 {
 	struct node *x = &s->n[n], *y = &s->n[!n];
-	uint64_t common = m->lsn < x->tip ? m->lsn : x->tip;
+	uint64_t common = y->tip < x->tip ? y->tip : x->tip;
 	struct commit_acts a = { .n = 0 }, b = { .n = 0 };
 	struct gen g;
 
@@ -355,6 +355,9 @@ got_facts(struct sim *s, int n, const struct msg *m)
 	if (m->flag && x->c.role == DATA_STANDBY)
 		commit_active_seen(&x->c, m->gen.no, &a);
 	syncd_perform(s, n, &a);
+	/* An active that speaks is answered, though nothing may have changed here. */
+	if (m->flag && x->c.role == DATA_STANDBY)
+		facts(s, n);
 	if (x->c.role == DATA_ACTIVE && !m->flag && !x->c.fenced && !x->c.promoting
 	    && s->n[!n].c.role == DATA_STANDBY
 	    && (!x->c.peer_matched || x->shipped > x->tip))
