@@ -1,0 +1,419 @@
+#!/usr/bin/python3
+"""queue_relay.py [BUILD] - mail to other hosts, end to end on one machine.
+
+A real maild over fake_syncd.py, and a smart host made of a few lines of Python, all on
+127.0.0.1.  Prints "ok NAME" and "not ok NAME"; needs root.
+"""
+import json
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import socketserver
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+failed = 0
+
+
+def check(name, good, more=""):
+    global failed
+    failed += not good
+    print("%sok queue_relay: %s%s" % ("" if good else "not ", name,
+                                      "" if good else " # " + str(more)), flush=True)
+
+
+class Host(socketserver.ThreadingTCPServer):
+    """A smart host that does what rules say: {recipient or "dot": [replies]}."""
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        pass                    # a client that was killed
+
+    def __init__(self, tls):
+        super().__init__(("127.0.0.1", 0), Session)
+        self.rules, self.mail, self.seen = {}, [], []
+        self.tls, self.auth = tls, False
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def say(self, what):
+        left = self.rules.get(what)
+        if not left:
+            return "250 2.0.0 ok"
+        return left.pop(0) if len(left) > 1 else left[0]
+
+
+class Session(socketserver.StreamRequestHandler):
+    def put(self, text):
+        self.wfile.write(text.encode() + b"\r\n")
+
+    def handle(self):
+        self.put("220 smart.example ready")
+        sender, rcpts, secure = "", [], False
+        while True:
+            line = self.rfile.readline().decode().rstrip("\r\n")
+            if not line:
+                return
+            self.server.seen.append(line)
+            verb = line.upper()
+            if verb.startswith("EHLO"):
+                self.put("250-smart.example")
+                self.put("250-PIPELINING")
+                if self.server.tls and not secure:
+                    self.put("250-STARTTLS")
+                if secure:
+                    self.put("250-AUTH PLAIN")
+                self.put("250-8BITMIME")
+                self.put("250 SIZE 20000000")
+            elif verb == "STARTTLS":
+                self.put("220 go on")
+                self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+                self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
+                secure = True
+            elif verb.startswith("AUTH PLAIN"):
+                self.server.auth = True
+                self.put("235 2.7.0 welcome")
+            elif verb.startswith("MAIL"):
+                sender, rcpts = line[10:].split(">")[0].lstrip("<"), []
+                self.put("250 2.1.0 ok")
+            elif verb.startswith("RCPT"):
+                rcpt = line[8:].strip("<>")
+                answer = self.server.say(rcpt)
+                if answer[0] == "2":
+                    rcpts.append(rcpt)
+                self.put(answer)
+            elif verb == "DATA":
+                self.put("354 go on")
+                text = b""
+                while True:
+                    part = self.rfile.readline()
+                    if not part or part == b".\r\n":
+                        break
+                    text += part[1:] if part.startswith(b".") else part
+                answer = self.server.say("dot")
+                if answer == "drop":
+                    return
+                if answer[0] == "2":
+                    self.server.mail.append((sender, rcpts, text))
+                self.put(answer)
+            elif verb == "QUIT":
+                self.put("221 bye")
+                return
+            else:
+                self.put("250 ok")
+
+
+class Node:
+    def __init__(self, build, dir, smart_port):
+        self.build, self.dir = os.path.abspath(build), dir
+        self.ports = {}
+        for name in ("smtp", "submission", "imap"):
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+                self.ports[name] = s.getsockname()[1]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", dir + "/k",
+                        "-out", dir + "/c", "-days", "2", "-subj", "/CN=localhost"],
+                       check=True, capture_output=True)
+        self.options = {"queue-retry-min-s": 1, "queue-retry-max-s": 2, "queue-warn-s": 0,
+                        "queue-lifetime-s": 60, "smart-host": '"127.0.0.1:%d"' % smart_port}
+        self.syncd = self.maild = None
+
+    def conf(self):
+        text = 'hostname = "mail.test"\nstores = 1\nshards = 2\ngates = 1\n'
+        text += 'tls-certificate-file = "%s/c"\ntls-key-file = "%s/k"\n' % (self.dir, self.dir)
+        text += 'state-directory = "%s/var"\nrun-directory = "%s/run"\n' % (self.dir, self.dir)
+        text += 'syncd-owner-socket = "%s/owner.sock"\nstore-low-water = "0"\n' % self.dir
+        for name in ("submissions", "pop3", "pop3s", "imaps"):
+            text += "%s-listen = {}\n" % name
+        for name, port in self.ports.items():
+            text += '%s-listen = {"127.0.0.1:%d"}\n' % (name, port)
+        for name, value in self.options.items():
+            text += "%s = %s\n" % (name, value)
+        with open(self.dir + "/maild.conf", "w") as f:
+            f.write(text)
+
+    def ctl(self, *args, stdin=None):
+        p = subprocess.run([self.build + "/mailctl", "--socket", self.dir + "/run/maild.sock",
+                            "--json", *args], input=stdin, text=True, capture_output=True)
+        lines = [json.loads(line) for line in p.stdout.splitlines()]
+        return p.returncode, lines[-1] if lines else {}
+
+    def start(self):
+        self.conf()
+        log = open(self.dir + "/log", "ab")
+        if self.syncd is None:
+            self.syncd = subprocess.Popen(
+                ["/usr/bin/python3", HERE + "/fake_syncd.py", self.dir + "/owner.sock", "--journal",
+                 self.dir + "/journal"], stdout=subprocess.PIPE, stderr=log)
+            self.syncd.stdout.readline()
+        self.maild = subprocess.Popen([self.build + "/maild", "-f", "-c", self.dir + "/maild.conf"],
+                                      stdout=log, stderr=log)
+        wait(lambda: self.ctl("listeners", "open")[0] == 0, 10)
+
+    def kill(self):
+        """Like a power cut: no process gets to say anything."""
+        kids = subprocess.run(["pgrep", "-P", str(self.maild.pid)], text=True,
+                              capture_output=True).stdout.split()
+        for pid in [self.maild.pid] + [int(k) for k in kids]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.maild.wait()
+
+    def stop_maild(self):
+        if self.maild is None or self.maild.poll() is not None:
+            return None
+        self.maild.terminate()
+        return self.maild.wait(15)
+
+    def stop(self):
+        rc = self.stop_maild()
+        if self.syncd:
+            self.syncd.terminate()
+            self.syncd.wait()
+        return rc
+
+    def queued(self):
+        return self.ctl("queue", "list")[1].get("messages", [])
+
+
+def wait(what, seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def submit(node, rcpts, text, sender="alice@our.test"):
+    with smtplib.SMTP("127.0.0.1", node.ports["submission"], timeout=30) as s:
+        s.starttls(context=ssl._create_unverified_context())
+        s.login("alice@our.test", "secret")
+        return s.sendmail(sender, rcpts, text)
+
+
+def inbox(node):
+    import imaplib
+    with imaplib.IMAP4("127.0.0.1", node.ports["imap"]) as m:
+        m.starttls(ssl._create_unverified_context())
+        m.login("alice@our.test", "secret")
+        m.select()
+        return [m.fetch(n, "(BODY.PEEK[])")[1][0][1] for n in m.search(None, "ALL")[1][0].split()]
+
+
+def strangers(node):
+    with smtplib.SMTP("127.0.0.1", node.ports["smtp"], timeout=30) as s:
+        s.ehlo("x")
+        s.mail("a@b.test")
+        code, text = s.rcpt("bob@far.test")
+        check("strangers are refused", code == 554 and b"5.7.1" in text, (code, text))
+
+
+def plain(node, host):
+    body = "Subject: one\r\n\r\n.dots\r\n..more\r\n\xe4\r\n".encode("latin1")
+    submit(node, ["bob@far.test", "eve@far.test"], body)
+    check("a message is relayed", wait(lambda: len(host.mail) == 1, 10))
+    sender, rcpts, text = host.mail[0] if host.mail else ("", [], b"")
+    check("envelope", sender == "alice@our.test" and rcpts == ["bob@far.test", "eve@far.test"],
+          (sender, rcpts))
+    check("text is unchanged below the trace", text.endswith(body) and text.startswith(b"Received:"),
+          text)
+    check("8BITMIME is declared", any("BODY=8BITMIME" in line for line in host.seen))
+    check("TLS and login", host.auth)
+    check("the queue is empty again", wait(lambda: not node.queued(), 5), node.queued())
+
+
+def large(node, host):
+    body = b"Subject: large\r\n\r\n" + os.urandom(1500000).hex().encode().replace(b"0a", b"0a\r\n")
+    submit(node, ["bob@far.test"], body + b"\r\n")
+    check("a large message is relayed", wait(lambda: len(host.mail) == 2, 20))
+    check("large: bytes are equal", host.mail[-1][2].endswith(body + b"\r\n"))
+
+
+def mixed(node, host):
+    host.rules = {"no@far.test": ["550 5.1.1 nobody here"],
+                  "later@far.test": ["451 4.2.1 busy", "250 ok"]}
+    n = len(host.mail)
+    submit(node, ["no@far.test", "later@far.test", "yes@far.test"], "Subject: mixed\r\n\r\nx\r\n")
+    check("mixed: all that can be delivered are", wait(lambda: len(host.mail) == n + 2, 15))
+    got = [rcpt for _, rcpts, _ in host.mail[n:] for rcpt in rcpts]
+    check("mixed: each once", sorted(got) == ["later@far.test", "yes@far.test"], got)
+    check("mixed: the sender gets a report", wait(lambda: len(inbox(node)) == 1, 10))
+    report = (inbox(node) or [b""])[0]
+    check("report: RFC 3464", b"report-type=delivery-status" in report
+          and b"Final-Recipient: rfc822; no@far.test" in report and b"Status: 5.1.1" in report
+          and b"Action: failed" in report and b"Return-Path: <>" in report, report)
+    check("mixed: the queue is empty again", wait(lambda: not node.queued(), 5), node.queued())
+
+
+def dropped(node, host):
+    host.rules = {"dot": ["drop", "250 ok"]}
+    n = len(host.mail)
+    submit(node, ["bob@far.test"], "Subject: drop\r\n\r\nx\r\n")
+    check("dropped behind the dot: sent again", wait(lambda: len(host.mail) == n + 1, 15))
+    check("dropped: the queue is empty again", wait(lambda: not node.queued(), 5), node.queued())
+
+
+def operators(node, host):
+    host.rules = {"bob@far.test": ["450 4.2.0 not now"]}
+    n = len(host.mail)
+    submit(node, ["bob@far.test"], "Subject: hold\r\n\r\nx\r\n")
+    wait(lambda: node.queued() and node.queued()[0]["attempts"] > 0, 10)
+    message = node.queued()[0]["id"]
+    check("hold", node.ctl("queue", "hold", message)[0] == 0 and node.queued()[0]["held"])
+    host.rules = {}
+    one = node.ctl("queue", "show", message)[1]["messages"][0]
+    check("show", one["recipients"][0]["reply"].startswith("450 4.2.0"), one)
+    time.sleep(2.5)
+    check("held messages stay", len(host.mail) == n)
+    node.kill()
+    node.start()
+    check("held after a crash", node.queued() and node.queued()[0]["held"])
+    check("release", node.ctl("queue", "release", message)[0] == 0)
+    check("released messages go", wait(lambda: len(host.mail) == n + 1, 10))
+    check("no such message", node.ctl("queue", "delete", "00000000000000ff")[0] == 12)
+    host.rules = {"bob@far.test": ["450 4.2.0 not now"]}
+    submit(node, ["bob@far.test"], "Subject: delete\r\n\r\nx\r\n")
+    check("delete", node.ctl("queue", "delete", node.queued()[0]["id"])[0] == 0
+          and wait(lambda: not node.queued(), 5))
+    host.rules = {}
+
+
+def crashed(node, host):
+    """Acknowledged mail survives; what was delivered before is not sent again."""
+    host.rules = {"dot": ["451 4.3.0 wait"]}
+    n = len(host.mail)
+    for i in range(20):
+        submit(node, ["u%d@far.test" % i], "Subject: %d\r\n\r\nx\r\n" % i)
+    node.kill()
+    host.rules = {}
+    node.start()
+    check("crash: all are delivered", wait(lambda: len(host.mail) >= n + 20, 20))
+    got = sorted(mail[1][0] for mail in host.mail[n:])
+    check("crash: each once", got == sorted("u%d@far.test" % i for i in range(20)), got)
+
+
+def expired(node, host):
+    node.stop_maild()
+    node.options.update({"queue-lifetime-s": 60, "queue-warn-s": 2})
+    node.start()
+    host.rules = {"bob@far.test": ["450 4.2.0 not now"]}
+    n = len(inbox(node))
+    submit(node, ["bob@far.test"], "Subject: slow\r\n\r\nx\r\n")
+    check("a delay is reported", wait(lambda: len(inbox(node)) == n + 1, 15))
+    check("delay: RFC 3464", b"Action: delayed" in inbox(node)[-1])
+    check("delay: the message stays", len(node.queued()) == 1)
+    node.ctl("queue", "delete", node.queued()[0]["id"])
+    n = len(host.mail)
+    host.rules = {"no@far.test": ["550 5.1.1 nobody here"]}
+    submit(node, ["no@far.test"], "Subject: x\r\n\r\nx\r\n", sender="friend@else.test")
+    check("a sender elsewhere gets the report by the queue", wait(lambda: len(host.mail) == n + 1, 15)
+          and host.mail[-1][:2] == ("", ["friend@else.test"]))
+    host.rules = {"bad@else.test": ["550 5.1.1 nobody here"], "no@far.test": ["550 5.1.1 nobody"]}
+    submit(node, ["no@far.test"], "Subject: x\r\n\r\nx\r\n", sender="bad@else.test")
+    check("no bounce of a bounce", wait(lambda: not node.queued(), 10) and len(host.mail) == n + 1)
+    host.rules = {}
+
+
+def frozen(node, host):
+    n = len(host.mail)
+    os.kill(node.syncd.pid, signal.SIGUSR2)
+    time.sleep(0.3)
+    try:
+        submit(node, ["bob@far.test"], "Subject: x\r\n\r\nx\r\n")
+        code = 250
+    except smtplib.SMTPDataError as e:
+        code = e.smtp_code
+    check("not stored twice: 451", code == 451, code)
+    os.kill(node.syncd.pid, signal.SIGUSR2)
+    check("not stored twice: not sent", not wait(lambda: len(host.mail) > n, 1.5))
+
+
+def standby(node, host):
+    host.rules = {"bob@far.test": ["450 4.2.0 not now"]}
+    n = len(host.mail)
+    submit(node, ["bob@far.test"], "Subject: x\r\n\r\nx\r\n")
+    os.kill(node.syncd.pid, signal.SIGUSR1)
+    wait(lambda: node.ctl("queue", "retry", "all")[0] == 14, 5)
+    host.rules = {}
+    check("a standby does not send", not wait(lambda: len(host.mail) > n, 2.5))
+    check("a standby refuses changes", node.ctl("queue", "retry", "all")[0] == 14)
+    check("a standby shows the queue", len(node.queued()) == 1)
+    os.kill(node.syncd.pid, signal.SIGUSR1)
+    check("active again: sent", wait(lambda: len(host.mail) == n + 1, 10))
+
+
+def no_host(node):
+    node.stop_maild()
+    node.options["smart-host"] = '""'
+    node.start()
+    try:
+        submit(node, ["bob@far.test"], "Subject: x\r\n\r\nx\r\n")
+        code = 250
+    except smtplib.SMTPRecipientsRefused as e:
+        code = e.recipients["bob@far.test"][0]
+    check("without a smart host: 550", code == 550, code)
+
+
+def main():
+    if os.geteuid() != 0:
+        print("skip queue_relay: needs root")
+        return
+    if subprocess.run(["id", "mailqueue"], capture_output=True).returncode != 0:
+        os.execv(TOP + "/tests/with_users.sh", [TOP + "/tests/with_users.sh", *sys.argv])
+    build = sys.argv[1] if len(sys.argv) > 1 else os.path.join(TOP, os.environ.get("O", "build"))
+    dir = tempfile.mkdtemp(prefix="queue_relay.")
+    os.chmod(dir, 0o755)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", dir + "/hk", "-out",
+                    dir + "/hc", "-days", "2", "-subj", "/CN=smart"], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(dir + "/hc", dir + "/hk")
+    host = Host(tls)
+    node = Node(build, dir, host.server_address[1])
+    with open(dir + "/credentials", "w") as f:
+        f.write("relay:pass:word\n")
+    shutil.chown(dir + "/credentials", "mailqueue")
+    node.options["smart-host-credentials-file"] = '"%s/credentials"' % dir
+    try:
+        node.start()
+        node.ctl("domain", "add", "our.test")
+        node.ctl("user", "add", "alice@our.test", "--password-stdin", stdin="secret\n")
+        strangers(node)
+        plain(node, host)
+        large(node, host)
+        mixed(node, host)
+        dropped(node, host)
+        operators(node, host)
+        crashed(node, host)
+        frozen(node, host)
+        expired(node, host)
+        standby(node, host)
+        no_host(node)
+    finally:
+        rc = node.stop()
+        check("maild ends in order", rc == 0, rc)
+        with open(dir + "/log", errors="replace") as f:
+            text = f.read()
+        bad = [line for line in text.splitlines() if "Sanitizer" in line or "runtime error" in line
+               or "ended with" in line]
+        check("nothing broke in the log", not bad, bad[:3])
+        if failed:
+            print(text[-6000:])
+        shutil.rmtree(dir)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
