@@ -185,7 +185,8 @@ class Lab:
         os.mkfifo(fifo)
         self.serial = subprocess.Popen(
             [sys.executable, os.path.join(HERE, "serialline.py"), fifo],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            start_new_session=True)
         self.ttys = dict(zip(NODES, self.serial.stdout.readline().split()))
         if len(self.ttys) != 2:
             raise LabError("the serial line did not start")
