@@ -11,8 +11,6 @@ if [ "$(id -u)" != 0 ] || [ ! -x "$build/hagentd" ] || ! command -v socat >/dev/
 fi
 work=$(mktemp -d)
 id=mc$$
-# nsenter leaves the process namespace alone, and the leak check wants its own /proc.
-export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
 
 clean() {
 	for p in "$work"/*.pid; do
@@ -105,7 +103,7 @@ init_of() {
 ha() {	# NUMBER ARGUMENTS...
 	n=$1
 	shift
-	nsenter -t "$(init_of "$n")" -m -n "$build/hactl" "$@" </dev/null
+	nsenter -t "$(init_of "$n")" -m -n -p "$build/hactl" "$@" </dev/null
 }
 
 check() {	# NAME COMMAND...; at most ten seconds
@@ -146,4 +144,4 @@ kill -KILL "$(init_of 1)"
 in_net net ip link set p1 down
 in_net ha-1 ip link set eth1 down
 check "takes over from the dead" serves 2
-check "history" sh -c "nsenter -t $(init_of 2) -m '$build/hactl' history | grep -q 'presumed.*ha-1 -> ha-2'"
+check "history" sh -c "nsenter -t $(init_of 2) -m -p '$build/hactl' history | grep -q 'presumed.*ha-1 -> ha-2'"
