@@ -39,6 +39,7 @@ struct append {				/* one proposal; body is the OWN_APPEND frame */
 	uint8_t type;
 	bool sent;			/* on this connection */
 	bool maybe_logged;		/* was sent once: its outcome is syncd's to tell */
+	bool undecided;			/* the owner was told so */
 	uint8_t refusal;		/* when doomed */
 	size_t len;			/* of body */
 	char body[];
@@ -80,6 +81,8 @@ owner_refusal_name(enum owner_refusal r)
 	return (size_t)r < sizeof(names) / sizeof(*names) ? names[r] : "unknown";
 }
 
+static void undecided_all(struct owner *);
+
 static struct stream *
 stream_find(struct owner *o, uint16_t shard)
 {
@@ -106,6 +109,7 @@ static void
 role_tell(struct owner *o)
 {
 	struct owner_role r = o->wire;
+	bool was = o->ever_told && o->told.active;
 
 	if (!o->wire_known)
 		return;
@@ -122,6 +126,8 @@ role_tell(struct owner *o)
 	o->told = r;
 	o->ever_told = true;
 	o->ops.role(o->arg, &o->told);
+	if (was && !r.active)
+		undecided_all(o);
 }
 
 /* ---- proposals ---- */
@@ -146,6 +152,27 @@ append_find(struct owner *o, uint64_t origin)
 		if (a->origin == origin)
 			return a;
 	return NULL;
+}
+
+/* The proposal stays: only who waits for it is let go. */
+static void
+append_undecided(struct owner *o, struct append *a)
+{
+	if (a->undecided || !a->maybe_logged)
+		return;
+	a->undecided = true;
+	if (o->ops.undecided != NULL)
+		o->ops.undecided(o->arg, a->origin);
+}
+
+/* A callback may propose more, which is put at the end, and takes nothing away. */
+static void
+undecided_all(struct owner *o)
+{
+	struct append *a;
+
+	TAILQ_FOREACH(a, &o->pending, next)
+		append_undecided(o, a);
 }
 
 static void
@@ -375,6 +402,19 @@ got_refused(struct owner *o, struct wire_in *in)
 }
 
 static bool
+got_undecided(struct owner *o, struct wire_in *in)
+{
+	struct append *a;
+	uint64_t origin = wire_get_u64(in);
+
+	if (!wire_in_done(in))
+		return false;
+	if ((a = append_find(o, origin)) != NULL)
+		append_undecided(o, a);
+	return true;
+}
+
+static bool
 got_role(struct owner *o, struct wire_in *in)
 {
 	struct owner_role r = { 0 };
@@ -486,6 +526,8 @@ on_msg(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 		o->ops.batch_end(o->arg);
 	else if (m->type == OWN_REFUSED)
 		ok = got_refused(o, &in);
+	else if (m->type == OWN_UNDECIDED)
+		ok = got_undecided(o, &in);
 	else if (m->type == OWN_ROLE)
 		ok = got_role(o, &in);
 	else if (m->type == OWN_LIVE || m->type == OWN_SNAPSHOT)

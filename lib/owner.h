@@ -69,6 +69,10 @@ struct owner_ops {
 	/* Called after a run of record() calls: end the SQLite transaction, then answer. */
 	void (*batch_end)(void *arg);
 	void (*refused)(void *arg, uint64_t token, enum owner_refusal);
+	/* It is in a log, and whether it will ever be committed cannot be said soon: tell
+	 * whoever waits that it is not done, and keep the token: record() or refused()
+	 * still ends it.  At most once a token.  May be NULL. */
+	void (*undecided)(void *arg, uint64_t token);
 	/* First after the connection is made, then on each change.  When active turns
 	 * true every record up to commit_lsn has been delivered before. */
 	void (*role)(void *arg, const struct owner_role *);
@@ -139,6 +143,7 @@ enum owner_type {
 	OWN_OBJECT_WANTED,	/* u16 shard, raw sha[32] */
 	OWN_OBJECT_OFFERED,	/* u16 shard, raw sha[32], u8 has_fd; fd = object */
 	OWN_INDEX_OFFERED,	/* u16 shard, u64 lsn; fd = index */
+	OWN_UNDECIDED,		/* u64 origin: written, and the standby does not confirm it */
 };
 /* Type 0 records are sent as OWN_RECORD once for each attached shard, under that
  * shard's number.  After an OWN_ATTACH everything in (from, commit] comes as

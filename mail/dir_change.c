@@ -100,6 +100,13 @@ on_refused(void *arg, uint64_t token, enum owner_refusal why)
 	free(c);
 }
 
+/* The record may still be applied; who waits is told that it is not done. */
+static void
+on_undecided(void *arg, uint64_t token)
+{
+	on_refused(arg, token, OWNER_NOT_TWICE);
+}
+
 static void
 on_role(void *arg, const struct owner_role *role)
 {
@@ -182,6 +189,7 @@ const struct owner_ops dir_owner_ops = {
 	.record = on_record,
 	.batch_end = on_batch_end,
 	.refused = on_refused,
+	.undecided = on_undecided,
 	.role = on_role,
 	.snapshot = on_snapshot,
 	.object_wanted = on_object_wanted,

@@ -225,6 +225,12 @@ on_refused(void *arg, uint64_t token, enum owner_refusal why)
 }
 
 static void
+on_undecided(void *arg, uint64_t token)
+{
+	change_undecided(arg, token);
+}
+
+static void
 on_role(void *arg, const struct owner_role *role)
 {
 	struct store *st = arg;
@@ -316,7 +322,7 @@ store_new(struct event_base *base, const struct store_conf *conf,
     const struct store_hooks *hooks, void *arg)
 {
 	static const struct owner_ops ops = { .record = on_record, .batch_end = on_batch_end,
-		.refused = on_refused, .role = on_role, .snapshot = on_snapshot,
+		.refused = on_refused, .undecided = on_undecided, .role = on_role, .snapshot = on_snapshot,
 		.object_wanted = on_object_wanted, .object_offered = on_object_offered,
 		.index_offered = on_index_offered };
 	const struct timeval second = { 1, 0 };

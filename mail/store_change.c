@@ -2,7 +2,8 @@
  * more records, ended when all of them are committed or refused, told from the loop.
  *
  * Promise: done() comes exactly once, unless forgotten, and never from inside the
- * call; changes of a shard are proposed in the order of the calls; one that changes
+ * call; it comes with NOT_TWICE when the log cannot say soon whether a record will be
+ * committed, and then the change may still happen; changes of a shard are proposed in the order of the calls; one that changes
  * the structure of mailboxes is alone in its shard, so what it was checked against
  * still holds when it is applied.
  * Limits: pending_max changes under way or held; then MAIL_TEMP. */
@@ -101,6 +102,7 @@ change_end(struct change *c, enum mail_rc rc)
 	counter_release(c);
 	if (c->started) {
 		ss->running--;
+		ss->undecided -= c->undecided;
 		if (c->kind >= CHANGE_STRUCTURE)
 			ss->structure = false;
 	}
@@ -192,6 +194,11 @@ change_submit(struct change *c)
 		change_end(c, rc);
 		return;
 	}
+	/* What waits for something that may never be decided waits in vain. */
+	if (c->ss->undecided > 0 && !may_start(c->ss, c)) {
+		change_end(c, MAIL_NOT_TWICE);
+		return;
+	}
 	TAILQ_INSERT_TAIL(&c->ss->held, c, queue);
 	shard_pump(c->ss);
 }
@@ -248,18 +255,44 @@ change_propose(struct change *c, uint8_t type, const struct span *parts, size_t 
 	c->open++;
 }
 
+static struct token *
+token_find(struct store *st, uint64_t token)
+{
+	struct token *t;
+
+	TAILQ_FOREACH(t, &st->tokens[token % HASH_SLOTS], next)
+		if (t->token == token)
+			break;
+	return t;
+}
+
 struct token *
 token_take(struct store *st, uint64_t token)
 {
-	struct token_list *slot = &st->tokens[token % HASH_SLOTS];
-	struct token *t;
+	struct token *t = token_find(st, token);
 
-	TAILQ_FOREACH(t, slot, next)
-		if (t->token == token) {
-			TAILQ_REMOVE(slot, t, next);
-			return t;
-		}
-	return NULL;
+	if (t != NULL)
+		TAILQ_REMOVE(&st->tokens[token % HASH_SLOTS], t, next);
+	return t;
+}
+
+/* The record may be committed later, so the change goes on: its numbers are not given
+ * again, and its effect, should it come, comes as somebody else's.  Only who waits for
+ * it, or behind it, is told that it is not done. */
+void
+change_undecided(struct store *st, uint64_t token)
+{
+	struct token *t = token_find(st, token);
+	struct change *c = t != NULL ? t->c : NULL;
+
+	if (c == NULL || c->undecided)
+		return;
+	c->undecided = true;
+	c->ss->undecided++;
+	c->rc = MAIL_NOT_TWICE;		/* and a large message goes no further */
+	changes_drop_held(c->ss, MAIL_NOT_TWICE);
+	tell(c);
+	c->forgotten = true;
 }
 
 static void

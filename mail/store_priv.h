@@ -50,6 +50,7 @@ struct change {
 	char *keywords, *name, *to_name, *special;
 	/* where it stands */
 	bool started;
+	bool undecided;			/* the caller was told so; counts in its shard */
 	unsigned open;			/* records under way */
 	struct upload *up;		/* while its pieces are under way */
 	uint64_t *held_boxes;		/* volatile counters that it keeps alive */
@@ -107,6 +108,7 @@ struct store_shard {
 	TAILQ_HEAD(, vuser) vusers;
 	unsigned running;		/* changes under way */
 	bool structure;			/* one of them changes the structure */
+	unsigned undecided;		/* of running: their callers are gone */
 	struct change_list held;
 	struct token_list applied;	/* wait for the commit */
 	/* a failure to apply */
@@ -156,6 +158,7 @@ void change_end(struct change *, enum mail_rc);	/* told later, from the loop */
 void change_propose(struct change *, uint8_t type, const struct span *parts, size_t n);
 struct token *token_take(struct store *, uint64_t token);
 void token_end(struct token *, enum mail_rc);
+void change_undecided(struct store *, uint64_t token);
 void shard_pump(struct store_shard *);
 void changes_drop_held(struct store_shard *, enum mail_rc);
 void changes_free(struct store *);

@@ -3,8 +3,9 @@
  * One function answers "how far is committed": advance().  In a generation that is
  * not alone it is the smaller of both nodes' durable LSNs, so nothing here needs a
  * clock to be safe: time only decides when to ask the agent for another generation.
- * What was written but never confirmed stays undecided and is never refused; only
- * held appends, which were not written, are.  Does not know records or sockets. */
+ * What was written but never confirmed stays undecided and is never refused, though
+ * who waits for it is told so when acknowledgements are denied; only held appends,
+ * which were not written, are refused.  Does not know records or sockets. */
 #include "commit.h"
 
 #include <assert.h>
@@ -185,6 +186,8 @@ deny(struct commit *c, struct commit_acts *a)
 {
 	if (!c->denied) {
 		c->denied = true;
+		if (c->tip_lsn > c->commit_lsn)
+			act(a, COMMIT_UNDECIDED);
 		changed(a);
 	}
 	refuse_held(c, OWNER_NOT_TWICE, a);
@@ -585,8 +588,9 @@ commit_peer_down(struct commit *c, int64_t now_ms, struct commit_acts *a)
 	standby_mode(c, a);
 	if (c->role != DATA_ACTIVE)
 		return;
+	/* who waits has waited since then */
 	if (c->mode == DATA_SYNC)
-		freeze(c, now_ms, a);
+		freeze(c, c->oldest_ms != 0 ? c->oldest_ms : now_ms, a);
 	else if (c->mode == DATA_JOINING)
 		c->mode = DATA_SOLO;
 }

@@ -36,6 +36,8 @@ enum commit_act_type {
 	COMMIT_WRITE_GEN,	/* append .gen as record .lsn now; then commit_written() */
 	COMMIT_RELEASE,		/* write the held appends, in their order */
 	COMMIT_REFUSE,		/* refuse all held appends with .refusal */
+	COMMIT_UNDECIDED,	/* what was written and is not committed stays open for long:
+				 * who waits for it is told */
 	COMMIT_ADVANCE,		/* everything up to .lsn is committed, .copies (standby: 0) */
 	COMMIT_ALONE_WANTED,	/* to the agent: .no */
 	COMMIT_JOIN_WANTED,	/* to the agent: .no */

@@ -165,6 +165,9 @@ run_one(struct syncd *s, const struct commit_act *x, struct commit_acts *a)
 	case COMMIT_REFUSE:
 		owners_refuse(s->owners, x->refusal);
 		break;
+	case COMMIT_UNDECIDED:
+		owners_undecided(s->owners);
+		break;
 	case COMMIT_ADVANCE:
 		s->ack_copies = x->copies;
 		owners_kick(s->owners);

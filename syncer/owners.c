@@ -54,8 +54,8 @@ may_own(uid_t uid, uint16_t shard)
 
 /* ---- connections ---- */
 
-static struct attach *
-attach_find(struct oconn *c, uint16_t shard)
+struct attach *
+owners_attach_of(struct oconn *c, uint16_t shard)
 {
 	for (size_t i = 0; i < c->nattach; i++)
 		if (c->attach[i].shard == shard)
@@ -69,7 +69,7 @@ owners_of(struct owners *o, uint16_t shard)
 	struct oconn *c;
 
 	TAILQ_FOREACH(c, &o->conns, next)
-		if (attach_find(c, shard) != NULL)
+		if (owners_attach_of(c, shard) != NULL)
 			return c;
 	return NULL;
 }
@@ -96,6 +96,8 @@ conn_free(struct oconn *c)
 
 	drop_held(o, c);
 	TAILQ_REMOVE(&o->conns, c, next);
+	for (size_t i = 0; i < c->nattach; i++)
+		owners_seed_gone(o, &c->attach[i]);
 	feed_reader_clear(&c->reader);
 	ipc_free(c->ipc);
 	free(c->attach);
@@ -236,7 +238,7 @@ deliver(struct oconn *c, const struct record *r)
 		}
 		return sent;
 	}
-	a = attach_find(c, r->shard);
+	a = owners_attach_of(c, r->shard);
 	if (a == NULL || a->from >= r->lsn)
 		return false;
 	a->from = r->lsn;
@@ -380,7 +382,7 @@ got_append(struct oconn *c, struct wire_in *in)
 
 	h.payload = wire_get_rest(in);
 	if (!wire_in_ok(in) || h.payload.len > RECORD_PAYLOAD_MAX ||
-	    h.type == OWNER_REC_GENERATION || attach_find(c, h.shard) == NULL)
+	    h.type == OWNER_REC_GENERATION || owners_attach_of(c, h.shard) == NULL)
 		return false;
 	switch (commit_append(&s->commit, h.payload.len, &why)) {
 	case COMMIT_DO_WRITE:
@@ -434,6 +436,19 @@ owners_refuse(struct owners *o, enum owner_refusal why)
 }
 
 void
+owners_undecided(struct owners *o)
+{
+	struct oconn *c;
+	uint8_t body[8];
+
+	TAILQ_FOREACH(c, &o->conns, next)
+		for (size_t i = c->own_at; i < c->nown; i++) {
+			wire_store64(body, c->own[i].origin);
+			ipc_send(c->ipc, OWN_UNDECIDED, 0, body, sizeof(body), -1);
+		}
+}
+
+void
 owners_cut(struct owners *o, uint64_t lsn)
 {
 	struct oconn *c;
@@ -455,15 +470,20 @@ owners_cut(struct owners *o, uint64_t lsn)
 /* ---- attach and progress ---- */
 
 static void
-detach(struct owners *o, uint16_t shard)
+detach(struct owners *o, uint16_t shard, const struct oconn *by, unsigned *offers)
 {
 	struct oconn *c = owners_of(o, shard);
-	struct attach *a;
+	struct attach *a, was;
 
 	if (c == NULL)
 		return;
-	a = attach_find(c, shard);
+	a = owners_attach_of(c, shard);
+	was = *a;
 	*a = c->attach[--c->nattach];
+	if (c != by)
+		owners_seed_gone(o, &was);
+	else
+		*offers = was.offers;
 }
 
 static bool
@@ -472,6 +492,7 @@ got_attach(struct oconn *c, struct wire_in *in)
 	const struct commit *m = &c->o->s->commit;
 	uint16_t shard = wire_get_u16(in);
 	uint64_t from = wire_get_u64(in);
+	unsigned offers = 0;		/* an owner that begins its stream anew still answers */
 	struct attach *a;
 
 	if (!wire_in_done(in) || shard >= SHARD_MAX || !may_own(c->uid, shard)) {
@@ -479,11 +500,13 @@ got_attach(struct oconn *c, struct wire_in *in)
 		    (unsigned)c->uid, shard);
 		return false;
 	}
-	detach(c->o, shard);	/* the last to come owns it */
+	detach(c->o, shard, c, &offers);	/* the last to come owns it */
 	c->attach = mem_grow(c->attach, c->nattach + 1, sizeof(*c->attach));
 	a = &c->attach[c->nattach++];
 	memset(a, 0, sizeof(*a));
 	a->shard = shard;
+	a->offers = offers;
+	c->o->known_shard[shard] = true;
 	a->from = a->applied = from;
 	a->live_at = m->role == DATA_ACTIVE ? m->tip_lsn : m->commit_lsn;
 	if (from > c->o->known)
@@ -502,7 +525,7 @@ got_progress(struct oconn *c, struct wire_in *in, bool checkpoint)
 	uint64_t lsn = wire_get_u64(in);
 	struct attach *a;
 
-	if (!wire_in_done(in) || (a = attach_find(c, shard)) == NULL)
+	if (!wire_in_done(in) || (a = owners_attach_of(c, shard)) == NULL)
 		return false;
 	if (checkpoint) {
 		if (lsn > c->o->checkpoint[shard])

@@ -22,6 +22,7 @@ void owners_kick(struct owners *);	/* more is committed */
 void owners_role(struct owners *);	/* role, copies or generation changed */
 void owners_release(struct owners *);	/* write what was held */
 void owners_refuse(struct owners *, enum owner_refusal);	/* refuse what was held */
+void owners_undecided(struct owners *);	/* say so of all that is written and open */
 void owners_cut(struct owners *, uint64_t lsn);	/* appends above are lost: refuse them */
 void owners_room(struct owners *);	/* the writer has taken something */
 /* Everything up to here is in the indexes of all attached shards. */
@@ -33,6 +34,8 @@ uint64_t owners_checkpoint(const struct owners *, uint16_t shard);
 
 /* Seeding: see seed.h.  -1: nobody owns the shard now. */
 void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);
+/* A shard whose owner was here since syncd started and is not now. */
+bool owners_absent(const struct owners *, uint16_t *shard);
 size_t owners_shards(const struct owners *, uint16_t *shards, size_t max);
 int owners_ask_snapshot(struct owners *, uint16_t shard);
 int owners_ask_object(struct owners *, uint16_t shard, const uint8_t sha[32]);

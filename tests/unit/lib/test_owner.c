@@ -41,6 +41,8 @@ struct fake {
 	size_t nrec;
 	struct { uint64_t token; enum owner_refusal why; } ref[SEEN_MAX];
 	size_t nref;
+	uint64_t undecided[SEEN_MAX];
+	size_t nundecided;
 	unsigned ends, roles;
 	struct owner_role role;
 	bool inside;			/* owner_append() runs */
@@ -159,6 +161,15 @@ h_refused(void *arg, uint64_t token, enum owner_refusal why)
 }
 
 static void
+h_undecided(void *arg, uint64_t token)
+{
+	struct fake *f = arg;
+
+	assert_false(f->inside);
+	f->undecided[f->nundecided++] = token;
+}
+
+static void
 h_role(void *arg, const struct owner_role *role)
 {
 	struct fake *f = arg;
@@ -168,7 +179,7 @@ h_role(void *arg, const struct owner_role *role)
 }
 
 static const struct owner_ops ops = { .record = h_record, .batch_end = h_end,
-	.refused = h_refused, .role = h_role };
+	.refused = h_refused, .undecided = h_undecided, .role = h_role };
 
 /* Runs the loop until *n reaches want, at most three seconds. */
 #define UNTIL(cond) do { \
@@ -316,6 +327,17 @@ say_refused(struct fake *f, uint64_t origin, uint8_t why)
 	wire_out_clear(&w);
 }
 
+static void
+say_undecided(struct fake *f, uint64_t origin)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, origin);
+	say(f, OWN_UNDECIDED, &w);
+	wire_out_clear(&w);
+}
+
 static uint64_t
 propose(struct fake *f, const char *text)
 {
@@ -371,6 +393,41 @@ test_commit_and_refuse(void **state)
 	assert_string_equal(f->rec[1].text, "one");
 	assert_int_equal(f->ref[0].token, t2);
 	assert_int_equal(f->ref[0].why, OWNER_NOT_TWICE);
+	assert_int_equal(owner_pending(f->owner, NULL), 0);
+}
+
+/* Undecided is said once, and the token still ends by a record or a refusal; the end
+ * of the active role says it of everything that is open. */
+static void
+test_undecided(void **state)
+{
+	struct fake *f = *state;
+	uint64_t t[3];
+
+	go_live(f);
+	t[0] = propose(f, "one");
+	t[1] = propose(f, "two");
+	t[2] = propose(f, "three");
+	UNTIL(f->nappend == 3);
+	say_undecided(f, t[1]);
+	say_undecided(f, t[1]);
+	say_undecided(f, 12345);		/* of nobody here */
+	UNTIL(f->nundecided == 1);
+	loop_for(f, 20);
+	assert_int_equal(f->nundecided, 1);
+	assert_int_equal(f->undecided[0], t[1]);
+	assert_int_equal(owner_pending(f->owner, NULL), 3);
+	say_role(f, false, 4);
+	UNTIL(f->nundecided == 3);
+	assert_int_equal(f->undecided[1], t[0]);
+	assert_int_equal(f->undecided[2], t[2]);
+	assert_int_equal(f->nref, 0);
+	say_committed(f, t[0], 101);
+	say_committed(f, t[1], 102);
+	say_refused(f, t[2], OWNER_NOT_ACTIVE);
+	UNTIL(f->nref == 1);
+	assert_int_equal(f->nrec, 2);
+	assert_int_equal(f->rec[1].token, t[1]);
 	assert_int_equal(owner_pending(f->owner, NULL), 0);
 }
 
@@ -559,7 +616,8 @@ main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_commit_and_refuse), T(test_reconnect), T(test_reconnect_standby),
+		T(test_commit_and_refuse), T(test_undecided), T(test_reconnect),
+		T(test_reconnect_standby),
 		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell),
 	};
 

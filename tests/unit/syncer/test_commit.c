@@ -51,8 +51,8 @@ static const struct situation {
 	    "2 durable 3 -> ; sync 2 2\n"
 	    "10 down -> ; frozen 2 0\n"
 	    "11 append -> hold\n"
-	    "109 tick -> ; frozen 2 0\n"
-	    "110 tick -> alone? ; frozen 2 0\n"
+	    "100 tick -> ; frozen 2 0\n" /* who waits has waited since 1 */
+	    "101 tick -> alone? ; frozen 2 0\n"
 	    "111 grant 6 presumed -> gen@4 release ; solo 2 1\n"
 	    "112 durable 4 -> commit@4x1 ; solo 4 1\n"
 	    "113 append -> write\n"
@@ -61,17 +61,27 @@ static const struct situation {
 	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n"
 	    "1 append -> hold\n"
 	    "100 tick -> alone?\n"
-	    "101 deny 2 -> refuse:not-twice ; frozen 0 0\n"
+	    "101 deny 2 -> undecided refuse:not-twice ; frozen 0 0\n"
 	    "102 append -> not-twice\n"
 	    "199 tick ->\n"
 	    "200 tick -> alone?\n" },
 	{ "nobody answers: refused after another hold", COMMIT_AUTO,
 	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n1 append -> hold\n"
-	    "100 tick -> alone?\n150 tick ->\n200 tick -> refuse:not-twice alone?\n" },
+	    "100 tick -> alone?\n150 tick ->\n"
+	    "200 tick -> undecided refuse:not-twice alone?\n" },
 	{ "strict never asks", COMMIT_STRICT,
 	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n1 append -> hold\n"
-	    "100 tick -> refuse:not-twice\n101 append -> not-twice\n900 tick ->\n"
+	    "100 tick -> undecided refuse:not-twice\n101 append -> not-twice\n900 tick ->\n"
 	    "901 grant 4 solo -> refused ; frozen 0 0\n" },
+	{ "strict: what is written stays open, who waits is told", COMMIT_STRICT,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n1 append -> write\n2 durable 3 -> ; sync 2 2\n"
+	    "10 down -> ; frozen 2 0\n11 append -> hold\n"
+	    "101 tick -> undecided refuse:not-twice ; frozen 2 0\n"
+	    "102 append -> not-twice\n500 tick ->\n"
+	    "600 up ->\n601 matched 2 1 -> ; frozen 2 0\n"
+	    "602 ack 4 3 1 -> commit@3x2 ; sync 3 2\n603 append -> write\n" },
 	{ "strict after a takeover: history is committed, news are not", COMMIT_STRICT,
 	    "0 promote 2 presumed -> gen@1\n0 durable 1 -> promoted commit@1x2 ; frozen 1 0\n"
 	    "1 append -> hold\n100 tick -> refuse:not-twice ; frozen 1 0\n" },
@@ -215,6 +225,7 @@ run_acts(struct run *r)
 			commit_written(&r->c, a.lsn, hash, &a.gen, r->now, &r->acts);
 			break;
 		case COMMIT_RELEASE: say(r, "release"); break;
+		case COMMIT_UNDECIDED: say(r, "undecided"); break;
 		case COMMIT_REFUSE: say(r, "refuse:%s", refusals[a.refusal]); break;
 		case COMMIT_ADVANCE:
 			say(r, "commit@%llux%u", (unsigned long long)a.lsn, a.copies);
