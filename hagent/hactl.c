@@ -21,8 +21,9 @@
 
 struct options {
 	bool json, no_color, yes, dry_run, peer_is_off, accept_loss, watch;
+	bool accept_deletes;
 	int watch_s, timeout_ms;
-	const char *to, *run_dir;
+	const char *to, *run_dir, *path;
 };
 
 typedef void print_fn(json_t *, bool color, FILE *);
@@ -66,13 +67,13 @@ usage(FILE *out, int code)
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
 	    "       hactl standby NODE | online NODE\n"
 	    "       hactl resource cleanup [NAME]\n"
-	    "       hactl sync status | now\n"
+	    "       hactl sync status | sync now [--path DIR] [--accept-deletes]\n"
 	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
 	return code;
 }
 
 enum { O_JSON = 256, O_TO, O_DRY, O_OFF, O_LOSS, O_TIMEOUT, O_NOCOLOR, O_YES, O_VERSION,
-	O_RUN };
+	O_RUN, O_PATH, O_DELETES };
 
 static int
 whole_number(const char *s, int max)
@@ -123,6 +124,12 @@ set_option(struct options *o, int ch)
 	case O_RUN:
 		o->run_dir = optarg;
 		return 0;
+	case O_PATH:
+		o->path = optarg;
+		return 0;
+	case O_DELETES:
+		o->accept_deletes = true;
+		return 0;
 	default:
 		return -1;
 	}
@@ -142,6 +149,8 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "no-color", no_argument, NULL, O_NOCOLOR },
 		{ "yes", no_argument, NULL, O_YES },
 		{ "watch", no_argument, NULL, 'w' },
+		{ "path", required_argument, NULL, O_PATH },
+		{ "accept-deletes", no_argument, NULL, O_DELETES },
 		{ "run-dir", required_argument, NULL, O_RUN },
 		{ "version", no_argument, NULL, O_VERSION },
 		{ "help", no_argument, NULL, 'h' },
@@ -210,6 +219,9 @@ request(const struct verb *v, const struct options *o, const char *operand)
 	json_object_set_new(r, "dry_run", json_boolean(o->dry_run));
 	json_object_set_new(r, "peer_is_off", json_boolean(o->peer_is_off));
 	json_object_set_new(r, "accept_loss", json_boolean(o->accept_loss));
+	json_object_set_new(r, "accept_deletes", json_boolean(o->accept_deletes));
+	if (o->path != NULL)
+		json_object_set_new(r, "path", json_string(o->path));
 	return r;
 }
 
@@ -321,7 +333,8 @@ main(int argc, char **argv)
 		argc--;
 	}
 	if (argc > 0 || (v->operand == OPERAND_NODE && operand == NULL) ||
-	    (o.watch && v->change))
+	    (o.watch && v->change) ||
+	    ((o.path != NULL || o.accept_deletes) && strcmp(v->op, "sync-now") != 0))
 		return usage(stderr, CTL_USAGE);
 	if (!confirmed(&o)) {
 		fprintf(stderr, "ERROR not confirmed; nothing changed\n");
