@@ -360,8 +360,13 @@ start_state(struct agent *a, const uint8_t key[32])
 		    "it is known what it did last", a->conf->state_dir);
 		return -1;
 	}
-	if (rc == 1)
+	if (rc == 1) {
 		state_init(&a->state, a->cluster, (uint8_t)a->conf->self);
+		/* A node with a new disk must be above the boots that its peer heard of the
+		 * old one, or it is taken for a replay.  It is a number only: a wrong clock
+		 * makes it refused, and later starts count from it. */
+		a->state.boot = (uint32_t)(clock_wall_ms() / 1000);
+	}
 	if (memcmp(a->state.cluster, a->cluster, 16) != 0 ||
 	    a->state.node != a->conf->self) {
 		errno = 0;
