@@ -320,8 +320,10 @@ job_object_offered(struct store_shard *ss, const uint8_t sha[32], int fd)
 void
 job_index_offered(struct store_shard *ss, uint64_t lsn, int fd)
 {
-	if (ss->index_fd != -1)
+	if (ss->index_fd != -1) {	/* each offer has its answer */
 		close(ss->index_fd);
+		owner_offer_answer(ss->st->owner, ss->log_no, false);
+	}
 	ss->index_fd = fd;
 	ss->index_lsn = lsn;
 	if (ss->job == 0)

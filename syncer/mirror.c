@@ -672,6 +672,7 @@ static void op_snapshot(void *, uint16_t, uint64_t, bool, int);
 static void op_snapshot_list(void *, uint16_t, bool, int);
 static void op_object(void *, uint16_t, const uint8_t[32], bool, int);
 static void op_offer(void *, uint16_t, bool);
+static void op_gone(void *, uint16_t, unsigned);
 
 static void
 op_snapshot(void *arg, uint16_t shard, uint64_t lsn, bool ok, int fd)
@@ -697,12 +698,18 @@ op_offer(void *arg, uint16_t shard, bool ok)
 	seed_offer(((struct mirror *)arg)->seed, shard, ok);
 }
 
+static void
+op_gone(void *arg, uint16_t shard, unsigned offers)
+{
+	seed_gone(((struct mirror *)arg)->seed, shard, offers);
+}
+
 struct mirror *
 mirror_new(const struct mirror_host *host, const struct mirror_ops **ops)
 {
 	static const struct mirror_ops table = { op_bulk, op_message, op_peer, op_changed,
 		op_seed_wanted, op_sync_now, op_status, op_free,
-		{ op_snapshot, op_snapshot_list, op_object, op_offer } };
+		{ op_snapshot, op_snapshot_list, op_object, op_offer, op_gone } };
 	struct timeval tick = { 0, TICK_MS * 1000 };
 	struct mirror *m = mem_alloc(sizeof(*m));
 

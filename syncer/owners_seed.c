@@ -1,6 +1,7 @@
 /* owners_seed.c - questions of the seeding to owners, and their answers back: frozen
- * indexes and objects travel as descriptors.  Nothing is kept here; an owner that goes
- * away simply does not answer, and the seeding has its own time limit. */
+ * indexes and objects travel as descriptors.  What is kept is how many offers each
+ * shard still has to answer: when its owner goes away the seeding is told, so that it
+ * waits for nothing that cannot come. */
 #include "owners_wire.h"
 
 #include <errno.h>
@@ -57,13 +58,18 @@ got_object(struct owners *o, struct wire_in *in, int fd)
 }
 
 static bool
-got_offer(struct owners *o, struct wire_in *in)
+got_offer(struct oconn *c, struct wire_in *in)
 {
+	struct owners *o = c->o;
+	struct attach *a;
 	uint16_t shard = wire_get_u16(in);
 	bool ok = wire_get_u8(in) != 0;
 
 	if (!wire_in_done(in))
 		return false;
+	if ((a = owners_attach_of(c, shard)) == NULL || a->offers == 0)
+		return true;	/* somebody else's shard by now: that was said already */
+	a->offers--;
 	if (o->seed.offer != NULL)
 		o->seed.offer(o->seed_arg, shard, ok);
 	return true;
@@ -80,12 +86,30 @@ owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in
 		return got_object(c->o, in, m->fd);
 	case OWN_OFFER_ANSWER:
 		close_fd(m->fd);
-		return got_offer(c->o, in);
+		return got_offer(c, in);
 	default:
 		close_fd(m->fd);
 		log_debug("owner sent an unknown message type=%u", m->type);
 		return true;
 	}
+}
+
+void
+owners_seed_gone(struct owners *o, const struct attach *a)
+{
+	if (o->seed.gone != NULL)
+		o->seed.gone(o->seed_arg, a->shard, a->offers);
+}
+
+bool
+owners_absent(const struct owners *o, uint16_t *shard)
+{
+	for (uint16_t n = 0; n < SHARD_MAX; n++)
+		if (o->known_shard[n] && owners_of((struct owners *)(uintptr_t)o, n) == NULL) {
+			*shard = n;
+			return true;
+		}
+	return false;
 }
 
 size_t
@@ -110,6 +134,17 @@ send_to(struct owners *o, uint16_t shard, uint16_t type, const struct wire_out *
 	close_fd(fd);
 	errno = ENOENT;
 	return -1;
+}
+
+static int
+offer_to(struct owners *o, uint16_t shard, uint16_t type, const struct wire_out *w, int fd)
+{
+	struct oconn *c = owners_of(o, shard);
+
+	if (send_to(o, shard, type, w, fd) == -1)
+		return -1;
+	owners_attach_of(c, shard)->offers++;
+	return 0;
 }
 
 int
@@ -149,7 +184,7 @@ owners_offer_object(struct owners *o, uint16_t shard, const uint8_t sha[32], int
 	wire_put_u16(&w, shard);
 	wire_put_raw(&w, sha, 32);
 	wire_put_u8(&w, fd != -1);
-	rc = send_to(o, shard, OWN_OBJECT_OFFERED, &w, fd);
+	rc = offer_to(o, shard, OWN_OBJECT_OFFERED, &w, fd);
 	wire_out_clear(&w);
 	return rc;
 }
@@ -163,7 +198,7 @@ owners_offer_index(struct owners *o, uint16_t shard, uint64_t lsn, int fd)
 	wire_out_init(&w);
 	wire_put_u16(&w, shard);
 	wire_put_u64(&w, lsn);
-	rc = send_to(o, shard, OWN_INDEX_OFFERED, &w, fd);
+	rc = offer_to(o, shard, OWN_INDEX_OFFERED, &w, fd);
 	wire_out_clear(&w);
 	return rc;
 }

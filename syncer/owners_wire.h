@@ -17,6 +17,7 @@ struct attach {			/* one shard of a connection */
 	uint64_t from;		/* the newest delivered */
 	uint64_t live_at;	/* live when the cursor is behind this */
 	uint64_t applied;
+	unsigned offers;	/* objects and indexes offered and not answered yet */
 };
 
 struct oconn {
@@ -53,11 +54,14 @@ struct owners {
 	TAILQ_HEAD(, held) held;
 	uint64_t known;
 	uint64_t checkpoint[SHARD_MAX];
+	bool known_shard[SHARD_MAX];	/* attached once */
 	struct seed_owner_ops seed;
 	void *seed_arg;
 };
 
 struct oconn *owners_of(struct owners *, uint16_t shard);
+struct attach *owners_attach_of(struct oconn *, uint16_t shard);	/* NULL: not here */
+void owners_seed_gone(struct owners *, const struct attach *);
 /* false: the message makes no sense.  Takes m->fd. */
 bool owners_seed_message(struct oconn *, const struct ipc_msg *, struct wire_in *);
 

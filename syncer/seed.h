@@ -26,6 +26,9 @@ struct seed_owner_ops {
 	void (*snapshot_list)(void *arg, uint16_t shard, bool ok, int list_fd);
 	void (*object)(void *arg, uint16_t shard, const uint8_t sha[32], bool ok, int fd);
 	void (*offer)(void *arg, uint16_t shard, bool ok);
+	/* The shard's owner went away, or another took over: what it was asked, of that
+	 * `offers` offers, is not answered any more. */
+	void (*gone)(void *arg, uint16_t shard, unsigned offers);
 };
 
 /* What syncd gives to the mirror. */
@@ -46,6 +49,8 @@ struct mirror_host {
 	void (*send)(void *arg, struct span body);
 	/* Owners: all attached store shards; ask; fd is given away (-1: "do you have it?"). */
 	size_t (*shards)(void *arg, uint16_t *shards, size_t max);
+	/* Is there one that was attached once and is not now? */
+	bool (*absent)(void *arg, uint16_t *shard);
 	int (*ask_snapshot)(void *arg, uint16_t shard);
 	int (*ask_object)(void *arg, uint16_t shard, const uint8_t sha[32]);
 	int (*offer_object)(void *arg, uint16_t shard, const uint8_t sha[32], int fd);

@@ -144,3 +144,10 @@ seed_offer(struct seed *s, uint16_t shard, bool ok)
 {
 	seed_target_offer(&s->in, shard, ok);
 }
+
+void
+seed_gone(struct seed *s, uint16_t shard, unsigned offers)
+{
+	seed_source_gone(&s->out, shard);
+	seed_target_gone(&s->in, shard, offers);
+}

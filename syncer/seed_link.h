@@ -51,5 +51,7 @@ void seed_snapshot(struct seed *, uint16_t shard, uint64_t lsn, bool ok, int fd)
 void seed_snapshot_list(struct seed *, uint16_t shard, bool ok, int fd);
 void seed_object(struct seed *, uint16_t shard, const uint8_t sha[32], bool ok, int fd);
 void seed_offer(struct seed *, uint16_t shard, bool ok);
+/* An owner went away: what it was asked, of that so many offers, stays unanswered. */
+void seed_gone(struct seed *, uint16_t shard, unsigned offers);
 
 #endif

@@ -119,6 +119,9 @@ stop_at_shard(struct seed_source *s, const char *what)
 static void
 start(struct seed_source *s)
 {
+	uint16_t absent;
+	char text[80];
+
 	s->nshards = s->host->shards(s->host->arg, s->shards, SHARD_MAX);
 	s->at_shard = 0;
 	s->lowest = UINT64_MAX;
@@ -127,6 +130,11 @@ start(struct seed_source *s)
 	s->moved_ms = clock_ms();
 	if (s->nshards == 0) {
 		seed_source_stop(s, "no owner of a shard is attached on the active");
+		return;
+	}
+	if (s->host->absent(s->host->arg, &absent)) {
+		(void)snprintf(text, sizeof(text), "the owner of shard %u is away", absent);
+		seed_source_stop(s, text);
 		return;
 	}
 	s->host->keep_from(s->host->arg, 1);
@@ -383,6 +391,14 @@ seed_source_object(struct seed_source *s, uint16_t shard, const uint8_t sha[32],
 	begin_file(s, fd, false, s->missing + 32 * s->at_missing);
 }
 
+/* An answer that never comes is no answer "it is gone": the attempt ends. */
+void
+seed_source_gone(struct seed_source *s, uint16_t shard)
+{
+	if (expected(s, SEED_SNAPSHOT, shard) || expected(s, SEED_OBJECT, shard))
+		stop_at_shard(s, "the owner went away");
+}
+
 static void
 on_missing(struct seed_source *s, struct span body)
 {
@@ -475,6 +491,8 @@ seed_source_tick(struct seed_source *s, int64_t now_ms)
 		return;
 	}
 	release(s);
+	if (s->step == SEED_IDLE && s->host->commit->peer_matched)
+		s->wanted = false;	/* it follows the log, though its last word was lost */
 	if (s->wanted && s->step == SEED_IDLE && s->bulk != NULL && now_ms >= s->retry_ms)
 		start(s);
 }

@@ -55,6 +55,7 @@ void seed_source_snapshot(struct seed_source *, uint16_t shard, uint64_t lsn, bo
 void seed_source_list(struct seed_source *, uint16_t shard, bool ok, int fd);
 void seed_source_object(struct seed_source *, uint16_t shard, const uint8_t sha[32],
     bool ok, int fd);
+void seed_source_gone(struct seed_source *, uint16_t shard);
 bool seed_source_may(const struct seed_source *);	/* this node is the active */
 
 #endif

@@ -77,7 +77,7 @@ on_shard(struct seed_target *t, struct span body)
 	wire_in_init(&in, body.p, body.len);
 	t->shard = wire_get_u16(&in);
 	t->lsn = wire_get_u64(&in);
-	if (!wire_in_done(&in)) {
+	if (!wire_in_done(&in) || t->shard >= SHARD_MAX) {
 		seed_target_stop(t, "malformed message");
 		return;
 	}
@@ -222,6 +222,7 @@ seed_target_offer(struct seed_target *t, uint16_t shard, bool ok)
 		ask_next(t);
 	} else if (t->placing && ok) {
 		t->files++;
+		t->seeded[shard] = t->seeded[shard] || t->is_index;
 		forget_file(t);
 		answer(t, SM_TAKEN, NULL);
 	} else if (t->placing) {
@@ -229,7 +230,30 @@ seed_target_offer(struct seed_target *t, uint16_t shard, bool ok)
 	}
 }
 
+void
+seed_target_gone(struct seed_target *t, uint16_t shard, unsigned offers)
+{
+	t->owed -= offers < t->owed ? offers : t->owed;
+	if (t->on && offers > 0 && shard == t->shard)
+		seed_target_stop(t, "the owner of the shard went away on the standby");
+}
+
 /* ---- the end ----------------------------------------------------------- */
+
+/* A shard of this node that was not copied would lack what the log does not hold. */
+static bool
+all_seeded(struct seed_target *t)
+{
+	uint16_t shards[SHARD_MAX];
+	size_t n = t->host->shards(t->host->arg, shards, SHARD_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		if (!t->seeded[shards[i]]) {
+			log_warnx("seeding: shard %u was not copied", shards[i]);
+			return false;
+		}
+	return true;
+}
 
 static void
 on_done(struct seed_target *t, struct span body)
@@ -250,6 +274,10 @@ on_done(struct seed_target *t, struct span body)
 		seed_target_stop(t, "malformed message");
 		return;
 	}
+	if (!all_seeded(t)) {
+		seed_target_stop(t, "a shard of the standby was not copied");
+		return;
+	}
 	if (t->host->seed_done(t->host->arg, lsn, hash, gens, n) == -1) {
 		seed_target_stop(t, "the standby's log cannot be set");
 		return;
@@ -268,6 +296,7 @@ begin(struct seed_target *t, const struct gen *sender)
 	t->gen = *sender;
 	t->on = true;
 	t->files = 0;
+	memset(t->seeded, 0, sizeof(t->seeded));
 	if (c->role != DATA_STANDBY || sender->no < c->gen.no) {
 		seed_target_stop(t, c->role != DATA_STANDBY ? "the receiving node is active" :
 		    "the sender is of an older generation");

@@ -29,12 +29,14 @@ struct seed_target {
 	uint8_t name[32];
 	EVP_MD_CTX *sha;
 	uint64_t files, bytes;
+	bool seeded[SHARD_MAX];		/* whose index is in place */
 	unsigned owed;			/* answers of owners that are still to come */
 };
 
 void seed_target_init(struct seed_target *, const struct mirror_host *);
 void seed_target_stop(struct seed_target *, const char *why);
 void seed_target_frame(struct seed_target *, uint8_t type, const struct gen *, struct span body);
+void seed_target_gone(struct seed_target *, uint16_t shard, unsigned offers);
 void seed_target_offer(struct seed_target *, uint16_t shard, bool ok);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent_link.h"
 #include "core.h"
 #include "ctl.h"
 #include "hex.h"
@@ -35,6 +36,12 @@ static size_t
 host_shards(void *arg, uint16_t *shards, size_t max)
 {
 	return owners_shards(((struct syncd *)arg)->owners, shards, max);
+}
+
+static bool
+host_absent(void *arg, uint16_t *shard)
+{
+	return owners_absent(((struct syncd *)arg)->owners, shard);
 }
 
 static int
@@ -117,7 +124,9 @@ host_seed_done(void *arg, uint64_t lsn, const uint8_t hash[16], const struct gen
 	if (core_mark_seeding(s, false) == -1)
 		return -1;
 	log_info("seeded: the log goes on behind lsn=%llu", (unsigned long long)lsn);
-	peerlink_drop(s->peer, "seeded: begin with the log");
+	owners_cut(s->owners, lsn);	/* they were reading a log that is gone */
+	agent_link_state(s->agent);
+	ship_facts(s->ship);
 	return 0;
 }
 
@@ -129,7 +138,7 @@ syncd_host_mirror(struct syncd *s, int worker_fd)
 		.spool_dir = s->conf.log_directory,
 		.node_names = { s->conf.nodes[0].name, s->conf.nodes[1].name },
 		.node = s->conf.node, .commit = &s->commit, .want_bulk = host_want_bulk,
-		.send = host_send, .shards = host_shards, .ask_snapshot = host_ask_snapshot,
+		.send = host_send, .shards = host_shards, .absent = host_absent, .ask_snapshot = host_ask_snapshot,
 		.ask_object = host_ask_object, .offer_object = host_offer_object,
 		.offer_index = host_offer_index, .keep_from = host_keep_from, .oldest = host_oldest,
 		.point = host_point, .seed_start = host_seed_start, .seed_done = host_seed_done };

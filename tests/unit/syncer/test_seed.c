@@ -39,6 +39,8 @@ struct end {
 	uint64_t done_lsn, kept;
 	size_t ngens;
 	int fail_index;
+	int silent_at;			/* the owner dies over this object; 0: never */
+	bool died, absent, more_shards;
 };
 
 static struct {
@@ -78,11 +80,28 @@ memory(const void *p, size_t n)
 static size_t
 shards(void *arg, uint16_t *s, size_t max)
 {
-	(void)arg;
-	assert_true(max >= 2);
+	assert_true(max >= 3);
 	s[0] = 16;
 	s[1] = 17;
-	return 2;
+	s[2] = 18;
+	return ((struct end *)arg)->more_shards ? 3 : 2;
+}
+
+static bool
+absent(void *arg, uint16_t *shard)
+{
+	*shard = 17;
+	return ((struct end *)arg)->absent;
+}
+
+/* Does the owner die over this object instead of answering? */
+static bool
+dies(struct end *e, int i)
+{
+	if (e->silent_at != i || i == 0)
+		return false;
+	e->silent_at = 0;
+	return e->died = true;
 }
 
 static int
@@ -107,6 +126,8 @@ ask_object(void *arg, uint16_t shard, const uint8_t sha[32])
 	char text[32];
 
 	content(i, text);
+	if (dies(e, i))
+		return 0;
 	if (i == 7)		/* expunged since the snapshot */
 		seed_object(e->seed, shard, sha, false, -1);
 	else
@@ -160,7 +181,8 @@ offer_object(void *arg, uint16_t shard, const uint8_t sha[32], int fd)
 		if (++e->offered == w.stop_at)
 			event_base_loopbreak(w.base);
 	}
-	seed_offer(e->seed, shard, e->has[i]);
+	if (fd == -1 || !dies(e, i))
+		seed_offer(e->seed, shard, e->has[i]);
 	return 0;
 }
 
@@ -259,6 +281,7 @@ setup(void **state)
 		e->commit.gen = gen_make(i == 0 ? 8 : 2, 0, GEN_SOLO, 1, 1);
 		e->host = (struct mirror_host){ .arg = e, .base = w.base, .commit = &e->commit,
 			.spool_dir = "/tmp", .worker_fd = -1, .shards = shards,
+			.absent = absent,
 			.ask_snapshot = ask_snapshot, .ask_object = ask_object,
 			.offer_object = offer_object, .offer_index = offer_index,
 			.oldest = oldest, .keep_from = keep_from, .point = point, .seed_start = seed_start_,
@@ -349,6 +372,53 @@ owner_fails_once(void **state)
 	assert_int_equal(t->done, 1);
 }
 
+/* The owner of either side dies with a question open: the attempt ends, at once, and
+ * the next one is whole. */
+static void
+owner_dies(void **state)
+{
+	struct end *t = &w.end[1];
+
+	(void)state;
+	for (int side = 0; side < 2; side++) {
+		struct end *e = &w.end[side];
+
+		e->silent_at = 700;
+		seed_begin(w.end[0].seed);
+		for (int n = 0; !e->died && n < 30000; n++)
+			turn(side * 10000, 1);
+		assert_true(e->died);
+		turn(side * 10000, 300);
+		assert_int_equal(t->done, side);
+		seed_gone(e->seed, 16, side == 0 ? 0 : 1);
+		turn(20000 + side * 10000, 30000);
+		assert_int_equal(t->done, side + 1);
+		assert_true(t->has[700]);
+		memset(t->has, 0, sizeof(t->has));
+		t->indexes = 0;
+	}
+}
+
+static void
+shard_without_owner(void **state)
+{
+	struct end *a = &w.end[0], *t = &w.end[1];
+
+	(void)state;
+	a->absent = true;
+	seed_begin(a->seed);
+	turn(0, 300);
+	assert_int_equal(t->started, 0);	/* half of the state is none */
+	a->absent = false;
+	t->more_shards = true;
+	turn(10000, 600);
+	assert_true(t->started > 0);
+	assert_int_equal(t->done, 0);		/* the standby has one that did not come */
+	a->more_shards = true;
+	turn(20000, 600);
+	assert_int_equal(t->done, 1);
+}
+
 static void
 wrong_roles(void **state)
 {
@@ -376,6 +446,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut_and_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(owner_fails_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(owner_dies, setup, teardown),
+		cmocka_unit_test_setup_teardown(shard_without_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_roles, setup, teardown),
 	};
 
