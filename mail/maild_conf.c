@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "address.h"
 #include "conf.h"
 #include "maild_conf.h"
 #include "mem.h"
@@ -212,6 +213,27 @@ smart_tls(const char *word)
 }
 
 int
+maild_conf_host(const char *text, char *host, size_t size, uint16_t *port)
+{
+	const char *colon = strrchr(text, ':');
+	struct sockaddr_storage ss;
+	struct span name;
+	socklen_t len;
+	uint64_t n;
+
+	errno = EINVAL;
+	if (colon == NULL || span_u64(span_of(colon + 1), 65535, &n) != PARSE_OK || n == 0)
+		return -1;
+	name = (struct span){ text, (size_t)(colon - text) };
+	if (maild_conf_address(text, &ss, &len) == 0 && name.p[0] == '[')
+		name = (struct span){ name.p + 1, name.len - 2 };
+	else if (!address_domain_ok(name))
+		return -1;
+	*port = (uint16_t)n;
+	return span_copy(name, host, size);
+}
+
+int
 maild_conf_address(const char *text, struct sockaddr_storage *out, socklen_t *len)
 {
 	const char *colon = strrchr(text, ':');
@@ -302,11 +324,17 @@ check_word(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *v = cfg_opt_getnstr(opt, 0);
 	enum log_level level;
+	char host[256];
+	uint16_t port;
 
 	if (strcmp(opt->name, "log-level") == 0 && log_level_parse(v, &level) == -1)
 		cfg_error(cfg, "log-level: \"%s\" is none of err, warn, info, debug", v);
 	else if (strcmp(opt->name, "smart-host-tls") == 0 && smart_tls(v) == -1)
 		cfg_error(cfg, "smart-host-tls: \"%s\" is none of none, may, verify", v);
+	else if (strcmp(opt->name, "smart-host") == 0 && v[0] != '\0'
+	    && maild_conf_host(v, host, sizeof(host), &port) == -1)
+		cfg_error(cfg, "smart-host: \"%s\" is no host:port such as "
+			       "\"relay.example.net:587\"", v);
 	else if (strcmp(opt->name, "recipient-delimiter") == 0 && strlen(v) > 1)
 		cfg_error(cfg, "recipient-delimiter must be one character or empty");
 	else

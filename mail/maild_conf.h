@@ -82,6 +82,8 @@ struct maild_conf {
 /* NULL after errors, which were printed as ERROR file:line: text. */
 struct maild_conf *maild_conf_load(const char *path);
 void maild_conf_free(struct maild_conf *);
+/* "relay.example.net:587", "192.0.2.9:25", "[2001:db8::9]:25": name or address, and port. */
+int maild_conf_host(const char *text, char *host, size_t size, uint16_t *port);
 /* "*:25" (IPv6 and IPv4), "0.0.0.0:25", "[::1]:25"; 0 or -1 with EINVAL.  Exported
  * for its test.  "*" gives the IPv6 wildcard, which takes IPv4 as well. */
 int maild_conf_address(const char *text, struct sockaddr_storage *, socklen_t *);

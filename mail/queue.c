@@ -130,7 +130,8 @@ on_pump(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	queue_change_tell(q);
-	if (queue_active(q)) {
+	/* A log that takes nothing now is not asked to: what it said no to comes again. */
+	if (queue_active(q) && owner_role(q->owner)->copies > 0) {
 		queue_report_again(q);
 		if (now - q->expired_ms >= LOOK_MS) {
 			q->expired_ms = now;

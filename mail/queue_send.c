@@ -48,27 +48,6 @@ struct queue_session {
 
 /* ---- the smart host ------------------------------------------------------ */
 
-/* "host:port", "[v6]:port"; false when it is neither. */
-static bool
-host_parse(struct queue_host *h, const char *text)
-{
-	const char *colon = strrchr(text, ':');
-	struct sockaddr_storage ss;
-	struct span name;
-	socklen_t len;
-	uint64_t port;
-
-	if (colon == NULL || span_u64(span_of(colon + 1), 65535, &port) != PARSE_OK || port == 0)
-		return false;
-	name = (struct span){ text, (size_t)(colon - text) };
-	if (name.len > 2 && name.p[0] == '[' && name.p[name.len - 1] == ']')
-		name = (struct span){ name.p + 1, name.len - 2 };
-	h->port = (uint16_t)port;
-	h->numeric = maild_conf_address(text, &ss, &len) == 0;
-	return span_copy(name, h->name, sizeof(h->name)) == 0
-	    && (h->numeric || address_domain_ok(name));
-}
-
 /* "user:password" in one line. */
 static const char *
 credentials(struct queue_host *h, const char *path)
@@ -101,14 +80,17 @@ queue_host_init(struct queue *q)
 		[SMART_TLS_MAY] = SMTP_CLIENT_MAY, [SMART_TLS_VERIFY] = SMTP_CLIENT_MUST };
 	struct queue_host *h = &q->host;
 	const struct maild_conf *c = q->conf;
+	struct sockaddr_storage ss;
+	socklen_t len;
 	char err[256];
 
 	if (c->smart_host[0] == '\0') {
 		h->blocked = "no smart-host is configured";
 		return;
 	}
-	if (!host_parse(h, c->smart_host))
-		h->blocked = "smart-host is not host:port";
+	if (maild_conf_host(c->smart_host, h->name, sizeof(h->name), &h->port) == -1)
+		h->blocked = "smart-host is not host:port";	/* maild_conf.c refused it */
+	h->numeric = maild_conf_address(c->smart_host, &ss, &len) == 0;
 	h->rules = (struct smtp_client_rules){ .helo = c->hostname, .server = h->name,
 		.tls = tls[c->smart_tls], .timeout_s = c->queue_timeout_s };
 	h->rules.implicit = h->port == 465 && c->smart_tls != SMART_TLS_NONE;
