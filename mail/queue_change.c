@@ -363,6 +363,31 @@ on_refused(void *arg, uint64_t token, enum owner_refusal why)
 }
 
 static void
+ignore(void *arg, enum mail_rc rc, const struct queue_commit *commit)
+{
+	(void)arg;			/* was told already */
+	(void)rc;
+	(void)commit;
+}
+
+/* A client that waits for its 250 is told; a message of which pieces are missing is
+ * given up with that.  Outcomes and operators' changes wait for the end. */
+static void
+on_undecided(void *arg, uint64_t token)
+{
+	struct queue *q = arg;
+	int slot;
+	struct queue_change *c = find(q, token, &slot);
+
+	if (c == NULL || c->fd == -1 || c->cb == ignore)
+		return;
+	if (slot >= 0)
+		c->rc = MAIL_NOT_TWICE;
+	c->cb(c->arg, MAIL_NOT_TWICE, &c->commit);
+	c->cb = ignore;
+}
+
+static void
 on_role(void *arg, const struct owner_role *role)
 {
 	struct queue *q = arg;
@@ -426,6 +451,7 @@ const struct owner_ops queue_owner_ops = {
 	.record = on_record,
 	.batch_end = on_batch_end,
 	.refused = on_refused,
+	.undecided = on_undecided,
 	.role = on_role,
 	.snapshot = on_snapshot,
 	.index_offered = on_index_offered,

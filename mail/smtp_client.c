@@ -60,16 +60,16 @@ static void on_event(struct bufferevent *, short, void *);
 static void
 enter(struct smtp_client *c, enum state state)
 {
-	unsigned s = c->rules->timeout_s;
-	struct timeval tv = { (time_t)s, 0 };
+	time_t s = c->rules->timeout_s;
+	struct timeval tv = { s, 0 };
 
 	c->state = state;
 	if (state == ST_DATA)
-		tv.tv_sec = (time_t)(s * 2 / 5);
+		tv.tv_sec = s * 2 / 5;
 	else if (state == ST_TEXT)
-		tv.tv_sec = (time_t)(s * 3 / 5);
+		tv.tv_sec = s * 3 / 5;
 	else if (state == ST_DOT)
-		tv.tv_sec = (time_t)(s * 2);
+		tv.tv_sec = s * 2;
 	else if (state == ST_QUIT)
 		tv.tv_sec = QUIT_S;
 	if (tv.tv_sec == 0)
