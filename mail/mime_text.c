@@ -445,13 +445,14 @@ text_body(const struct mime_part *p, struct text_match *m)
 	charset_open(&c, charset);
 	while (rest.len > 0 && !m->found) {
 		struct span block = rest;
+		size_t n;
 
 		if (base64) {
-			block = (struct span) { buf, take_base64(&rest, buf, sizeof(buf),
-			    &bits, &n_bits) };
+			n = take_base64(&rest, buf, sizeof(buf), &bits, &n_bits);
+			block = (struct span) { buf, n };
 		} else if (quoted) {
-			block = (struct span) { buf, take_quoted(&rest, buf, sizeof(buf),
-			    false) };
+			n = take_quoted(&rest, buf, sizeof(buf), false);
+			block = (struct span) { buf, n };
 		} else {
 			block.len = block.len < BLOCK ? block.len : BLOCK;
 			rest.p += block.len;

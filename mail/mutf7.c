@@ -111,6 +111,7 @@ static int
 put_unit(struct out *o, uint32_t unit, uint32_t *high)
 {
 	char utf8[4];
+	size_t n;
 
 	if (*high != 0) {
 		if (unit < 0xdc00 || unit >= 0xe000)
@@ -124,7 +125,8 @@ put_unit(struct out *o, uint32_t unit, uint32_t *high)
 	    unit == 0) {
 		return invalid();
 	}
-	return put(o, utf8, utf8_put(unit, utf8));
+	n = utf8_put(unit, utf8);
+	return put(o, utf8, n);
 }
 
 /* Between "&" and "-", both gone already on return. */

@@ -144,6 +144,11 @@ recover_last(struct log_store *s, char *err, size_t errlen)
 		return -1;
 	}
 	s->tip.lsn = seg->last;
+	if (segment_settle(seg) == -1) {
+		snprintf(err, errlen, "%s: cannot write the newest records again: %s", s->dir,
+		    strerror(errno));
+		return -1;
+	}
 	if (!torn)
 		return 0;
 	snprintf(name, sizeof(name), "torn-%llu", (unsigned long long)s->tip.lsn + 1);
@@ -302,7 +307,7 @@ append_run(struct log_store *s, const struct span *records, size_t *n)
 		at += (uint64_t)w;
 		for (; done < count && (size_t)w >= iov[done].iov_len; done++)
 			w -= (ssize_t)iov[done].iov_len;
-		if (w > 0) {
+		if (w > 0 && done < count) {
 			iov[done].iov_base = (char *)iov[done].iov_base + w;
 			iov[done].iov_len -= (size_t)w;
 		}

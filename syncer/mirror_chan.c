@@ -55,7 +55,8 @@ static int
 broken(struct mirror_chan *c, const char *what)
 {
 	c->broken = true;
-	return mirror_chan_fail(c, "the channel to syncd is broken: %s", what);
+	(void)mirror_chan_fail(c, "the channel to syncd is broken: %s", what);
+	return -1;
 }
 
 /* ---- frames ------------------------------------------------------------ */

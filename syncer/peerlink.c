@@ -376,7 +376,7 @@ connect_to(struct peerlink *pl, uint8_t channel)
 {
 	struct conn *c = conn_new(pl, channel, true);
 	union address a;
-	socklen_t len;
+	socklen_t len = 0;
 
 	pl->tried_ms = clock_ms();
 	if (c == NULL)
