@@ -1,7 +1,6 @@
 /* core.c - carries out what commit.c decides: writes generation records, lets the
  * owners, the peer and the agent know, keeps the two durable marks (outdated,
- * seeding).  No rule lives here.  What can fail is the log: then commit.c is told,
- * and from there on everything is refused. */
+ * seeding).  No rule lives here.  What can fail is the log: then the process ends. */
 #include "core.h"
 
 #include <errno.h>
@@ -218,16 +217,30 @@ on_durable(void *arg, uint64_t lsn, const uint8_t hash[16])
 	core_run(s, &acts);
 }
 
+/* What could not be synced may still be read back from memory, so this process must
+ * not go on, and the next one trusts nothing that is not known durable (LOG.md).  In a
+ * generation of two copies the other node has all that was acknowledged: the mark keeps
+ * this one from being promoted until it has caught up from there. */
+void
+core_log_lost(struct syncd *s, const char *what, int err)
+{
+	const struct commit *c = &s->commit;
+	bool two = c->conf.ship && c->gen.no != 0 &&
+	    !gen_kind_alone((enum gen_kind)c->gen.kind);
+
+	log_err("log lost: %s: %s; nothing is acknowledged any more, syncd ends", what,
+	    strerror(err));
+	if (two && write_outdated(s, c->gen.no) == -1)
+		log_warn("cannot write the outdated mark no=%llu",
+		    (unsigned long long)c->gen.no);
+	log_fatal("ends because its disk cannot be trusted; HINT look at the disk, then "
+	    "hactl status: the other node takes over if it is in step");
+}
+
 static void
 on_failed(void *arg, int err)
 {
-	struct syncd *s = arg;
-	struct commit_acts acts = { .n = 0 };
-
-	errno = err;
-	log_err("log failed, nothing is acknowledged any more: %s", strerror(err));
-	commit_failed(&s->commit, &acts);
-	core_run(s, &acts);
+	core_log_lost(arg, "a write or sync failed", err);
 }
 
 static void

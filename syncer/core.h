@@ -57,6 +57,9 @@ uint64_t core_write(struct syncd *, uint16_t shard, uint8_t type, uint64_t origi
 /* The log was cut or reset by the ship: commit starts from what is there now. */
 void core_log_changed(struct syncd *);
 /* Durable marks in the log directory. */
+/* The log's disk failed: says so, marks this node outdated when the other one has
+ * everything, and ends the process.  Nothing is tried twice. */
+void core_log_lost(struct syncd *, const char *what, int err) __attribute__((noreturn));
 int core_mark_seeding(struct syncd *, bool on);
 void core_state(struct syncd *, struct data_state *);
 

@@ -243,6 +243,8 @@ scan_buffer(struct log_segment *s, const uint8_t *buf, size_t len, struct histor
 			break;
 		segment_note(s, r.lsn, at);
 		s->last = r.lsn;
+		if (r.synced > s->synced)
+			s->synced = r.synced;
 		memcpy(hash, r.hash, 16);
 		if (gen_of(&r, &g))
 			history_add(h, &g);
@@ -273,6 +275,31 @@ segment_scan(struct log_segment *s, struct history *h, uint8_t hash[16], bool *t
 		errno = EBADMSG;
 	free(buf);
 	return rc;
+}
+
+int
+segment_settle(struct log_segment *s)
+{
+	uint64_t at = SEGMENT_HEADER;
+	size_t cap = 1 << 20, want;
+	uint8_t *buf;
+	ssize_t n = 1;
+
+	if (s->synced >= s->last)
+		return 0;
+	if (s->synced >= s->first && segment_find(s, s->synced + 1, &at) == -1)
+		return -1;
+	buf = mem_alloc(cap);
+	for (; at < s->end && n > 0; at += (uint64_t)n) {
+		want = s->end - at < cap ? (size_t)(s->end - at) : cap;
+		n = fs_pread_all(s->fd, buf, want, (off_t)at);
+		if (n == 0)
+			errno = EBADMSG;	/* shorter than a moment ago */
+		if (n > 0 && fs_pwrite_all(s->fd, buf, (size_t)n, (off_t)at) == -1)
+			n = -1;
+	}
+	free(buf);
+	return n > 0 ? fdatasync(s->fd) : -1;
 }
 
 int

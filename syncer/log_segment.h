@@ -24,6 +24,7 @@ struct log_segment {
 	struct { uint64_t lsn, at; } *index;
 	size_t nindex;
 	bool indexed;		/* the index covers all of it */
+	uint64_t synced;	/* after a scan: known durable when its records were written */
 };
 
 void segment_name(uint64_t first, char name[SEGMENT_NAME_MAX]);
@@ -40,6 +41,9 @@ void segment_close(struct log_segment *);
  * durable; *bad_at says where. */
 int segment_scan(struct log_segment *, struct history *, uint8_t hash[16], bool *torn,
     uint64_t *bad_at);
+/* After a scan: what is read back may be in memory only, of a write that was never
+ * synced or whose sync failed.  Writes all that is not known durable again, and syncs. */
+int segment_settle(struct log_segment *);
 /* Cuts the file behind `end` and preallocates again with zeros, durably. */
 int segment_cut(struct log_segment *);
 void segment_note(struct log_segment *, uint64_t lsn, uint64_t at);

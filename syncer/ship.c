@@ -561,18 +561,13 @@ cut(struct ship *h, uint64_t fork)
 {
 	struct syncd *s = h->s;
 	struct log_tip tip = feed_tip(s->feed);
-	struct commit_acts acts = { .n = 0 };
 	char name[64];
 
 	snprintf(name, sizeof(name), "gen-%llu-lsn-%llu",
 	    (unsigned long long)history_last(feed_history(s->feed)).no,
 	    (unsigned long long)fork + 1);
-	if (!log_writer_settle(s->writer) || feed_cut(s->feed, fork, name) == -1) {
-		log_warn("cannot cut the log lsn=%llu", (unsigned long long)fork);
-		commit_failed(&s->commit, &acts);
-		core_run(s, &acts);
-		return;
-	}
+	if (!log_writer_settle(s->writer) || feed_cut(s->feed, fork, name) == -1)
+		core_log_lost(s, "the tail cannot be cut", errno);
 	log_warnx("log tail set aside from=%llu to=%llu in=forks/%s: never acknowledged",
 	    (unsigned long long)fork + 1, (unsigned long long)tip.lsn, name);
 	core_log_changed(s);

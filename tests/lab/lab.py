@@ -81,16 +81,19 @@ def sections(name, conf):
 class Lab:
     def __init__(self, build=None, hagent=(), syncd=(), maild=(), env=None, home=None,
                  wrap=None, services=("syncd", "maild", "hagentd"), install=None,
-                 var_size=None):
+                 var_size=None, preload=None):
         """hagent, syncd, maild: options put into the three files besides the lab's own.
         wrap: a command prefix for the daemons (valgrind ...).  install: a folder that
         holds what `make install` made, to share it between labs.  var_size: the nodes'
-        disks are ext4 images of this size ("96M"); else folders of this machine."""
+        disks are ext4 images of this size ("96M"); else folders of this machine.
+        preload: a library for every process of the nodes."""
         self.build = build or os.path.join(TOP, "build")
         self.extra = {"hagent": list(hagent), "syncd": list(syncd), "maild": list(maild)}
         self.env = dict(env or {})
         self.wrap = list(wrap or [])
-        self.services, self.var_size = services, var_size
+        self.services, self.var_size, self.preload = services, var_size, preload
+        if preload:
+            self.env["LD_PRELOAD"] = "/usr/local/lib/" + os.path.basename(preload)
         self.home = home or tempfile.mkdtemp(prefix="mailpair-lab-")
         os.chmod(self.home, 0o755)
         self.run_id = "mp%x" % (os.getpid() % 0xfffff)
@@ -201,6 +204,8 @@ class Lab:
             run("mount", "-o", "loop", d + "/disk", d + "/var")
         run("cp", "-a", "/etc", os.path.join(d, "etc"))
         run("cp", "-a", self.installed + "/usr/local", os.path.join(d, "usr"))
+        if self.preload:
+            shutil.copy(self.preload, os.path.join(d, "usr/lib"))
         etc = os.path.join(d, "etc")
         # The service users exist in the node only, not on this machine.
         groups, users = ["mailpair"], ["hagent", "mailstore", "mailauth", "mailgate", "mailqueue"]
@@ -368,6 +373,14 @@ class Lab:
         fd = os.open(os.path.join(self.home, "serial"), os.O_WRONLY | os.O_NONBLOCK)
         os.write(fd, b"cut\n" if cut else b"heal\n")
         os.close(fd)
+
+    def lose_sync(self, node, on=True):
+        """The next fdatasync() of this node's syncd fails (needs failsync.c preloaded)."""
+        path = os.path.join(self.node_dir(node), "fail-fdatasync")
+        if on:
+            open(path, "w").close()
+        elif os.path.exists(path):
+            os.unlink(path)
 
     # ---- inside -------------------------------------------------------------
     def command(self, node, *cmd):
