@@ -5,6 +5,7 @@
  * a matter of the other node (then it rides in our heartbeats), or is refused; its
  * ACT_OP_DONE ends the call.  A caller that hangs up changes nothing: the operation
  * goes on. */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent_parts.h"
@@ -62,17 +63,24 @@ agent_op_done(struct agent *a, uint32_t id, int code, const char *text, const ch
 	struct agent_call *c = find_call(a, id);
 	struct ctl_call *call;
 	json_t *data = NULL;
+	char refused[112];
 
 	log_info("operation id=%u done exit=%d %s", id, code, text);
 	if (c == NULL)
 		return;
 	call = c->call;
 	c->call = NULL;
+	if (hint[0] == '\0')
+		hint = NULL;
 	if (code == CTL_OK) {
 		data = json_pack("{s:s}", "text", text);
-		text = NULL;
+		ctl_done(call, CTL_OK, data, NULL, NULL, hint);
+	} else if (code == CTL_REFUSED) {
+		snprintf(refused, sizeof(refused), "refused: %s", c->what);
+		ctl_done(call, CTL_REFUSED, NULL, refused, text, hint);
+	} else {
+		ctl_done(call, (enum ctl_exit)code, NULL, text, NULL, hint);
 	}
-	ctl_done(call, (enum ctl_exit)code, data, text, NULL, hint[0] != '\0' ? hint : NULL);
 }
 
 /* 0 or 1; -1 unknown name; 2 not given. */
@@ -146,6 +154,11 @@ change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *
 	ev.dry_run = flag(req, "dry_run");
 	ev.peer_is_off = flag(req, "peer_is_off");
 	ev.accept_loss = flag(req, "accept_loss");
+	if (verb->op == OP_CLEANUP)
+		snprintf(c->what, sizeof(c->what), "cleanup");
+	else
+		snprintf(c->what, sizeof(c->what), "%s %s%.60s", verb->name,
+		    verb->needs_node ? "of " : "to ", a->conf->node[ev.op_node]);
 	log_info("operation id=%u %s node=%s%s%s%s", ev.id, verb->name,
 	    a->conf->node[ev.op_node], ev.dry_run ? " dry-run" : "",
 	    ev.peer_is_off ? " peer-is-off" : "", ev.accept_loss ? " accept-loss" : "");

@@ -63,7 +63,7 @@ mode_text(unsigned mode)
 	char upper[24];
 	size_t i;
 
-	for (i = 0; name[i] != '\0' && i < sizeof(upper) - 1; i++)
+	for (i = 0; i < sizeof(upper) - 1 && name[i] != '\0'; i++)
 		upper[i] = (char)toupper((unsigned char)name[i]);
 	upper[i] = '\0';
 	return str(upper);
@@ -346,6 +346,10 @@ health(const struct agent *a, const struct policy_view *v, json_t *problems)
 		if (a->policy.res[i].state == RES_FAILED)
 			json_array_append_new(problems, json_sprintf("resource %s failed: %s",
 			    a->conf->resources[i].name, a->res[i].words));
+		else if (a->policy.role == ROLE_ACTIVE && a->policy.res[i].state != RES_UP)
+			json_array_append_new(problems, json_sprintf("resource %s is %s",
+			    a->conf->resources[i].name,
+			    policy_res_state_name(a->policy.res[i].state)));
 	if (v->peer.alive && v->peer.have && (v->peer.f.flags & FRAME_F_KEPT_OUT) != 0)
 		json_array_append_new(problems, json_sprintf("%s is kept out by an operator",
 		    a->conf->node[1 - a->conf->self]));

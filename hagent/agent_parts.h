@@ -52,6 +52,7 @@ struct agent_resource {
 struct agent_call {
 	uint32_t id;
 	struct ctl_call *call;
+	char what[96];			/* "switchover to ha-2": what a refusal names */
 };
 
 struct agent {

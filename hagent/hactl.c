@@ -251,6 +251,31 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 		ctl_complain(last);
 }
 
+static void
+keep_part(json_t *part, void *arg)
+{
+	json_t **kept = arg;
+
+	json_decref(*kept);
+	*kept = json_incref(part);
+}
+
+/* The daemon allowed it; the words are made of its status. */
+static void
+print_plan(const struct verb *v, const struct options *o, const char *operand)
+{
+	json_t *req = json_pack("{s:s}", "op", "status"), *status = NULL, *last = NULL;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/hagentd.sock", o->run_dir);
+	ctl_ask(path, req, QUICK_MS, keep_part, &status, &last);
+	if (status != NULL)
+		hactl_print_plan(status, v->op, operand != NULL ? operand : o->to, stdout);
+	json_decref(status);
+	json_decref(last);
+	json_decref(req);
+}
+
 static int
 ask_once(const struct verb *v, const struct options *o, const char *operand)
 {
@@ -263,6 +288,8 @@ ask_once(const struct verb *v, const struct options *o, const char *operand)
 	snprintf(path, sizeof(path), "%s/%s", o->run_dir, v->sock);
 	code = ctl_ask(path, req, limit, on_part, &p, &last);
 	print_end(&p, last, code);
+	if (o->dry_run && v->change && code == CTL_OK && !o->json)
+		print_plan(v, o, operand);
 	json_decref(last);
 	json_decref(req);
 	fflush(stdout);
@@ -336,6 +363,10 @@ main(int argc, char **argv)
 	    (o.watch && v->change) ||
 	    ((o.path != NULL || o.accept_deletes) && strcmp(v->op, "sync-now") != 0))
 		return usage(stderr, CTL_USAGE);
+	if (o.dry_run && v->change && strcmp(v->sock, "hagentd.sock") != 0) {
+		fprintf(stderr, "ERROR %s %s cannot be tried without doing it\n", v->noun, v->verb);
+		return CTL_USAGE;
+	}
 	if (!confirmed(&o)) {
 		fprintf(stderr, "ERROR not confirmed; nothing changed\n");
 		return CTL_USAGE;

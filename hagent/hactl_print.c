@@ -76,6 +76,36 @@ in_step(json_t *data)
 	    (strcmp(mode, "SYNC") == 0 || strcmp(mode, "INSYNC") == 0);
 }
 
+static json_t *
+active_of(json_t *s)
+{
+	size_t i;
+	json_t *node;
+
+	json_array_foreach(json_object_get(s, "nodes"), i, node)
+		if (strcmp(text(node, "role"), "active") == 0)
+			return node;
+	return NULL;
+}
+
+/* How many copies an acknowledgement stands for now, and the rule where it is not the
+ * usual one.  A standby that is not in step cannot know it. */
+static void
+print_commit(json_t *s, json_t *data, FILE *out)
+{
+	const char *mode = text(data, "mode"), *rule = text(data, "commit"), *copies = "-";
+	json_t *active = active_of(s);
+
+	if (in_step(data))
+		copies = "both";
+	else if (strcmp(mode, "FROZEN") == 0)
+		copies = "waits";
+	else if (active != NULL && json_is_true(json_object_get(active, "local")))
+		copies = "one";
+	fprintf(out, "commit %s (%s%s%s)   ", copies, in_step(data) ? "in step" : mode,
+	    strcmp(rule, "auto") == 0 ? "" : ", rule ", strcmp(rule, "auto") == 0 ? "" : rule);
+}
+
 static void
 print_head(json_t *s, bool color, FILE *out)
 {
@@ -86,14 +116,23 @@ print_head(json_t *s, bool color, FILE *out)
 	    number(s, "epoch"), painted(text(s, "health"), color, paint, sizeof(paint)),
 	    text(s, "failback"));
 	if (json_is_object(data))
-		fprintf(out, "commit %s (%s)   ", text(data, "commit"), in_step(data) ? "in step"
-		    : text(data, "mode"));
+		print_commit(s, data, out);
 	fprintf(out, "%s\n", wall_text(number(s, "wall_ms"), "%d %b %H:%M:%S", now,
 	    sizeof(now)));
 }
 
+/* "in step" is the first line's word; here a node runs, or is ready to. */
+static const char *
+state_text(json_t *n)
+{
+	const char *state = text(n, "state");
+
+	return strcmp(state, "sync") == 0 ? "running" : strcmp(state, "insync") == 0 ? "ready"
+	    : state;
+}
+
 static void
-print_node(json_t *n, FILE *out)
+print_node(json_t *n, long long ahead, FILE *out)
 {
 	char since[32] = "-", res[48] = "-", log[48] = "-", disk[16] = "-";
 
@@ -106,10 +145,13 @@ print_node(json_t *n, FILE *out)
 	if (has(n, "durable_lsn"))
 		snprintf(log, sizeof(log), "%lld:%lld", number(n, "generation"),
 		    number(n, "durable_lsn"));
+	if (strcmp(text(n, "role"), "standby") == 0 && number(n, "durable_lsn") < ahead)
+		snprintf(log + strlen(log), sizeof(log) - strlen(log), " (-%lld)",
+		    ahead - number(n, "durable_lsn"));
 	if (has(n, "disk_used_percent"))
 		snprintf(disk, sizeof(disk), "%lld %%", number(n, "disk_used_percent"));
 	fprintf(out, " %-10.40s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", text(n, "name"),
-	    text(n, "role"), text(n, "state"), res, since, log, disk, text(n, "version"));
+	    text(n, "role"), state_text(n), res, since, log, disk, text(n, "version"));
 }
 
 static void
@@ -151,15 +193,17 @@ print_vips(json_t *s, FILE *out)
 static void
 print_resources(json_t *s, FILE *out)
 {
+	json_t *active = active_of(s), *r;
+	bool here = active != NULL && json_is_true(json_object_get(active, "local"));
 	size_t i;
-	json_t *r;
 
+	/* What is as it should be is counted in the table above. */
 	json_array_foreach(json_object_get(s, "resources"), i, r) {
 		const char *words = text(r, "words");
 
-		fprintf(out, "RES     %-12s %-9s%s%.200s\n", text(r, "name"), text(r, "state"),
-		    words[0] == '-' && words[1] == '\0' ? "" : " ",
-		    words[0] == '-' && words[1] == '\0' ? "" : words);
+		if (strcmp(text(r, "state"), here ? "up" : "down") != 0)
+			fprintf(out, "RES     %s %s   %.200s\n", text(r, "name"), text(r, "state"),
+			    words);
 	}
 }
 
@@ -167,20 +211,29 @@ print_resources(json_t *s, FILE *out)
 static void
 print_risk(json_t *s, FILE *out)
 {
-	json_t *data = json_object_get(s, "data"), *node;
-	size_t i;
+	json_t *data = json_object_get(s, "data"), *node = active_of(s);
+	bool known;
 
-	if (!json_is_object(data))
+	if (!json_is_object(data) || node == NULL)
 		return;
-	json_array_foreach(json_object_get(s, "nodes"), i, node) {
-		if (strcmp(text(node, "role"), "active") != 0)
-			continue;
-		fprintf(out, "LOSS IF %s DIED NOW   acknowledged records ", text(node, "name"));
-		if (json_is_true(json_object_get(node, "local")) || in_step(data))
-			fprintf(out, "%lld\n", number(data, "at_risk"));
-		else
-			fprintf(out, "unknown, this node is not in step\n");
-	}
+	known = json_is_true(json_object_get(node, "local")) || in_step(data);
+	fprintf(out, "LOSS IF %s DIED NOW   ", text(node, "name"));
+	if (!known)
+		fprintf(out, "unknown, this node is not in step\n");
+	else if (number(data, "at_risk") == 0)
+		fprintf(out, "acknowledged mail 0   flag changes 0\n");
+	else
+		fprintf(out, "acknowledged mail and flag changes %lld\n",
+		    number(data, "at_risk"));
+}
+
+/* Only what is certain: a planned switch loses nothing, a forced one may have. */
+static const char *
+loss_text(json_t *w)
+{
+	if (json_is_true(json_object_get(w, "planned")))
+		return ", lost nothing";
+	return strcmp(text(w, "kind"), "forced") == 0 ? ", mail may have been lost" : "";
 }
 
 static void
@@ -191,24 +244,28 @@ print_switch(json_t *w, const char *head, FILE *out)
 	if (!json_is_object(w))
 		return;
 	fprintf(out, "%s%s %s %s -> %s", head, wall_text(number(w, "wall_ms"),
-	    "%d %b %H:%M:%S", when, sizeof(when)), text(w, "kind"), text(w, "from"),
-	    text(w, "to"));
+	    "%d %b %H:%M:%S", when, sizeof(when)), json_is_true(json_object_get(w, "planned"))
+	    ? "planned" : "unplanned", text(w, "from"), text(w, "to"));
 	if (number(w, "outage_ms") >= 0)
 		fprintf(out, ", outage %.2f s", (double)number(w, "outage_ms") / 1000);
-	fprintf(out, ", %s\n", text(w, "reason"));
+	fprintf(out, ", %s%s\n", text(w, "reason"), loss_text(w));
 }
 
 void
 hactl_print_status(json_t *s, bool color, FILE *out)
 {
+	long long ahead = 0;
 	size_t i;
 	json_t *n;
 
+	json_array_foreach(json_object_get(s, "nodes"), i, n)
+		if (number(n, "durable_lsn") > ahead)
+			ahead = number(n, "durable_lsn");
 	print_head(s, color, out);
 	fprintf(out, " %-10s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", "NODE", "ROLE", "STATE",
 	    "RESOURCES", "SINCE", "LOG", "DISK", "VERSION");
 	json_array_foreach(json_object_get(s, "nodes"), i, n)
-		print_node(n, out);
+		print_node(n, ahead, out);
 	print_links_line(s, out);
 	print_vips(s, out);
 	print_resources(s, out);
@@ -276,8 +333,7 @@ hactl_print_history(json_t *s, bool color, FILE *out)
 
 	(void)color;
 	json_array_foreach(json_object_get(s, "history"), i, w) {
-		fprintf(out, "epoch %-6lld %-9s ", number(w, "epoch"),
-		    json_is_true(json_object_get(w, "planned")) ? "planned" : "unplanned");
+		fprintf(out, "epoch %-6lld ", number(w, "epoch"));
 		print_switch(w, "", out);
 	}
 }

@@ -11,6 +11,8 @@ void hactl_print_links(json_t *, bool color, FILE *);
 void hactl_print_history(json_t *, bool color, FILE *);
 /* Any object: one "name  value" line per member, nested ones indented. */
 void hactl_print_any(json_t *, int indent, FILE *);
+/* What an operation that was allowed as a dry run would do; node may be NULL. */
+void hactl_print_plan(json_t *status, const char *op, const char *node, FILE *);
 /* WARN lines, to the given stream. */
 void hactl_print_problems(json_t *status, FILE *);
 

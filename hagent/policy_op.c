@@ -113,7 +113,8 @@ op_failover(struct turn *t, const struct policy_event *e)
 	enum policy_proof proof;
 
 	if (e->op_node != p->conf->node) {
-		refuse(t, e, 14, "run it on the node that shall take over", "hactl switchover");
+		refuse(t, e, 14, "it is the node that takes over that must decide",
+		    "log in there and run: hactl failover");
 		return;
 	}
 	if (e->peer_is_off && t->v->peer.silent && !e->dry_run)
@@ -127,7 +128,9 @@ op_failover(struct turn *t, const struct policy_event *e)
 		/* The search for evidence begins now; "repeat" is a useful hint. */
 		if (t->v->peer.silent)
 			turn_probe(t, true, false);
-		refuse(t, e, 14, why, "switch the other node off, then: hactl failover --peer-is-off");
+		refuse(t, e, 14, why, t->v->peer.silent
+		    ? "switch the other node off, then: hactl failover --peer-is-off"
+		    : "hactl switchover");
 	} else if (!policy_idle(p)) {
 		refuse(t, e, 13, "this node is changing its role", "hactl status -w");
 	} else if (!policy_complete(p, t->v) && !policy_holder(p, t->v)
@@ -147,20 +150,27 @@ op_keep_out(struct turn *t, const struct policy_event *e)
 {
 	struct policy *p = t->p;
 
-	if (e->op_node != p->conf->node) {
+	if (e->op_node != p->conf->node && e->dry_run) {
+		refuse(t, e, t->v->peer.alive ? 0 : 15, t->v->peer.alive
+		    ? "the other node would be asked" : "the other node is not heard", "");
+	} else if (e->op_node != p->conf->node) {
 		forward(t, e);
 	} else if (e->op == OP_STANDBY && p->role == ROLE_ACTIVE) {
 		hand_over(t, e, REASON_KEPT_OUT);
 	} else if (!policy_idle(p) && e->op == OP_STANDBY) {
 		refuse(t, e, 13, "this node is changing its role", "hactl status -w");
 	} else {
-		if (!e->dry_run) {
-			p->marks.kept_out = e->op == OP_STANDBY;
-			p->start_failed = p->start_failed && e->op == OP_STANDBY;
-			turn_save(t);
-			turn_add(t, ACT_SEND_NOW);
+		bool out = e->op == OP_STANDBY;
+
+		if (e->dry_run) {
+			refuse(t, e, 0, out ? "would be kept out" : "would be back in the pair", "");
+			return;
 		}
-		refuse(t, e, 0, e->op == OP_STANDBY ? "kept out" : "back in the pair", "");
+		p->marks.kept_out = out;
+		p->start_failed = p->start_failed && out;
+		turn_save(t);
+		turn_add(t, ACT_SEND_NOW);
+		refuse(t, e, 0, out ? "kept out" : "back in the pair", "");
 	}
 }
 
@@ -169,6 +179,10 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 {
 	struct policy *p = t->p;
 
+	if (e->dry_run) {
+		refuse(t, e, 0, "failures would be forgotten", "");
+		return;
+	}
 	for (unsigned i = 0; i < p->conf->nres; i++) {
 		struct policy_res *r = &p->res[i];
 
@@ -302,7 +316,8 @@ own_request(struct turn *t)
 		turn_answer(t, p->req_caller, 0, "this node is active", "");
 	} else if (c != NULL && c->arg == p->req_id) {
 		p->req_op = OP_NONE;
-		turn_answer(t, p->req_caller, (int)c->gen, answer_text((int)c->gen), "hactl status");
+		turn_answer(t, p->req_caller, (int)c->gen, answer_text((int)c->gen),
+		    c->gen == 0 ? "" : "hactl status");
 	} else if (t->v->now_ms - p->req_ms > p->conf->switch_ms) {
 		p->req_op = OP_NONE;
 		turn_answer(t, p->req_caller, 16, "no answer in time; it may still go on",

@@ -35,13 +35,28 @@ def hactl_commands(t):
     hactl(active, "no-such-verb", code=10)
     hactl(active, "status", "--no-such-option", code=10)
     hactl(active, "switchover", "--to", "nobody", code=12)
-    t.true("HINT" in hactl(standby, "failover", "--to", standby, code=14), "refusal has a hint")
-    hactl(active, "switchover", "--to", standby, "--dry-run")
-    t.equal(lab.active(), active, "active after a dry run")
+    text = hactl(standby, "failover", "--to", standby, code=14)
+    for word in ("ERROR refused: ", "\nWHY ", "\nHINT "):
+        t.true(word in text, "refusal lacks %r:\n%s" % (word, text))
+    # Nothing that is only tried changes anything, wherever it is tried.
+    for node in NODES:
+        text = hactl(node, "switchover", "--to", standby, "--dry-run")
+        for word in ("CHECKED ", "WOULD ", "CANNOT CHECK "):
+            t.true(word in text, "dry run lacks %r:\n%s" % (word, text))
+        for name in NODES:
+            hactl(node, "standby", name, "--dry-run")
+            hactl(node, "online", name, "--dry-run")
+        hactl(node, "resource", "cleanup", "--dry-run")
+    t.equal(lab.active(), active, "active after dry runs")
+    for node in NODES:
+        hactl(node, "status")
     # Asked on the standby: it goes to the active.
     hactl(standby, "switchover", "--to", standby, "--yes")
     t.equal(lab.wait_in_step(30), standby, "active after the switchover")
-    t.true("planned" in hactl(active, "history"), "history")
+    for node in NODES:
+        wait_for("the history on " + node, 10,
+                 lambda: re.search(r"(?<!un)planned %s -> %s" % (active, standby),
+                                   lab.execute(node, "hactl", "history").stdout), 0.2)
     active, standby = standby, active
     hactl(active, "standby", standby)
     text = hactl(active, "status", code=1)

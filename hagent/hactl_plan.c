@@ -1,0 +1,104 @@
+/* hactl_plan.c - what --dry-run prints: what was checked, what would be done, and what
+ * no program on these two nodes can check.
+ *
+ * The daemon decided whether the operation is allowed; here its facts become words.
+ * A fact that this node cannot know is left out rather than claimed. */
+#include "hactl_print.h"
+
+#include <string.h>
+
+static const char *
+text(json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s == NULL || s[0] == '\0' ? "-" : s;
+}
+
+static long long
+number(json_t *o, const char *name)
+{
+	return (long long)json_integer_value(json_object_get(o, name));
+}
+
+static json_t *
+node_of(json_t *s, const char *role)
+{
+	size_t i;
+	json_t *n;
+
+	json_array_foreach(json_object_get(s, "nodes"), i, n)
+		if (strcmp(text(n, "role"), role) == 0)
+			return n;
+	return NULL;
+}
+
+static bool
+alarm_on(json_t *s, const char *name)
+{
+	size_t i;
+	json_t *a;
+
+	json_array_foreach(json_object_get(s, "alarms"), i, a)
+		if (strcmp(text(a, "name"), name) == 0)
+			return true;
+	return false;
+}
+
+static void
+print_checked(json_t *s, json_t *to, FILE *out)
+{
+	json_t *data = json_object_get(s, "data");
+
+	fprintf(out, "CHECKED  %s ready", text(to, "name"));
+	if (!alarm_on(s, "config"))
+		fprintf(out, ", config equal (%s)", text(s, "config"));
+	if (json_is_object(data))
+		fprintf(out, ", log in step (%lld:%lld)", number(to, "generation"),
+		    number(to, "durable_lsn"));
+	if (json_is_integer(json_object_get(to, "disk_used_percent")))
+		fprintf(out, ", disk %lld %% free", 100 - number(to, "disk_used_percent"));
+	fputc('\n', out);
+}
+
+static void
+print_handover(json_t *s, FILE *out)
+{
+	json_t *from = node_of(s, "active"), *to = node_of(s, "standby");
+	long long resources = (long long)json_array_size(json_object_get(s, "resources"));
+
+	if (from == NULL || to == NULL)
+		return;
+	print_checked(s, to, out);
+	fprintf(out, "WOULD    take the address from %s, stop %lld resources there (right to "
+	    "left),\n         start them on %s with a new epoch above %lld (left to right), "
+	    "announce the address\n", text(from, "name"), resources, text(to, "name"),
+	    number(s, "epoch"));
+	fprintf(out, "CANNOT CHECK  upstream ARP caches, clients' retry behaviour, whether "
+	    "every resource starts on %s\n", text(to, "name"));
+}
+
+/* Keeping the active out is a switchover first. */
+static bool
+hands_over(json_t *s, const char *op, const char *node)
+{
+	if (strcmp(op, "standby") == 0)
+		return node != NULL && strcmp(text(node_of(s, "active"), "name"), node) == 0;
+	return strcmp(op, "switchover") == 0;
+}
+
+void
+hactl_print_plan(json_t *s, const char *op, const char *node, FILE *out)
+{
+	if (hands_over(s, op, node))
+		print_handover(s, out);
+	if (strcmp(op, "standby") == 0)
+		fprintf(out, "WOULD    keep %s out of the pair until: hactl online %s\n", node,
+		    node);
+	else if (strcmp(op, "online") == 0)
+		fprintf(out, "WOULD    take %s back into the pair\n", node);
+	else if (strcmp(op, "failover") == 0)
+		fprintf(out, "WOULD    start every resource and the address here, with a new "
+		    "epoch above %lld\nCANNOT CHECK  whether the other node comes back with "
+		    "mail that is missing here\n", number(s, "epoch"));
+}
