@@ -176,7 +176,7 @@ get_controls(struct wire_in *in, unsigned n, struct frame *f)
 		uint8_t type = wire_get_u8(in), len = wire_get_u8(in);
 		struct control c = { .type = type };
 
-		if (type < CTRL_RELEASE || type > CTRL_ANSWER) {
+		if (type < CTRL_RELEASE || type >= CTRLS) {
 			for (unsigned k = 0; k < len; k++)
 				wire_get_u8(in);
 			continue;

@@ -61,6 +61,8 @@ enum control_type {
 	CTRL_REQUEST,		/* arg: request id, gen: enum policy_op; do this for an operator */
 	CTRL_ANSWER,		/* arg: request id, gen: exit code of hactl */
 	CTRL_SWITCH,		/* what made me active: policy_switch.c */
+	CTRL_ALONE,		/* gen: the newest in my log that acknowledged alone */
+	CTRLS
 };
 struct control {
 	uint8_t type;

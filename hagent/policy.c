@@ -494,4 +494,6 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 		f->controls[f->ncontrols++] = switch_control(p);
 	if (p->req_op != OP_NONE)
 		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op, 0);
+	if (policy_idle(p) && policy_alone(p, v) != 0)
+		add_control(f, CTRL_ALONE, 0, policy_alone(p, v), 0);
 }

@@ -153,6 +153,18 @@ repromote(struct turn *t)
 	turn_note(t, "syncd is promoted again, gen=%llu", (unsigned long long)p->gen.no);
 }
 
+/* Who slept may have been replaced by a node that acknowledged alone, and that went
+ * on to a generation which needs both: its frames tell. */
+static bool
+replaced(const struct turn *t, uint64_t no)
+{
+	const struct peer_view *peer = &t->v->peer;
+
+	if (peer->alive && peer->f.gen >= no)
+		return policy_peer_alone(t->v) > policy_alone(t->p, t->v);
+	return t->p->slept;
+}
+
 /* The other node does not serve, but its log has a newer generation.  One that needs
  * both copies was never acknowledged in: it fell over before we heard its number.
  * Else its data counts, not ours. */
@@ -163,7 +175,7 @@ newer(struct turn *t, uint64_t no, enum gen_kind kind)
 
 	if (no > p->marks.fixed)
 		p->marks.fixed = no;
-	if (gen_kind_alone(kind) || policy_peer_serves(t->v) || p->slept)
+	if (gen_kind_alone(kind) || policy_peer_serves(t->v) || replaced(t, no))
 		demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
 	else if (!p->repromote)
 		repromote(t);

@@ -50,6 +50,29 @@ policy_holder(const struct policy *p, const struct policy_view *v)
 	    && gen_kind_alone((enum gen_kind)g.kind);
 }
 
+/* The newest generation of this log in which one node acknowledged by itself.  What
+ * was acknowledged since is on both disks, so it says more than the newest number: a
+ * generation that needs both, and that the other node never got, holds nothing. */
+uint64_t
+policy_alone(const struct policy *p, const struct policy_view *v)
+{
+	const struct state_marks *m = &p->marks;
+	uint64_t upto = policy_newest(p, v).no;
+
+	for (unsigned i = m->ngens; p->conf->syncd && i-- > 0;)
+		if (m->gens[i].no <= upto && gen_kind_alone((enum gen_kind)m->gens[i].kind))
+			return m->gens[i].no;
+	return 0;
+}
+
+uint64_t
+policy_peer_alone(const struct policy_view *v)
+{
+	const struct control *c = peer_control(&v->peer, CTRL_ALONE);
+
+	return c != NULL ? c->gen : 0;
+}
+
 static bool
 peer_data_known(const struct policy_view *v)
 {
@@ -82,6 +105,8 @@ policy_leads(const struct policy *p, const struct policy_view *v)
 	/* Our log already holds what the other node made after it sent this frame. */
 	if (g.no > f->fixed && g.node != p->conf->node)
 		return false;
+	if (policy_alone(p, v) != policy_peer_alone(v))
+		return policy_alone(p, v) > policy_peer_alone(v);
 	if (g.no != f->gen)
 		return g.no > f->gen;
 	/* The mark was asked for by the active of this very generation. */

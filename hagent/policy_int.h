@@ -34,6 +34,8 @@ bool policy_silent(const struct policy *, const struct policy_view *);
 bool policy_idle(const struct policy *);
 bool policy_healthy(const struct policy *);
 bool policy_holder(const struct policy *, const struct policy_view *);
+uint64_t policy_alone(const struct policy *, const struct policy_view *);
+uint64_t policy_peer_alone(const struct policy_view *);
 bool policy_leads(const struct policy *, const struct policy_view *);
 
 /* policy_promote.c */

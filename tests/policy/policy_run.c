@@ -4,7 +4,7 @@
  *   node 0|1 · set NAME VALUE · marks NAME VALUE · T WORD... -> EXPECTATION, ...
  * T is the time in ms, never going back.  WORD... is one event or change of the view:
  *   tick | peer silent|heard|quiet|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
- *   [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G] [marked=G] [outdate=G] | ping on|off | data MODE gen=N
+ *   [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G] [marked=G] [outdate=G] [alone=G] [switch=G] | ping on|off | data MODE gen=N
  *   [kind=K] [by=NODE] [durable=N] [outdated] | syncd up|gone | probe clear|taken|unknown |
  *   promoted | demoted | refused | alone | join | newer gen=N kind=K | adopted gen=N kind=K |
  *   res I start|stop|status running|stopped|failed | vip I up|down ok|failed |
@@ -216,6 +216,8 @@ peer_word(struct run *r, char *w)
 		control(r, CTRL_DECLINE, num(r, val));
 	else if (strcmp(w, "marked") == 0)
 		control(r, CTRL_OUTDATED, num(r, val));
+	else if (strcmp(w, "alone") == 0)
+		control(r, CTRL_ALONE, num(r, val));
 	else if (strcmp(w, "outdate") == 0)
 		control(r, CTRL_OUTDATE, num(r, val));
 	else

@@ -345,6 +345,7 @@ fault(struct sim *s, bool may_split)
 		break;
 	case 5:
 		s->loss = (unsigned)sim_random(s, 25);
+		sim_say(s, "FAULT %u per cent of the frames are lost", s->loss);
 		break;
 	case 6:
 		sim_say(s, "FAULT healed");

@@ -72,6 +72,7 @@ struct node {
 	bool link_known;		/* STATE came since the connection */
 	struct data_state data;
 	int64_t ping_lost;
+	int64_t heard_ms;		/* a frame of the other one was accepted */
 	int64_t last_seen_ms;		/* other syncd heard */
 
 	bool syncd;
