@@ -42,11 +42,38 @@ boot_id(char id[BOOT_ID_SIZE])
 	return rc;
 }
 
+static char *
+durable_text(uint64_t lsn, const char *boot)
+{
+	return mem_printf("mailpair-shard 1\nlsn %llu\nboot %s\n", (unsigned long long)lsn,
+	    boot);
+}
+
+int
+durable_make(const char *dir)
+{
+	char boot[BOOT_ID_SIZE], *text, *path;
+	int fd, rc = -1;
+
+	if (boot_id(boot) == -1)
+		return -1;
+	path = mem_printf("%s/durable", dir);
+	text = durable_text(0, boot);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd != -1) {
+		rc = fs_write_all(fd, text, strlen(text));
+		if (close(fd) == -1)
+			rc = -1;
+	}
+	free(text);
+	free(path);
+	return rc;
+}
+
 static int
 durable_write(const char *dir, uint64_t lsn, const char *boot)
 {
-	char *text = mem_printf("mailpair-shard 1\nlsn %llu\nboot %s\n",
-	    (unsigned long long)lsn, boot);
+	char *text = durable_text(lsn, boot);
 	int rc = fs_replace(dir, "durable", text, strlen(text), 0600);
 
 	free(text);

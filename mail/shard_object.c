@@ -45,7 +45,7 @@ part_name(const uint8_t sha[32], char name[80])
 int
 object_dirs_make(const char *dir, int *objects_fd)
 {
-	char name[8], *objects = mem_printf("%s/objects", dir);
+	char *objects = mem_printf("%s/objects", dir);
 	int fd, rc = 0;
 
 	fd = fs_mkdirs(objects, 0700) == -1 ? -1 :
@@ -55,11 +55,6 @@ object_dirs_make(const char *dir, int *objects_fd)
 		return -1;
 	if (mkdirat(fd, "tmp", 0700) == -1 && errno != EEXIST)
 		rc = -1;
-	for (unsigned i = 0; i < 256 && rc == 0; i++) {
-		snprintf(name, sizeof(name), "%02x", i);
-		if (mkdirat(fd, name, 0700) == -1 && errno != EEXIST)
-			rc = -1;
-	}
 	if (rc == 0) {
 		*objects_fd = fd;
 		return 0;
@@ -68,14 +63,30 @@ object_dirs_make(const char *dir, int *objects_fd)
 	return -1;
 }
 
+/* Gives a finished file its name; its folder is made with the first object in it. */
+static int
+object_place(struct shard *sh, const char *from, const uint8_t sha[32])
+{
+	char name[72], folder[3];
+
+	object_name(sha, name);
+	if (renameat(sh->objects_fd, from, sh->objects_fd, name) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -1;
+	memcpy(folder, name, 2);
+	folder[2] = '\0';
+	if (mkdirat(sh->objects_fd, folder, 0700) == -1 && errno != EEXIST)
+		return -1;
+	return renameat(sh->objects_fd, from, sh->objects_fd, name);
+}
+
 /* Writes beside and renames; a crash leaves tmp/new, which is written over. */
 int
 object_put(struct shard *sh, const uint8_t sha[32], struct span content)
 {
-	char name[72];
 	int fd, e;
 
-	object_name(sha, name);
 	fd = openat(sh->objects_fd, "tmp/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
 	    OBJECT_MODE);
 	if (fd == -1)
@@ -89,7 +100,7 @@ object_put(struct shard *sh, const uint8_t sha[32], struct span content)
 	}
 	if (close(fd) == -1)
 		return -1;
-	return renameat(sh->objects_fd, "tmp/new", sh->objects_fd, name);
+	return object_place(sh, "tmp/new", sha);
 }
 
 static int
@@ -163,13 +174,12 @@ object_part_write(struct shard *sh, const struct rec_blob *b)
 int
 object_part_finish(struct shard *sh, const uint8_t sha[32], uint64_t size)
 {
-	char part[80], name[72];
+	char part[80];
 
 	part_name(sha, part);
-	object_name(sha, name);
 	if (!file_good(sh->objects_fd, part, sha, size))
 		return 1;
-	return renameat(sh->objects_fd, part, sh->objects_fd, name);
+	return object_place(sh, part, sha);
 }
 
 int
@@ -229,7 +239,6 @@ copy_fd(int from, int to)
 int
 shard_object_install(struct shard *sh, const uint8_t sha[32], int fd)
 {
-	char name[72];
 	int to = openat(sh->objects_fd, "tmp/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
 	    OBJECT_MODE);
 
@@ -245,6 +254,5 @@ shard_object_install(struct shard *sh, const uint8_t sha[32], int fd)
 		errno = EBADMSG;
 		return -1;
 	}
-	object_name(sha, name);
-	return renameat(sh->objects_fd, "tmp/new", sh->objects_fd, name);
+	return object_place(sh, "tmp/new", sha);
 }

@@ -61,6 +61,8 @@ struct shard {
  * one step: 1 = a row (the caller ends with sqlite3_reset), 0 = done, -1 with errno. */
 int sql_run(sqlite3_stmt *, const char *fmt, ...);
 int sql_errno(sqlite3 *);
+/* A new, empty index that is closed again; nothing is synced. */
+int shard_sql_make(const char *path, char *err, size_t errlen);
 int shard_sql_open(struct shard *, char *err, size_t errlen);
 void shard_sql_close(struct shard *);
 int shard_state_load(struct shard *);
@@ -118,6 +120,7 @@ int shard_verify_run(struct shard_job *);
 int shard_snapshot_run(struct shard_job *);
 
 /* ---- shard_checkpoint.c ---- */
+int durable_make(const char *dir);	/* the file of a new shard; not synced */
 int durable_load(struct shard *, char *err, size_t errlen);
 
 #endif

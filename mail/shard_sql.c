@@ -271,6 +271,28 @@ shard_state_load(struct shard *sh)
 }
 
 int
+shard_sql_make(const char *path, char *err, size_t errlen)
+{
+	static const char quick[] = "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL;";
+	sqlite3 *db = NULL;
+	int rc = -1;
+
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+	    SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
+	    sqlite3_exec(db, quick, NULL, NULL, NULL) == SQLITE_OK)
+		rc = schema_ready(db, err, errlen);
+	else
+		snprintf(err, errlen, "%s: %s", path,
+		    db == NULL ? "no memory" : sqlite3_errmsg(db));
+	/* The last to close takes the write-ahead log into the file. */
+	if (sqlite3_close(db) != SQLITE_OK && rc == 0) {
+		snprintf(err, errlen, "%s: cannot be closed", path);
+		rc = -1;
+	}
+	return rc;
+}
+
+int
 shard_sql_open(struct shard *sh, char *err, size_t errlen)
 {
 	char *path = mem_printf("%s/index.db", sh->dir);

@@ -197,23 +197,6 @@ on_batch_end(void *arg)
 			shard_batch_end(st->shards[i]);
 }
 
-static enum mail_rc
-rc_of(enum owner_refusal why)
-{
-	switch (why) {
-	case OWNER_NOT_ACTIVE:
-		return MAIL_NOT_ACTIVE;
-	case OWNER_NOT_TWICE:
-		return MAIL_NOT_TWICE;
-	case OWNER_DISK_FULL:
-		return MAIL_DISK_FULL;
-	case OWNER_BUSY:
-	case OWNER_FAILED:
-		break;
-	}
-	return MAIL_TEMP;
-}
-
 static void
 on_refused(void *arg, uint64_t token, enum owner_refusal why)
 {
@@ -221,7 +204,7 @@ on_refused(void *arg, uint64_t token, enum owner_refusal why)
 	struct token *t = token_take(st, token);
 
 	if (t != NULL)
-		token_end(t, rc_of(why));
+		token_end(t, mail_rc_refused(why));
 }
 
 static void
@@ -385,10 +368,31 @@ store_free(struct store *st)
 	free(st);
 }
 
+static char *
+shard_path(const struct store *st, uint16_t n)
+{
+	return mem_printf("%s/store-%02u", st->conf.dir, n);
+}
+
+int
+store_make_shards(struct store *st, const uint16_t *shards, size_t n, char *err, size_t errlen)
+{
+	char **dirs = mem_array(n + 1, sizeof(*dirs));
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		dirs[i] = shard_path(st, shards[i]);
+	rc = shards_make(dirs, n, err, errlen);
+	for (size_t i = 0; i < n; i++)
+		free(dirs[i]);
+	free(dirs);
+	return rc;
+}
+
 int
 store_add_shard(struct store *st, uint16_t n, char *err, size_t errlen)
 {
-	char *dir = mem_printf("%s/store-%02u", st->conf.dir, n);
+	char *dir = shard_path(st, n);
 	struct shard *sh = shard_open(dir, err, errlen);
 	struct store_shard *ss;
 

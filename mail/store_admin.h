@@ -33,6 +33,8 @@ void store_free(struct store *);
 /* Shard n is the directory store-NN and number SHARD_STORE0 + n in the log.  -1 with a
  * message.  All shards are added before the loop runs. */
 int store_add_shard(struct store *, uint16_t n, char *err, size_t errlen);
+/* Makes those of these shards that are missing: before adding, quicker than by adding. */
+int store_make_shards(struct store *, const uint16_t *, size_t n, char *err, size_t errlen);
 bool store_has_shard(const struct store *, uint16_t n);
 /* Makes INBOX and the default mailboxes unless they are there: before a session. */
 void store_user_ready(struct store *, uint16_t shard, uint64_t user, store_done_cb *,

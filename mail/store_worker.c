@@ -390,6 +390,8 @@ store_make(struct worker *w, unsigned index)
 	const struct maild_conf *mc = w->conf;
 	char *dir = mem_printf("%s/shards", mc->state_dir), err[300];
 	struct store_conf sc;
+	uint16_t *mine;
+	size_t n = 0;
 
 	store_conf_default(&sc);
 	sc.dir = dir;
@@ -401,10 +403,16 @@ store_make(struct worker *w, unsigned index)
 	sc.checkpoint_records = mc->checkpoint_records;
 	sc.pending_bytes_max = mc->store_pending_max;
 	w->store = store_new(w->base, &sc, &hooks, w);
-	for (unsigned n = 0; n < mc->shards; n++)
-		if (mail_store_of((uint16_t)n, mc->stores) == index &&
-		    store_add_shard(w->store, (uint16_t)n, err, sizeof(err)) == -1)
-			log_fatal("store shard=%u: %s", n, err);
+	mine = mem_array(mc->shards + 1, sizeof(*mine));
+	for (unsigned i = 0; i < mc->shards; i++)
+		if (mail_store_of((uint16_t)i, mc->stores) == index)
+			mine[n++] = (uint16_t)i;
+	if (store_make_shards(w->store, mine, n, err, sizeof(err)) == -1)
+		log_fatal("store: %s", err);
+	for (size_t i = 0; i < n; i++)
+		if (store_add_shard(w->store, mine[i], err, sizeof(err)) == -1)
+			log_fatal("store shard=%u: %s", mine[i], err);
+	free(mine);
 	free(dir);
 }
 

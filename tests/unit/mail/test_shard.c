@@ -445,13 +445,52 @@ test_reap(void **state)
 	shard_close(sh);
 }
 
+/* Several at once, over what an attempt left that was cut off; one that is in use
+ * stays as it is. */
+static void
+test_make(void **state)
+{
+	char *dirs[4], *path, err[300];
+	struct shard *sh;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		dirs[i] = mem_printf("%s/make-%d", root, i);
+	sh = up("make-0");
+	apply(sh, 0, 10, 3);
+	shard_close(sh);
+	path = mem_printf("%s/new", dirs[1]);		/* cut off before the names */
+	assert_int_equal(fs_mkdirs(path, 0700), 0);
+	assert_int_equal(fs_replace(path, "index.db", "torn", 4, 0600), 0);
+	free(path);
+	assert_int_equal(fs_mkdirs(dirs[2], 0700), 0);	/* between the names */
+	assert_int_equal(fs_replace(dirs[2], "durable", "mailpair-shard 1\nlsn 0\nboot x\n",
+	    30, 0600), 0);
+	assert_int_equal(shards_make(dirs, 4, err, sizeof(err)), 0);
+	for (int i = 0; i < 4; i++) {
+		struct shard_facts f;
+
+		sh = shard_open(dirs[i], err, sizeof(err));
+		assert_non_null(sh);
+		shard_facts(sh, &f);
+		assert_int_equal(f.applied_lsn, i == 0 ? 10 : 0);
+		path = mem_printf("%s/new", dirs[i]);
+		assert_int_equal(access(path, F_OK), -1);
+		free(path);
+		apply(sh, f.applied_lsn, 50, 7);
+		verified(sh);
+		shard_close(sh);
+		free(dirs[i]);
+	}
+}
+
 int
 main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_batchings), T(test_crashes), T(test_power_cut),
-		T(test_part_holds_checkpoint), T(test_reap),
+		T(test_part_holds_checkpoint), T(test_reap), T(test_make),
 	};
 	int rc = cmocka_run_group_tests_name("shard", tests, NULL, NULL);
 
