@@ -15,6 +15,8 @@
 
 #include <stdint.h>
 
+#include "owner.h"
+
 /* how a request ended; the same numbers in every answer */
 enum mail_rc {
 	MAIL_OK,
@@ -30,6 +32,7 @@ enum mail_rc {
 	MAIL_BAD,		/* the request made no sense */
 };
 const char *mail_rc_name(enum mail_rc);
+enum mail_rc mail_rc_refused(enum owner_refusal);	/* the log did not take it */
 
 enum mailipc_type {
 	/* any -> parent, parent -> any.  SERVE u8 on (to gates also u32

@@ -329,21 +329,6 @@ on_batch_end(void *arg)
 	queue_kick(q);
 }
 
-static enum mail_rc
-refusal_rc(enum owner_refusal why)
-{
-	switch (why) {
-	case OWNER_NOT_ACTIVE:
-		return MAIL_NOT_ACTIVE;
-	case OWNER_NOT_TWICE:
-		return MAIL_NOT_TWICE;
-	case OWNER_DISK_FULL:
-		return MAIL_DISK_FULL;
-	default:
-		return MAIL_TEMP;
-	}
-}
-
 static void
 on_refused(void *arg, uint64_t token, enum owner_refusal why)
 {
@@ -354,7 +339,7 @@ on_refused(void *arg, uint64_t token, enum owner_refusal why)
 	if (c == NULL)
 		return;
 	if (c->rc == MAIL_OK)
-		c->rc = refusal_rc(why);
+		c->rc = mail_rc_refused(why);
 	if (slot >= 0) {
 		c->tokens[slot] = 0;
 		upload(q, c);
