@@ -8,7 +8,6 @@
 
 #include <event2/buffer.h>
 
-#include "line.h"
 #include "login_int.h"
 #include "mem.h"
 
@@ -310,35 +309,9 @@ take_literal(struct login *l, struct evbuffer *in)
 static bool
 imap_take(struct login *l, struct evbuffer *in)
 {
-	struct line line;
-
 	if (l->literal_left > 0)
 		return take_literal(l, in);
-	if (l->skipping) {
-		if (!line_skip(in))
-			return false;
-		l->skipping = false;
-	}
-	switch (line_get_lf(in, l->limits->command_max, &line)) {
-	case PARSE_MORE:
-		return false;
-	case PARSE_BAD:
-		l->skipping = true;
-		l->sasl = false;
-		l->cmd_len = 0;
-		l->tag[0] = '\0';
-		login_error(l, "line too long or malformed");
-		return true;
-	case PARSE_OK:
-		break;
-	}
-	if (l->sasl)
-		login_sasl(l, (struct span){ line.text, line.len });
-	else
-		command_line(l, (struct span){ line.text, line.len });
-	mem_wipe(line.text, line.len);
-	line_free(&line);
-	return true;
+	return login_take_line(l, in, command_line);
 }
 
 const struct login_proto login_imap = { imap_greet, imap_bye, imap_take, imap_failed, imap_bad };

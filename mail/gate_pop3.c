@@ -5,7 +5,6 @@
 
 #include <event2/buffer.h>
 
-#include "line.h"
 #include "login_int.h"
 #include "mem.h"
 
@@ -152,31 +151,7 @@ command(struct login *l, struct span line)
 static bool
 pop3_take(struct login *l, struct evbuffer *in)
 {
-	struct line line;
-
-	if (l->skipping) {
-		if (!line_skip(in))
-			return false;
-		l->skipping = false;
-	}
-	switch (line_get_lf(in, l->limits->command_max, &line)) {
-	case PARSE_MORE:
-		return false;
-	case PARSE_BAD:
-		l->skipping = true;
-		l->sasl = false;
-		login_error(l, "line too long or malformed");
-		return true;
-	case PARSE_OK:
-		break;
-	}
-	if (l->sasl)
-		login_sasl(l, (struct span){ line.text, line.len });
-	else
-		command(l, (struct span){ line.text, line.len });
-	mem_wipe(line.text, line.len);
-	line_free(&line);
-	return true;
+	return login_take_line(l, in, command);
 }
 
 const struct login_proto login_pop3 = { pop3_greet, pop3_bye, pop3_take, pop3_failed, pop3_bad };

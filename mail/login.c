@@ -7,6 +7,7 @@
 #include <event2/buffer.h>
 
 #include "hex.h"
+#include "line.h"
 #include "login_int.h"
 #include "mem.h"
 
@@ -59,6 +60,40 @@ login_starttls(struct login *l)
 {
 	l->waiting = true;			/* until login_tls() */
 	l->ops->starttls(l->arg);
+}
+
+bool
+login_take_line(struct login *l, struct evbuffer *in, void (*command)(struct login *, struct span))
+{
+	struct span text;
+	struct line line;
+
+	if (l->skipping) {
+		if (!line_skip(in))
+			return false;
+		l->skipping = false;
+	}
+	switch (line_get_lf(in, l->limits->command_max, &line)) {
+	case PARSE_MORE:
+		return false;
+	case PARSE_BAD:
+		l->skipping = true;
+		l->sasl = false;
+		l->cmd_len = 0;
+		l->tag[0] = '\0';
+		login_error(l, "line too long or malformed");
+		return true;
+	case PARSE_OK:
+		break;
+	}
+	text = (struct span){ line.text, line.len };
+	if (l->sasl)
+		login_sasl(l, text);
+	else
+		command(l, text);
+	mem_wipe(line.text, line.len);		/* it may hold a password */
+	line_free(&line);
+	return true;
 }
 
 /* authzid NUL authcid NUL password (RFC 4616). */

@@ -40,6 +40,9 @@ void login_error(struct login *, const char *text);	/* counted */
 void login_close(struct login *, const char *why);
 void login_ask(struct login *, const char *user, const char *password);
 void login_starttls(struct login *);
+/* Takes one line: what AUTH waits for, or a command.  False: more input is needed. */
+bool login_take_line(struct login *, struct evbuffer *in,
+    void (*command)(struct login *, struct span));
 /* The base64 of a SASL PLAIN message, or "*". */
 void login_sasl(struct login *, struct span line);
 
