@@ -165,3 +165,35 @@ def stale_node_alone_does_not_serve(t):
         wait_for("a tick", 1, lambda: True)
     addresses = lab.execute(standby, "ip", "-br", "addr").stdout
     t.true(VIP + "/" not in addresses, "the address is up on the stale node")
+
+
+@test
+def a_rotten_object_is_found(t):
+    """I18: one flipped bit of a stored message, on the disk of either node."""
+    lab = t.lab()
+    ex = exercise.Exercise(lab, mailgen.generate(40, seed=13), say=t.say, users=2)
+    ex.add_users()
+    ex.run(probes=())
+
+    def verify(node):
+        return lab.execute(node, "mailctl", "store", "verify", "--timeout", "60", check=False)
+    for node in NODES:
+        def clean():
+            return verify(node).returncode == 0
+        wait_for("a clean store on " + node, 20, clean, 0.2)
+        shards = os.path.join(lab.node_dir(node), "var/shards")
+        path = next(os.path.join(top, f) for top, _, files in sorted(os.walk(shards))
+                    for f in files if re.fullmatch("[0-9a-f]{64}", f))
+        with open(path, "r+b") as f:
+            data = f.read()
+            f.seek(len(data) // 2)
+            f.write(bytes([data[len(data) // 2] ^ 4]))
+        r = verify(node)
+        t.equal(r.returncode, 2, "exit of verify on %s: %s%s" % (node, r.stdout, r.stderr))
+        t.true(os.path.basename(path) in r.stdout + r.stderr,
+               "the object is named: " + r.stdout + r.stderr)
+        with open(path, "r+b") as f:
+            f.write(data)
+        t.true(clean(), "clean again")
+        os.unlink(path)
+        t.equal(verify(node).returncode, 2, "an object that is gone")
