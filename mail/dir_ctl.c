@@ -88,11 +88,31 @@ on_changed(void *arg, enum mail_rc rc, enum owner_refusal refused)
 	free(r);
 }
 
-static void
-put(struct directory *d, struct ctl_call *call, enum dir_record type, const char *name,
-    struct wire_out *w)
+static bool
+dry_run(json_t *req)
 {
-	dir_change_put(d, type, w, on_changed, req_new(d, call, name));
+	return json_is_true(json_object_get(req, "dry_run"));
+}
+
+static void
+tried(struct ctl_call *call, enum mail_rc rc, const char *name)
+{
+	if (rc != MAIL_OK)
+		done_rc(call, rc, 0, name);
+	else
+		ctl_done(call, CTL_OK, json_pack("{s:s}", "text", "this would be done; nothing changed"),
+		    NULL, NULL, NULL);
+}
+
+static void
+put(struct directory *d, struct ctl_call *call, json_t *req, enum dir_record type,
+    const char *name, struct wire_out *w)
+{
+	if (dry_run(req)) {
+		tried(call, dir_shard_try(d->shard, type, wire_out_span(w)), name);
+		wire_out_clear(w);
+	} else
+		dir_change_put(d, type, w, on_changed, req_new(d, call, name));
 }
 
 /* ---- arguments ----------------------------------------------------------- */
@@ -140,7 +160,7 @@ domain_change(struct directory *d, struct ctl_call *call, json_t *req, enum dir_
 		return;
 	wire_out_init(&w);
 	wire_put_str(&w, name);
-	put(d, call, type, name, &w);
+	put(d, call, req, type, name, &w);
 }
 
 static void
@@ -300,6 +320,8 @@ user_password(struct directory *d, struct ctl_call *call, json_t *req, bool add)
 		done_rc(call, MAIL_UNKNOWN, 0, strrchr(address, '@') + 1);
 	else if (known == add)
 		done_rc(call, add ? MAIL_EXISTS : MAIL_UNKNOWN, 0, address);
+	else if (dry_run(req))
+		tried(call, MAIL_OK, address);
 	else {
 		r = req_new(d, call, address);
 		r->add = add;
@@ -335,7 +357,7 @@ op_user_suspend(struct directory *d, struct ctl_call *call, json_t *req)
 	wire_out_init(&w);
 	wire_put_str(&w, address);
 	wire_put_u8(&w, !json_is_false(json_object_get(req, "on")));
-	put(d, call, DIR_USER_SUSPEND, address, &w);
+	put(d, call, req, DIR_USER_SUSPEND, address, &w);
 }
 
 static void
@@ -348,7 +370,7 @@ op_user_delete(struct directory *d, struct ctl_call *call, json_t *req)
 		return;
 	wire_out_init(&w);
 	wire_put_str(&w, address);
-	put(d, call, DIR_USER_DELETE, address, &w);
+	put(d, call, req, DIR_USER_DELETE, address, &w);
 }
 
 /* ---- import: many users in one request ----------------------------------- */
@@ -357,6 +379,7 @@ struct import {
 	struct directory *dir;
 	struct ctl_call *call;
 	unsigned open, added, failed;
+	bool dry;			/* --dry-run: only checked */
 };
 
 struct import_user {
@@ -450,6 +473,11 @@ import_one(struct import *im, json_t *line)
 
 	u->import = im;
 	why = import_check(im, address, password, u->address);
+	if (why == NULL && im->dry) {
+		im->added++;
+		free(u);
+		return;
+	}
 	if (why == NULL && dir_hash_make(im->dir->hash, password, on_import_hashed, u) == -1)
 		why = "too many passwords wait to be hashed";
 	if (why == NULL) {
@@ -474,6 +502,7 @@ op_user_import(struct directory *d, struct ctl_call *call, json_t *req)
 	im = mem_alloc(sizeof(*im));
 	im->dir = d;
 	im->call = call;
+	im->dry = dry_run(req);
 	im->open = 1;				/* ours, until all are under way */
 	ctl_on_gone(call, on_import_gone, im);
 	json_array_foreach(users, i, line)
@@ -523,7 +552,7 @@ alias_change(struct directory *d, struct ctl_call *call, json_t *req, enum dir_r
 	if (type == DIR_ALIAS_ADD && json_array_size(json_object_get(req, "targets")) == 0)
 		wrong(call, "an alias needs a target");
 	else if (targets_arg(call, req, &w, d->conf->alias_targets_max)) {
-		put(d, call, type, address, &w);
+		put(d, call, req, type, address, &w);
 		return;
 	}
 	wire_out_clear(&w);

@@ -20,7 +20,7 @@
 #include "mem.h"
 
 enum sql {
-	SQL_BEGIN, SQL_COMMIT, SQL_APPLIED, SQL_SET_APPLIED, SQL_DOMAIN, SQL_DOMAIN_ADD,
+	SQL_BEGIN, SQL_COMMIT, SQL_TRY, SQL_UNDO, SQL_TRIED, SQL_APPLIED, SQL_SET_APPLIED, SQL_DOMAIN, SQL_DOMAIN_ADD,
 	SQL_DOMAIN_DELETE, SQL_DOMAIN_USED, SQL_USER, SQL_USER_ADD, SQL_USER_PASSWORD,
 	SQL_USER_SUSPEND, SQL_USER_DELETE, SQL_OLDEST, SQL_ALIAS_ADD, SQL_ALIAS_DELETE,
 	SQL_ALIAS_DELETE_ALL, SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_N
@@ -29,6 +29,9 @@ enum sql {
 static const char *const sql[SQL_N] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
+	[SQL_TRY] = "SAVEPOINT try",
+	[SQL_UNDO] = "ROLLBACK TO try",
+	[SQL_TRIED] = "RELEASE try",
 	[SQL_APPLIED] = "SELECT value FROM meta WHERE name = 'applied_lsn'",
 	[SQL_SET_APPLIED] = "UPDATE meta SET value = ? WHERE name = 'applied_lsn'",
 	[SQL_DOMAIN] = "SELECT 1 FROM domain WHERE name = ?",
@@ -359,6 +362,19 @@ dir_shard_apply(struct dir_shard *s, const struct owner_record *r)
 	sqlite3_bind_int64(q, 1, (sqlite3_int64)r->lsn);
 	change(s, q);
 	s->applied = r->lsn;
+	return rc;
+}
+
+enum mail_rc
+dir_shard_try(struct dir_shard *s, enum dir_record type, struct span payload)
+{
+	struct owner_record r = { .type = (uint8_t)type, .payload = payload };
+	enum mail_rc rc;
+
+	change(s, get(s, SQL_TRY));
+	rc = apply(s, &r);
+	change(s, get(s, SQL_UNDO));
+	change(s, get(s, SQL_TRIED));
 	return rc;
 }
 

@@ -46,6 +46,8 @@ uint64_t dir_shard_applied(const struct dir_shard *);
  * Changes are kept by the next dir_shard_commit(). */
 enum mail_rc dir_shard_apply(struct dir_shard *, const struct owner_record *);
 void dir_shard_commit(struct dir_shard *);
+/* What apply would answer now; nothing is kept. */
+enum mail_rc dir_shard_try(struct dir_shard *, enum dir_record, struct span payload);
 /* Makes the file durable; the LSN up to which it is. */
 uint64_t dir_shard_checkpoint(struct dir_shard *);
 /* Seeding: a frozen copy (descriptor, or -1); putting one in our place (0 or -1: the

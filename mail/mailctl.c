@@ -23,7 +23,7 @@ static const char usage_text[]
       "  domain add|show|delete NAME        domain list\n"
       "  user add|passwd ADDRESS [--password-stdin]\n"
       "  user list [DOMAIN]                 user show|delete ADDRESS\n"
-      "  user suspend ADDRESS [off]         user import CSV [--dry-run]\n"
+      "  user suspend ADDRESS [off]         user import CSV\n"
       "  alias add ADDRESS TARGET...        alias list\n"
       "  alias members ADDRESS              alias delete ADDRESS [TARGET...]\n"
       "  queue list                         queue show|delete ID\n"
@@ -66,6 +66,7 @@ ask(const struct cmd *c, json_t *req, int timeout_ms)
 		timeout_ms = c->timeout_ms;
 	/* The server's limit is a little shorter than ours, so that it can say why. */
 	json_object_set_new(req, "timeout_ms", json_integer(timeout_ms));
+	json_object_set_new(req, "dry_run", json_boolean(c->dry_run));
 	rc = ctl_ask(c->socket, req, timeout_ms + 1000, on_part, (void *)c, &last);
 	if (last != NULL)
 		mailctl_print_last(last, c->json);
@@ -94,7 +95,7 @@ confirmed(const struct cmd *c)
 {
 	char line[16];
 
-	if (c->yes || !isatty(STDIN_FILENO))
+	if (c->yes || c->dry_run || !isatty(STDIN_FILENO))
 		return true;
 	fprintf(stderr, "delete %s? [y/N] ", c->argv[0]);
 	return fgets(line, sizeof(line), stdin) != NULL && (line[0] == 'y' || line[0] == 'Y');
@@ -216,13 +217,13 @@ cmd_user_import(struct cmd *c)
 		}
 		total++;
 		json_array_append_new(users, user);
-		if (json_array_size(users) == IMPORT_BATCH && !c->dry_run)
+		if (json_array_size(users) == IMPORT_BATCH)
 			rc = send_batch(c, &users, rc);
 	}
-	if (json_array_size(users) > 0 && !c->dry_run && rc != CTL_REFUSED && rc != CTL_UNKNOWN)
+	if (json_array_size(users) > 0 && rc != CTL_REFUSED && rc != CTL_UNKNOWN)
 		rc = send_batch(c, &users, rc);
-	if (c->dry_run)
-		printf("would add %zu users, %d lines are malformed\n", total, bad);
+	if (c->dry_run && !c->json)
+		printf("nothing changed; %zu users were checked, %d lines are malformed\n", total, bad);
 	fclose(f);
 	json_decref(users);
 	return rc == CTL_OK && bad > 0 ? CTL_HALF_DONE : rc;
@@ -282,14 +283,26 @@ static const struct verb {
 	{ "listeners", "status", 0, 0, cmd_plain },
 };
 
+/* Changes of the directory can be applied and undone; those of others cannot. */
+static bool
+tryable(const char *noun)
+{
+	return strcmp(noun, "domain") == 0 || strcmp(noun, "user") == 0 || strcmp(noun, "alias") == 0;
+}
+
 static int
 run(struct cmd *c)
 {
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		const struct verb *v = &verbs[i];
 
-		if (strcmp(v->noun, c->noun) == 0 && strcmp(v->verb, c->verb) == 0)
-			return c->argc < v->min || c->argc > v->max ? usage() : v->run(c);
+		if (strcmp(v->noun, c->noun) != 0 || strcmp(v->verb, c->verb) != 0)
+			continue;
+		if (c->dry_run && !tryable(v->noun)) {
+			fprintf(stderr, "ERROR %s %s cannot be tried without doing it\n", v->noun, v->verb);
+			return CTL_USAGE;
+		}
+		return c->argc < v->min || c->argc > v->max ? usage() : v->run(c);
 	}
 	return usage();
 }

@@ -89,21 +89,83 @@ print_processes(json_t *list)
 	}
 }
 
-/* Flat values in one line, and nested ones as they are: what a store says of itself. */
 static void
-print_object(json_t *o)
+add_to(json_t *total, const char *key, json_t *shard)
 {
-	const char *key;
-	json_t *v;
+	json_object_set_new(total, key, json_integer(num(total, key) + num(shard, key)));
+}
 
-	json_object_foreach(o, key, v) {
-		if (strcmp(key, "schema") == 0 || strcmp(key, "exit") == 0)
-			continue;
-		printf("%s=", key);
-		json_dumpf(v, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
-		putchar(' ');
-	}
+static void
+print_shard(const char *name, json_t *s, bool verify)
+{
+	printf("%-6s %6lld %10lld %10lld %14lld", name, num(s, "users"), num(s, "mailboxes"),
+	    num(s, "messages"), num(s, "bytes"));
+	if (json_object_get(s, "applied_lsn") != NULL)
+		printf("  %lld:%lld", num(s, "generation"), num(s, "applied_lsn"));
+	if (verify && num(s, "bad_count") > 0)
+		printf("  DAMAGED %lld", num(s, "bad_count"));
 	putchar('\n');
+}
+
+static void
+print_bad(json_t *shard)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(shard, "bad"), i, one) {
+		fprintf(stderr, "WARN  shard %lld: ", num(shard, "shard"));
+		if (json_is_string(one))
+			fprintf(stderr, "%s", json_string_value(one));
+		else
+			json_dumpf(one, stderr, JSON_COMPACT | JSON_ENCODE_ANY);
+		fputc('\n', stderr);
+	}
+}
+
+static json_t *
+shard_of(json_t *stores, long long number)
+{
+	json_t *one, *shard;
+	size_t i, k;
+
+	json_array_foreach(stores, i, one)
+		json_array_foreach(json_object_get(one, "shards"), k, shard)
+			if (num(shard, "shard") == number)
+				return shard;
+	return NULL;
+}
+
+/* Shards in their order, whichever process has them; those without users are only
+ * counted. */
+static void
+print_stores(json_t *stores)
+{
+	static const char *const keys[]
+	    = { "users", "mailboxes", "messages", "bytes", "bad_count", NULL };
+	json_t *total = json_object(), *shard;
+	bool verify = false, counts = json_object_get(shard_of(stores, 0), "messages") != NULL;
+	long long n = 0;
+	char name[24];
+
+	if (counts)
+		printf("SHARD   USERS  MAILBOXES   MESSAGES          BYTES  APPLIED\n");
+	for (; (shard = shard_of(stores, n)) != NULL; n++) {
+		verify = verify || json_object_get(shard, "bad_count") != NULL;
+		for (size_t k = 0; keys[k] != NULL; k++)
+			add_to(total, keys[k], shard);
+		snprintf(name, sizeof(name), "%lld", n);
+		if (num(shard, "users") > 0 || num(shard, "bad_count") > 0)
+			print_shard(name, shard, verify);
+		print_bad(shard);
+	}
+	if (counts)
+		print_shard("all", total, verify);
+	printf("%lld shards", n);
+	if (verify)
+		printf(", verified: %lld damaged", num(total, "bad_count"));
+	putchar('\n');
+	json_decref(total);
 }
 
 /* A message is "active" while it is being sent. */
@@ -136,15 +198,14 @@ print_messages(json_t *last)
 	}
 	if (json_object_get(last, "total") != NULL)
 		printf("%lld messages\n", num(last, "total"));
-	if (str(last, "blocked")[0] != '\0')
+	if (str(last, "blocked")[0] != '\0' && num(last, "total") > 0)
 		fprintf(stderr, "WARN  nothing is sent: %s\n", str(last, "blocked"));
 }
 
 void
 mailctl_print_last(json_t *last, bool json)
 {
-	json_t *stores = json_object_get(last, "stores"), *one;
-	size_t i;
+	json_t *stores = json_object_get(last, "stores");
 
 	if (json) {
 		print_json(last);
@@ -154,8 +215,10 @@ mailctl_print_last(json_t *last, bool json)
 		printf("listeners %s\n", str(last, "state"));
 	print_processes(json_object_get(last, "processes"));
 	print_messages(last);
-	json_array_foreach(stores, i, one)
-		print_object(one);
+	if (json_object_get(json_array_get(stores, 0), "shards") != NULL)
+		print_stores(stores);
+	if (json_object_get(last, "text") != NULL)
+		printf("%s\n", str(last, "text"));
 	if (json_object_get(last, "added") != NULL)
 		printf("added %lld, failed %lld\n", num(last, "added"), num(last, "failed"));
 }

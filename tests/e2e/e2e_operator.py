@@ -98,6 +98,23 @@ def mailctl_commands(t):
     t.true("alice@example.net" in mailctl("alias", "members", "info@example.net"), "members")
     mailctl("alias", "add", code=10)
     mailctl("nonsense", code=10)
+    # What is only tried is checked and not done.
+    for args, code in ((("domain", "delete", "example.net"), 13),
+                       (("domain", "add", "new.example"), 0),
+                       (("user", "delete", "alice@example.net"), 0),
+                       (("user", "delete", "carol@example.net"), 12),
+                       (("user", "suspend", "alice@example.net"), 0),
+                       (("alias", "delete", "info@example.net"), 0),
+                       (("listeners", "close"), 10)):
+        mailctl(*args, "--dry-run", code=code)
+    mailctl("user", "import", "/dev/stdin", "--dry-run", input="dave@example.net,x\n")
+    t.true("new.example" not in mailctl("domain", "list"), "a domain that was only tried")
+    text = mailctl("user", "list")
+    t.true("alice@example.net" in text and "suspended" not in text and "dave" not in text,
+           "users after dry runs: " + text)
+    t.true("alice@example.net" in mailctl("alias", "members", "info@example.net"), "members")
+    for line in mailctl("user", "list", "--json").splitlines():
+        t.equal(json.loads(line)["schema"], 1, "schema of " + line)
     # What changes is refused on the standby, with a hint; what was made is there too.
     t.true("HINT" in mailctl("domain", "add", "example.com", node=standby, code=14), "hint")
     wait_for("alice on the standby", 10, lambda: "alice@example.net" in lab.execute(

@@ -117,6 +117,43 @@ test_records(void **state)
 	end(s);
 }
 
+static enum mail_rc
+try_named(struct dir_shard *s, enum dir_record type, const char *name)
+{
+	struct wire_out w;
+	enum mail_rc rc;
+
+	wire_out_init(&w);
+	wire_put_str(&w, name);
+	rc = dir_shard_try(s, type, wire_out_span(&w));
+	wire_out_clear(&w);
+	return rc;
+}
+
+/* Answers as a change would, inside and outside of a transaction, and keeps nothing. */
+static void
+test_try(void **state)
+{
+	struct dir_shard *s = fresh();
+	struct dir_user u;
+
+	(void)state;
+	assert_int_equal(try_named(s, DIR_DOMAIN_ADD, "x.example"), MAIL_OK);
+	assert_false(dir_shard_domain(s, "x.example"));
+	assert_int_equal(named(s, DIR_DOMAIN_ADD, "x.example"), MAIL_OK);
+	assert_int_equal(user(s, 1, "a@x.example"), MAIL_OK);
+	for (int open = 1; open >= 0; open--) {
+		assert_int_equal(try_named(s, DIR_DOMAIN_ADD, "x.example"), MAIL_EXISTS);
+		assert_int_equal(try_named(s, DIR_DOMAIN_DELETE, "x.example"), MAIL_EXISTS);
+		assert_int_equal(try_named(s, DIR_USER_DELETE, "b@x.example"), MAIL_UNKNOWN);
+		assert_int_equal(try_named(s, DIR_USER_DELETE, "a@x.example"), MAIL_OK);
+		assert_true(dir_shard_user(s, "a@x.example", &u));
+		assert_int_equal(dir_shard_applied(s), lsn);
+		dir_shard_commit(s);
+	}
+	end(s);
+}
+
 /* Idempotent by LSN, kept over a restart, and carried by a snapshot. */
 static void
 test_durable(void **state)
@@ -325,6 +362,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_try),
 		cmocka_unit_test(test_durable),
 		cmocka_unit_test(test_bad_seed),
 		cmocka_unit_test(test_resolve),
