@@ -138,6 +138,8 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 	case COMMIT_REFUSE:
 		x->nheld = 0;
 		break;
+	case COMMIT_UNDECIDED:
+		break;	/* clients wait as long as it takes */
 	case COMMIT_ADVANCE:
 		advance(s, n, a->lsn);
 		break;
