@@ -8,6 +8,8 @@ hook_... want a build with HOOKS=1 and run only when they are named.
 """
 import json, os, pwd, random, shutil, signal, socket, struct, subprocess, sys, tempfile, time
 
+from old_active import OldActive, PEER_ACK, PEER_NEWER
+
 SYNCD = None
 STANDBY, ACTIVE = 0, 1
 WAIT, TARGET, INSYNC, SYNC, FROZEN, SOLO, JOINING, SPLIT = range(8)
@@ -551,6 +553,36 @@ def case_old_generation(p):
     p.equal()
 
 
+def check_older_batch(p):
+    """node 1 goes; in its name comes one that still lives in the generation before"""
+    a, b = p.nodes
+    if a.agent.state["role"] == ACTIVE:
+        a.agent.ipc.send(DEMOTE, struct.pack(">QI", 0, 100))
+        p.until("demoted", lambda: a.agent.has(DEMOTED))
+        p.promote(1, CLEAN)
+        p.in_step(1)
+    b.kill()
+    tip = a.agent.state["durable"]
+    old = OldActive("127.0.0.1", p.port, b.dir + "/crt", b.dir + "/key")
+    ruling, lsn, prev = old.facts()
+    assert lsn == tip and ruling == a.agent.state["gen"]
+    old.batch(ruling - 1, lsn + 1, prev, SHARD, b"of an older generation")
+    try:
+        answer = old.wait_for(PEER_ACK, PEER_NEWER)[0]
+    except (ConnectionError, TimeoutError):
+        answer = None
+    p.run_for(0.2)
+    taken = a.agent.state["durable"] > tip
+    old.sock.close()
+    assert answer == PEER_NEWER and not taken, "a batch of an older generation was taken"
+
+
+def case_older_batch(p):
+    """a standby refuses a batch of an older generation though it follows its log"""
+    p.start()
+    check_older_batch(p)
+
+
 def case_switch_roles(p):
     """planned switch back and forth under load"""
     a, b = p.start()
@@ -772,6 +804,7 @@ def check_fsync(p):
 CASES = {n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")}
 CASES["hook_ack_before_peer"] = hook_case("ack-before-peer", 0, check_two_disks)
 CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
+CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
            "hook_ack_before_peer": {"hold-ms": 3000},

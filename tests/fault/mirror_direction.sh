@@ -32,5 +32,5 @@ say $? "mirror direction: the guard holds"
 # Exit code 1 is one failed case; anything else (a crash, a time-out) found nothing.
 MAILPAIR_HOOK=mirror-wrong-direction timeout 60 "$test" directions >/dev/null 2>&1
 [ $? -eq 1 ]
-say $? "mirror direction: skipping the guard is found"
+say $? "mirror-wrong-direction found  # the mirror's test of directions"
 exit $failed

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Planned mistakes in syncd: acknowledged before the other node has a record, and
-# before it is on a disk.  The case with two real syncds must find each of them.
+# before it is on a disk; a batch of an older generation is taken.  The cases with two
+# real syncds must find each of them.
 # BUILD: where to build (default build-hooks).  Prints ok and not ok lines.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -12,4 +13,8 @@ if ! make -s HOOKS=1 O="$build" "$build/syncd" >"$log" 2>&1; then
 	echo "not ok syncd hooks: build with hooks"
 	exit 1
 fi
-O=$build tests/with_users.sh tests/cases/syncd_pair.py hook_ack_before_peer hook_ack_before_fsync
+O=$build tests/with_users.sh tests/cases/syncd_pair.py hook_ack_before_peer hook_ack_before_fsync \
+	hook_accept_old_generation >"$log" 2>&1
+code=$?
+sed -e '/^ok syncd_pair hook_/y/_/-/' -e 's/^ok syncd-pair hook-\([a-z-]*\) /ok \1 found  # two syncds /' "$log"
+exit $code

@@ -32,5 +32,5 @@ say $? "uid reuse: UIDs go on above all that were given"
 # Exit code 1 is one failed case; anything else (a crash, a time-out) found nothing.
 MAILPAIR_HOOK=reuse-uid timeout 60 "$test" test_uid_never_again >/dev/null 2>&1
 [ $? -eq 1 ]
-say $? "uid reuse: giving them again is found"
+say $? "reuse-uid found  # the store's test of UIDs after a takeover"
 exit $failed
