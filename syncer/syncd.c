@@ -250,6 +250,20 @@ on_signal(evutil_socket_t sig, short what, void *arg)
 	event_base_loopexit(arg, NULL);
 }
 
+/* Owners and the peer go after it, and would tell it so. */
+static void
+close_mirror(struct syncd *s)
+{
+	static const struct seed_owner_ops none;
+
+	if (s->mirror == NULL)
+		return;
+	owners_seed_ops(s->owners, &none, NULL);
+	if (s->mirror_ops->free != NULL)
+		s->mirror_ops->free(s->mirror);
+	s->mirror = NULL;
+}
+
 static int
 run(struct syncd *s, const struct options *o)
 {
@@ -302,8 +316,7 @@ run(struct syncd *s, const struct options *o)
 	    (long)getpid());
 	event_base_dispatch(s->base);
 
-	if (s->mirror != NULL && s->mirror_ops->free != NULL)
-		s->mirror_ops->free(s->mirror);
+	close_mirror(s);
 	ctl_server_free(s->ctl);
 	owners_free(s->owners);
 	agent_link_free(s->agent);
