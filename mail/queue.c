@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "daemon.h"
 #include "hex.h"
+#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 #include "owner.h"
@@ -302,7 +303,7 @@ queue_init(struct queue *q, const struct child_start *start)
 	q->waits = waits_new();
 	q->child = child_new(q->base, start, &ops, q);
 	q->owner = owner_new(q->base, c->owner_socket, &queue_owner_ops, q);
-	owner_attach(q->owner, SHARD_QUEUE, queue_shard_applied(q->shard));
+	owner_attach(q->owner, SHARD_QUEUE, index_db_applied(queue_shard_index(q->shard)));
 	queue_kick(q);
 }
 

@@ -14,6 +14,7 @@
 
 #include "fs.h"
 #include "hex.h"
+#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 #include "owner.h"
@@ -305,7 +306,7 @@ queue_change_tell(struct queue *q)
 {
 	struct queue_change *c, *next;
 
-	queue_shard_commit(q->shard);	/* nobody hears of what could still be undone */
+	index_db_commit(queue_shard_index(q->shard));	/* nobody hears of what could still be undone */
 	for (c = TAILQ_FIRST(&q->changes); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, next);
 		if (!c->settled)
@@ -321,8 +322,8 @@ on_batch_end(void *arg)
 {
 	struct queue *q = arg;
 
-	queue_shard_commit(q->shard);
-	owner_applied(q->owner, SHARD_QUEUE, queue_shard_applied(q->shard));
+	index_db_commit(queue_shard_index(q->shard));
+	owner_applied(q->owner, SHARD_QUEUE, index_db_applied(queue_shard_index(q->shard)));
 	if (q->since_checkpoint >= q->conf->checkpoint_records)
 		queue_change_checkpoint(q);
 	queue_change_tell(q);
@@ -377,7 +378,7 @@ on_role(void *arg, const struct owner_role *role)
 {
 	struct queue *q = arg;
 
-	child_state(q->child, role, queue_shard_applied(q->shard));
+	child_state(q->child, role, index_db_applied(queue_shard_index(q->shard)));
 	if (!role->active)
 		queue_send_stop(q);
 	queue_kick(q);
@@ -388,7 +389,7 @@ queue_change_checkpoint(struct queue *q)
 {
 	uint64_t lsn;
 
-	if (q->since_checkpoint == 0 || (lsn = queue_shard_checkpoint(q->shard)) == 0)
+	if (q->since_checkpoint == 0 || (lsn = index_db_checkpoint(queue_shard_index(q->shard))) == 0)
 		return;
 	q->since_checkpoint = 0;
 	owner_checkpoint(q->owner, SHARD_QUEUE, lsn);
@@ -399,7 +400,7 @@ on_snapshot(void *arg, uint16_t shard)
 {
 	struct queue *q = arg;
 	uint64_t lsn;
-	int index = queue_shard_snapshot(q->shard, &lsn), objects = -1;
+	int index = index_db_snapshot(queue_shard_index(q->shard), &lsn), objects = -1;
 
 	/* The bytes are in the index: the list of objects is empty. */
 	if (index != -1 && (objects = memfd_create("objects", MFD_CLOEXEC)) == -1) {
@@ -413,13 +414,13 @@ static void
 on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 {
 	struct queue *q = arg;
-	bool ok = queue_shard_replace(q->shard, fd) == 0;
+	bool ok = index_db_replace(queue_shard_index(q->shard), fd) == 0;
 
 	close(fd);
 	log_info("queue seeded lsn=%llu ok=%d", (unsigned long long)lsn, ok);
 	owner_offer_answer(q->owner, shard, ok);
 	if (ok)
-		owner_attach(q->owner, SHARD_QUEUE, queue_shard_applied(q->shard));
+		owner_attach(q->owner, SHARD_QUEUE, index_db_applied(queue_shard_index(q->shard)));
 }
 
 void

@@ -1,33 +1,28 @@
 /* queue_shard.c - the queue's SQLite file, changed only by records of the log.
  *
- * Applying is deterministic and idempotent: applied_lsn is set in the same transaction,
- * and a record at or below it is skipped.  A message is there with its ENQUEUE, if all
- * its bytes are; it goes, bytes and all, with its last recipient.  Any error of SQLite
- * is fatal. */
+ * Applying is deterministic; index_db.c sees to it that it happens once.  A message is
+ * there with its ENQUEUE, if all its bytes are; it goes, bytes and all, with its last
+ * recipient.  Any error of SQLite is fatal. */
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <openssl/evp.h>
 
-#include "index_file.h"
+#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 #include "queue_shard.h"
 
 enum sql {
-	SQL_BEGIN, SQL_COMMIT, SQL_APPLIED, SQL_SET_APPLIED, SQL_CHUNK_ADD, SQL_CHUNKS, SQL_TEXT,
-	SQL_CHUNKS_DELETE, SQL_ADD, SQL_RCPT_ADD, SQL_HAVE, SQL_DONE, SQL_DEFER, SQL_FAIL,
-	SQL_ATTEMPT, SQL_REPORTED, SQL_WARNED, SQL_LEFT, SQL_DELETE, SQL_RCPTS_DELETE, SQL_HOLD,
-	SQL_RELEASE, SQL_RETRY, SQL_COUNT, SQL_MESSAGE, SQL_RCPTS, SQL_NEXT, SQL_WANT,
+	SQL_CHUNK_ADD, SQL_CHUNKS, SQL_TEXT, SQL_CHUNKS_DELETE, SQL_ADD, SQL_RCPT_ADD, SQL_HAVE,
+	SQL_DONE, SQL_DEFER, SQL_FAIL, SQL_ATTEMPT, SQL_REPORTED, SQL_WARNED, SQL_LEFT,
+	SQL_DELETE, SQL_RCPTS_DELETE, SQL_HOLD, SQL_RELEASE, SQL_RETRY, SQL_COUNT, SQL_MESSAGE,
+	SQL_RCPTS, SQL_NEXT, SQL_WANT,
 	SQL_N = SQL_WANT + QUEUE_WANTS
 };
 
 static const char *const sql[SQL_N] = {
-	[SQL_BEGIN] = "BEGIN IMMEDIATE",
-	[SQL_COMMIT] = "COMMIT",
-	[SQL_APPLIED] = "SELECT value FROM meta WHERE name = 'applied_lsn'",
-	[SQL_SET_APPLIED] = "UPDATE meta SET value = ? WHERE name = 'applied_lsn'",
 	[SQL_CHUNK_ADD] = "INSERT OR REPLACE INTO chunk (message, at, bytes) VALUES (?, ?, ?)",
 	[SQL_CHUNKS] = "SELECT at, bytes FROM chunk WHERE message = ? ORDER BY at",
 	[SQL_TEXT] = "SELECT at, bytes FROM chunk WHERE message = ?1 AND at <= ?2 "
@@ -75,9 +70,7 @@ static const char *const sql[SQL_N] = {
 };
 
 static const char schema[]
-    = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
-      "INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('applied_lsn', 0);"
-      "CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, trace TEXT NOT NULL,"
+    = "CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, trace TEXT NOT NULL,"
       " sender TEXT NOT NULL, flags INTEGER NOT NULL, size INTEGER NOT NULL,"
       " created_ms INTEGER NOT NULL, next_ms INTEGER NOT NULL, attempts INTEGER NOT NULL,"
       " held INTEGER NOT NULL, warned INTEGER NOT NULL);"
@@ -92,99 +85,20 @@ static const char schema[]
       " bytes BLOB NOT NULL, UNIQUE (message, at));";
 
 struct queue_shard {
-	char *dir, *path;
-	sqlite3 *db;
-	sqlite3_stmt *stmt[SQL_N];
-	uint64_t applied;
-	bool open;			/* a transaction is */
+	struct index_db *db;
 };
-
-static _Noreturn void
-broken(struct queue_shard *s, const char *what)
-{
-	log_fatal("queue %s: %s: %s", s->path, what, sqlite3_errmsg(s->db));
-}
 
 /* The statement with up to three whole numbers bound in their order. */
 static sqlite3_stmt *
 get(struct queue_shard *s, int n, int64_t a, int64_t b, int64_t c)
 {
+	sqlite3_stmt *q = index_db_get(s->db, n);
 	const int64_t v[] = { a, b, c };
-	int params;
+	int params = sqlite3_bind_parameter_count(q);
 
-	if (s->stmt[n] == NULL
-	    && sqlite3_prepare_v3(s->db, sql[n], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[n], NULL)
-		!= SQLITE_OK)
-		broken(s, sql[n]);
-	sqlite3_reset(s->stmt[n]);
-	params = sqlite3_bind_parameter_count(s->stmt[n]);
 	for (int i = 0; i < 3 && i < params; i++)
-		sqlite3_bind_int64(s->stmt[n], i + 1, v[i]);
-	return s->stmt[n];
-}
-
-static bool
-row(struct queue_shard *s, sqlite3_stmt *q)
-{
-	int rc = sqlite3_step(q);
-
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		broken(s, sqlite3_sql(q));
-	return rc == SQLITE_ROW;
-}
-
-/* Runs a change; how many rows it changed. */
-static int
-change(struct queue_shard *s, sqlite3_stmt *q)
-{
-	if (row(s, q))
-		broken(s, "a change gave a row");
-	sqlite3_reset(q);
-	sqlite3_clear_bindings(q);
-	return sqlite3_changes(s->db);
-}
-
-static bool
-there(struct queue_shard *s, sqlite3_stmt *q)
-{
-	bool found = row(s, q);
-
-	sqlite3_reset(q);
-	return found;
-}
-
-/* ---- opening ------------------------------------------------------------- */
-
-static void
-db_open(struct queue_shard *s)
-{
-	sqlite3_stmt *q;
-
-	if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
-	    != SQLITE_OK)
-		broken(s, "open");
-	sqlite3_busy_timeout(s->db, 5000);
-	if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL,
-		NULL) != SQLITE_OK
-	    || sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-		broken(s, "schema");
-	q = get(s, SQL_APPLIED, 0, 0, 0);
-	if (!row(s, q))
-		broken(s, "no applied_lsn");
-	s->applied = (uint64_t)sqlite3_column_int64(q, 0);
-	sqlite3_reset(q);
-}
-
-static void
-db_close(struct queue_shard *s)
-{
-	for (int i = 0; i < SQL_N; i++) {
-		sqlite3_finalize(s->stmt[i]);
-		s->stmt[i] = NULL;
-	}
-	if (sqlite3_close(s->db) != SQLITE_OK)
-		broken(s, "close");
-	s->db = NULL;
+		sqlite3_bind_int64(q, i + 1, v[i]);
+	return q;
 }
 
 struct queue_shard *
@@ -192,9 +106,7 @@ queue_shard_open(const char *dir)
 {
 	struct queue_shard *s = mem_alloc(sizeof(*s));
 
-	s->dir = mem_dup(dir);
-	s->path = mem_printf("%s/index.db", dir);
-	db_open(s);
+	s->db = index_db_open(dir, schema, sql, SQL_N);
 	return s;
 }
 
@@ -203,17 +115,14 @@ queue_shard_close(struct queue_shard *s)
 {
 	if (s == NULL)
 		return;
-	queue_shard_commit(s);
-	db_close(s);
-	free(s->dir);
-	free(s->path);
+	index_db_close(s->db);
 	free(s);
 }
 
-uint64_t
-queue_shard_applied(const struct queue_shard *s)
+struct index_db *
+queue_shard_index(struct queue_shard *s)
 {
-	return s->applied;
+	return s->db;
 }
 
 /* ---- applying ------------------------------------------------------------ */
@@ -224,7 +133,7 @@ chunk_add(struct queue_shard *s, uint64_t id, uint64_t at, struct span bytes)
 	sqlite3_stmt *q = get(s, SQL_CHUNK_ADD, (int64_t)id, (int64_t)at, 0);
 
 	sqlite3_bind_blob64(q, 3, bytes.p, bytes.len, SQLITE_STATIC);
-	change(s, q);
+	index_db_change(s->db, q);
 }
 
 static enum mail_rc
@@ -235,7 +144,7 @@ apply_blob(struct queue_shard *s, struct span payload)
 
 	if (queue_blob_get(payload, &id, &at, &bytes) != PARSE_OK)
 		return MAIL_BAD;
-	if (there(s, get(s, SQL_HAVE, (int64_t)id, 0, 0)))
+	if (index_db_has(s->db, get(s, SQL_HAVE, (int64_t)id, 0, 0)))
 		return MAIL_EXISTS;	/* a message that was announced never changes */
 	chunk_add(s, id, at, bytes);
 	return MAIL_OK;
@@ -253,7 +162,7 @@ complete(struct queue_shard *s, const struct queue_enqueue *e)
 
 	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
 		log_fatal("no SHA-256");
-	while (row(s, q)) {
+	while (index_db_row(s->db, q)) {
 		size_t n = (size_t)sqlite3_column_bytes(q, 1);
 
 		whole = whole && (uint64_t)sqlite3_column_int64(q, 0) == at;
@@ -275,7 +184,7 @@ apply_enqueue(struct queue_shard *s, struct span payload, int64_t ms)
 
 	if (queue_enqueue_get(payload, &e) != PARSE_OK)
 		return MAIL_BAD;
-	if (there(s, get(s, SQL_HAVE, (int64_t)e.id, 0, 0)))
+	if (index_db_has(s->db, get(s, SQL_HAVE, (int64_t)e.id, 0, 0)))
 		return MAIL_EXISTS;
 	if (e.content.len > 0)
 		chunk_add(s, e.id, 0, e.content);
@@ -287,12 +196,12 @@ apply_enqueue(struct queue_shard *s, struct span payload, int64_t ms)
 	sqlite3_bind_int(q, 4, e.flags);
 	sqlite3_bind_int64(q, 5, (int64_t)e.size);
 	sqlite3_bind_int64(q, 6, ms);
-	change(s, q);
+	index_db_change(s->db, q);
 	for (uint16_t i = 0; i < e.nrcpts; i++) {
 		queue_rcpt_next(&e.rcpts, address);
 		q = get(s, SQL_RCPT_ADD, (int64_t)e.id, i, 0);
 		sqlite3_bind_text(q, 3, address, -1, SQLITE_STATIC);
-		change(s, q);
+		index_db_change(s->db, q);
 	}
 	return MAIL_OK;
 }
@@ -300,17 +209,17 @@ apply_enqueue(struct queue_shard *s, struct span payload, int64_t ms)
 static enum mail_rc
 drop(struct queue_shard *s, uint64_t id)
 {
-	int n = change(s, get(s, SQL_DELETE, (int64_t)id, 0, 0));
+	int n = index_db_change(s->db, get(s, SQL_DELETE, (int64_t)id, 0, 0));
 
-	change(s, get(s, SQL_RCPTS_DELETE, (int64_t)id, 0, 0));
-	n += change(s, get(s, SQL_CHUNKS_DELETE, (int64_t)id, 0, 0));
+	index_db_change(s->db, get(s, SQL_RCPTS_DELETE, (int64_t)id, 0, 0));
+	n += index_db_change(s->db, get(s, SQL_CHUNKS_DELETE, (int64_t)id, 0, 0));
 	return n > 0 ? MAIL_OK : MAIL_UNKNOWN;
 }
 
 static void
 delete_finished(struct queue_shard *s, uint64_t id)
 {
-	if (!there(s, get(s, SQL_LEFT, (int64_t)id, 0, 0)))
+	if (!index_db_has(s->db, get(s, SQL_LEFT, (int64_t)id, 0, 0)))
 		drop(s, id);
 }
 
@@ -326,7 +235,7 @@ apply_result(struct queue_shard *s, struct span payload)
 
 	if (queue_result_get(payload, &id, &next, &n, &list) != PARSE_OK)
 		return MAIL_BAD;
-	if (change(s, get(s, SQL_ATTEMPT, (int64_t)id, next, 0)) == 0)
+	if (index_db_change(s->db, get(s, SQL_ATTEMPT, (int64_t)id, next, 0)) == 0)
 		return MAIL_UNKNOWN;
 	while (n-- > 0) {
 		queue_result_next(&list, &r);
@@ -335,7 +244,7 @@ apply_result(struct queue_shard *s, struct span payload)
 						   : SQL_DEFER, (int64_t)id, r.rcpt, 0);
 		if (r.outcome != QUEUE_DONE)
 			sqlite3_bind_text(q, 3, r.reply, -1, SQLITE_STATIC);
-		change(s, q);
+		index_db_change(s->db, q);
 	}
 	delete_finished(s, id);
 	return MAIL_OK;
@@ -350,12 +259,12 @@ apply_reported(struct queue_shard *s, struct span payload)
 
 	if (queue_reported_get(payload, &id, &n, &list) != PARSE_OK)
 		return MAIL_BAD;
-	if (!there(s, get(s, SQL_HAVE, (int64_t)id, 0, 0)))
+	if (!index_db_has(s->db, get(s, SQL_HAVE, (int64_t)id, 0, 0)))
 		return MAIL_UNKNOWN;
 	if (n == 0)
-		change(s, get(s, SQL_WARNED, (int64_t)id, 0, 0));
+		index_db_change(s->db, get(s, SQL_WARNED, (int64_t)id, 0, 0));
 	while (n-- > 0)
-		change(s, get(s, SQL_REPORTED, (int64_t)id, wire_get_u16(&list), 0));
+		index_db_change(s->db, get(s, SQL_REPORTED, (int64_t)id, wire_get_u16(&list), 0));
 	delete_finished(s, id);
 	return MAIL_OK;
 }
@@ -373,15 +282,17 @@ apply_operator(struct queue_shard *s, const struct owner_record *r)
 		return MAIL_BAD;
 	if (r->type == QUEUE_DELETE)
 		return drop(s, id);
-	n = change(s, get(s, r->type == QUEUE_HOLD ? SQL_HOLD
+	n = index_db_change(s->db, get(s, r->type == QUEUE_HOLD ? SQL_HOLD
 		: r->type == QUEUE_RELEASE	   ? SQL_RELEASE
 						   : SQL_RETRY, (int64_t)id, r->time_ms, 0));
 	return n > 0 || id == 0 ? MAIL_OK : MAIL_UNKNOWN;
 }
 
 static enum mail_rc
-apply(struct queue_shard *s, const struct owner_record *r)
+apply(void *shard, const struct owner_record *r)
 {
+	struct queue_shard *s = shard;
+
 	switch (r->type) {
 	case OWNER_REC_GENERATION:
 		return MAIL_OK;
@@ -406,84 +317,16 @@ apply(struct queue_shard *s, const struct owner_record *r)
 enum mail_rc
 queue_shard_apply(struct queue_shard *s, const struct owner_record *r)
 {
-	enum mail_rc rc;
-
-	if (r->lsn <= s->applied)
-		return MAIL_OK;
-	if (!s->open)
-		change(s, get(s, SQL_BEGIN, 0, 0, 0));
-	s->open = true;
-	rc = apply(s, r);
-	if (rc == MAIL_BAD)
-		log_warnx("queue: record lsn=%llu type=%u is malformed or incomplete, skipped",
-		    (unsigned long long)r->lsn, r->type);
-	change(s, get(s, SQL_SET_APPLIED, (int64_t)r->lsn, 0, 0));
-	s->applied = r->lsn;
-	return rc;
-}
-
-void
-queue_shard_commit(struct queue_shard *s)
-{
-	if (!s->open)
-		return;
-	change(s, get(s, SQL_COMMIT, 0, 0, 0));
-	s->open = false;
-}
-
-/* ---- checkpoint and seeding ---------------------------------------------- */
-
-uint64_t
-queue_shard_checkpoint(struct queue_shard *s)
-{
-	queue_shard_commit(s);
-	/* FULL syncs the WAL, writes the database file and syncs it. */
-	if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL)
-	    != SQLITE_OK) {
-		log_warnx("queue: checkpoint failed: %s", sqlite3_errmsg(s->db));
-		return 0;
-	}
-	return s->applied;
-}
-
-int
-queue_shard_snapshot(struct queue_shard *s, uint64_t *lsn)
-{
-	queue_shard_commit(s);
-	*lsn = s->applied;
-	return index_file_copy(s->db, s->dir);
-}
-
-int
-queue_shard_replace(struct queue_shard *s, int fd)
-{
-	int rc;
-
-	if (index_file_receive(s->dir, fd, sql[SQL_APPLIED]) == -1)
-		return -1;
-	queue_shard_commit(s);
-	db_close(s);			/* the last connection takes its WAL away */
-	rc = index_file_install(s->dir);
-	db_open(s);
-	return rc;
+	return index_db_apply(s->db, r, apply, s);
 }
 
 /* ---- looking ------------------------------------------------------------- */
-
-static void
-column(sqlite3_stmt *q, int i, char *dst, size_t size)
-{
-	const char *text = (const char *)sqlite3_column_text(q, i);
-
-	if (text == NULL || span_copy(span_of(text), dst, size) == -1)
-		dst[0] = '\0';
-}
 
 uint64_t
 queue_shard_count(struct queue_shard *s)
 {
 	sqlite3_stmt *q = get(s, SQL_COUNT, 0, 0, 0);
-	uint64_t n = row(s, q) ? (uint64_t)sqlite3_column_int64(q, 0) : 0;
+	uint64_t n = index_db_row(s->db, q) ? (uint64_t)sqlite3_column_int64(q, 0) : 0;
 
 	sqlite3_reset(q);
 	return n;
@@ -493,12 +336,12 @@ bool
 queue_shard_message(struct queue_shard *s, uint64_t id, struct queue_message *m)
 {
 	sqlite3_stmt *q = get(s, SQL_MESSAGE, (int64_t)id, 0, 0);
-	bool found = row(s, q);
+	bool found = index_db_row(s->db, q);
 
 	if (found) {
 		m->id = id;
-		column(q, 0, m->trace, sizeof(m->trace));
-		column(q, 1, m->sender, sizeof(m->sender));
+		index_db_text(q, 0, m->trace, sizeof(m->trace));
+		index_db_text(q, 1, m->sender, sizeof(m->sender));
 		m->flags = (uint8_t)sqlite3_column_int(q, 2);
 		m->size = (uint64_t)sqlite3_column_int64(q, 3);
 		m->created_ms = sqlite3_column_int64(q, 4);
@@ -520,11 +363,11 @@ queue_shard_rcpts(struct queue_shard *s, uint64_t id, uint16_t from, struct queu
 	sqlite3_stmt *q = get(s, SQL_RCPTS, (int64_t)id, from, (int64_t)max);
 	size_t n = 0;
 
-	for (; n < max && row(s, q); n++) {
+	for (; n < max && index_db_row(s->db, q); n++) {
 		out[n].index = (uint16_t)sqlite3_column_int(q, 0);
 		out[n].failed = sqlite3_column_int(q, 1) != 0;
-		column(q, 2, out[n].address, sizeof(out[n].address));
-		column(q, 3, out[n].reply, sizeof(out[n].reply));
+		index_db_text(q, 2, out[n].address, sizeof(out[n].address));
+		index_db_text(q, 3, out[n].reply, sizeof(out[n].reply));
 	}
 	sqlite3_reset(q);
 	return n;
@@ -536,7 +379,7 @@ queue_shard_text(struct queue_shard *s, uint64_t id, uint64_t at, char *buf, siz
 	sqlite3_stmt *q = get(s, SQL_TEXT, (int64_t)id, (int64_t)at, 0);
 	size_t got = 0;
 
-	if (row(s, q)) {
+	if (index_db_row(s->db, q)) {
 		uint64_t start = (uint64_t)sqlite3_column_int64(q, 0);
 		size_t have = (size_t)sqlite3_column_bytes(q, 1);
 
@@ -557,7 +400,7 @@ queue_shard_want(struct queue_shard *s, enum queue_want want, int64_t a, int64_t
 	sqlite3_stmt *q = get(s, SQL_WANT + (int)want, a, b, (int64_t)max);
 	size_t n = 0;
 
-	while (n < max && row(s, q))
+	while (n < max && index_db_row(s->db, q))
 		ids[n++] = (uint64_t)sqlite3_column_int64(q, 0);
 	sqlite3_reset(q);
 	return n;
@@ -569,7 +412,7 @@ queue_shard_next(struct queue_shard *s)
 	sqlite3_stmt *q = get(s, SQL_NEXT, 0, 0, 0);
 	int64_t next = INT64_MAX;
 
-	if (row(s, q) && sqlite3_column_type(q, 0) != SQLITE_NULL)
+	if (index_db_row(s->db, q) && sqlite3_column_type(q, 0) != SQLITE_NULL)
 		next = sqlite3_column_int64(q, 0);
 	sqlite3_reset(q);
 	return next;

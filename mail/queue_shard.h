@@ -13,6 +13,7 @@
 #include "owner.h"
 #include "queue_record.h"
 
+struct index_db;
 struct queue_shard;
 
 struct queue_message {
@@ -35,15 +36,11 @@ struct queue_rcpt {
 
 struct queue_shard *queue_shard_open(const char *dir);	/* shards/queue */
 void queue_shard_close(struct queue_shard *);
-uint64_t queue_shard_applied(const struct queue_shard *);
+/* Its file: how far it is applied, commit, checkpoint, seeding. */
+struct index_db *queue_shard_index(struct queue_shard *);
 /* MAIL_OK, MAIL_UNKNOWN (no such message), MAIL_BAD (malformed or incomplete; skipped).
- * Changes are kept by the next queue_shard_commit(). */
+ * Changes are kept by the next index_db_commit(). */
 enum mail_rc queue_shard_apply(struct queue_shard *, const struct owner_record *);
-void queue_shard_commit(struct queue_shard *);
-/* Makes the file durable; the LSN up to which it is; 0 when that failed. */
-uint64_t queue_shard_checkpoint(struct queue_shard *);
-int queue_shard_snapshot(struct queue_shard *, uint64_t *lsn);	/* descriptor or -1 */
-int queue_shard_replace(struct queue_shard *, int fd);		/* 0 or -1 */
 
 uint64_t queue_shard_count(struct queue_shard *);
 bool queue_shard_message(struct queue_shard *, uint64_t id, struct queue_message *);

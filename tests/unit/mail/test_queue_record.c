@@ -13,6 +13,7 @@
 
 #include "fs.h"
 #include "hex.h"
+#include "index_db.h"
 #include "queue_record.h"
 #include "queue_shard.h"
 
@@ -143,7 +144,7 @@ apply(struct fixture *f, uint8_t type, struct wire_out *w)
 		.time_ms = 1000, .payload = wire_out_span(w) };
 	enum mail_rc rc = queue_shard_apply(f->s, &r);
 
-	queue_shard_commit(f->s);
+	index_db_commit(queue_shard_index(f->s));
 	wire_out_clear(w);
 	return rc;
 }
@@ -296,20 +297,20 @@ seeding(void **state)
 
 	enqueue(&w, 1, "x", true);
 	apply(f, QUEUE_ENQUEUE, &w);
-	fd = queue_shard_snapshot(f->s, &lsn);
+	fd = index_db_snapshot(queue_shard_index(f->s), &lsn);
 	assert_int_not_equal(fd, -1);
 	assert_int_equal(lsn, f->lsn);
 	apply_id(f, QUEUE_DELETE, 1);
-	assert_int_equal(queue_shard_replace(f->s, fd), 0);
+	assert_int_equal(index_db_replace(queue_shard_index(f->s), fd), 0);
 	assert_int_equal(queue_shard_count(f->s), 1);
-	assert_int_equal(queue_shard_applied(f->s), lsn);
-	assert_int_equal(queue_shard_checkpoint(f->s), lsn);
+	assert_int_equal(index_db_applied(queue_shard_index(f->s)), lsn);
+	assert_int_equal(index_db_checkpoint(queue_shard_index(f->s)), lsn);
 	assert_int_equal(ftruncate(fd, 0), -1);	/* it is read only, and has no name */
 	close(fd);
 	assert_non_null(file = tmpfile());
 	fd = fileno(file);
 	assert_int_equal(write(fd, "no database", 11), 11);
-	assert_int_equal(queue_shard_replace(f->s, fd), -1);
+	assert_int_equal(index_db_replace(queue_shard_index(f->s), fd), -1);
 	assert_int_equal(queue_shard_count(f->s), 1);
 	fclose(file);
 }
