@@ -243,9 +243,10 @@ print_switch(json_t *w, const char *head, FILE *out)
 
 	if (!json_is_object(w))
 		return;
-	fprintf(out, "%s%s %s %s -> %s", head, wall_text(number(w, "wall_ms"),
-	    "%d %b %H:%M:%S", when, sizeof(when)), json_is_true(json_object_get(w, "planned"))
-	    ? "planned" : "unplanned", text(w, "from"), text(w, "to"));
+	fprintf(out, "%s%s epoch %lld %s %s %s -> %s", head, wall_text(number(w, "wall_ms"),
+	    "%d %b %H:%M:%S", when, sizeof(when)), number(w, "epoch"), text(w, "kind"),
+	    json_is_true(json_object_get(w, "planned")) ? "planned" : "unplanned",
+	    text(w, "from"), text(w, "to"));
 	if (number(w, "outage_ms") >= 0)
 		fprintf(out, ", outage %.2f s", (double)number(w, "outage_ms") / 1000);
 	fprintf(out, ", %s%s\n", text(w, "reason"), loss_text(w));
