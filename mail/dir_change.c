@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "directory_int.h"
+#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 
@@ -67,8 +68,8 @@ on_batch_end(void *arg)
 	struct directory *d = arg;
 	struct dir_change **p = &d->changes, *c, *done = NULL;
 
-	dir_shard_commit(d->shard);
-	owner_applied(d->owner, SHARD_DIRECTORY, dir_shard_applied(d->shard));
+	index_db_commit(dir_shard_index(d->shard));
+	owner_applied(d->owner, SHARD_DIRECTORY, index_db_applied(dir_shard_index(d->shard)));
 	while ((c = *p) != NULL) {		/* callbacks may propose more: take ours first */
 		if (!c->settled) {
 			p = &c->next;
@@ -112,7 +113,7 @@ on_role(void *arg, const struct owner_role *role)
 {
 	struct directory *d = arg;
 
-	child_state(d->child, role, dir_shard_applied(d->shard));
+	child_state(d->child, role, index_db_applied(dir_shard_index(d->shard)));
 }
 
 void
@@ -120,7 +121,7 @@ dir_change_checkpoint(struct directory *d)
 {
 	uint64_t lsn;
 
-	if (d->since_checkpoint == 0 || (lsn = dir_shard_checkpoint(d->shard)) == 0)
+	if (d->since_checkpoint == 0 || (lsn = index_db_checkpoint(dir_shard_index(d->shard))) == 0)
 		return;
 	d->since_checkpoint = 0;
 	owner_checkpoint(d->owner, SHARD_DIRECTORY, lsn);
@@ -131,7 +132,7 @@ on_snapshot(void *arg, uint16_t shard)
 {
 	struct directory *d = arg;
 	uint64_t lsn;
-	int index = dir_shard_snapshot(d->shard, &lsn), objects = -1;
+	int index = index_db_snapshot(dir_shard_index(d->shard), &lsn), objects = -1;
 
 	/* The directory has no objects: an empty list. */
 	if (index != -1 && (objects = memfd_create("objects", MFD_CLOEXEC)) == -1) {
@@ -145,13 +146,13 @@ static void
 on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 {
 	struct directory *d = arg;
-	bool ok = dir_shard_replace(d->shard, fd) == 0;
+	bool ok = index_db_replace(dir_shard_index(d->shard), fd) == 0;
 
 	close(fd);
 	log_info("directory seeded lsn=%llu ok=%d", (unsigned long long)lsn, ok);
 	owner_offer_answer(d->owner, shard, ok);
 	if (ok)
-		owner_attach(d->owner, SHARD_DIRECTORY, dir_shard_applied(d->shard));
+		owner_attach(d->owner, SHARD_DIRECTORY, index_db_applied(dir_shard_index(d->shard)));
 }
 
 static void

@@ -1,39 +1,28 @@
 /* dir_shard.c - the directory's SQLite file, changed only by records of the log.
  *
- * Applying is deterministic and idempotent: every record carries all that it needs,
- * applied_lsn is set in the same transaction, and a record at or below it is skipped.
- * Two proposals that contradict each other are settled by their order in the log: the
- * second one finds the first one's result.  Any error of SQLite is fatal. */
-#include <errno.h>
-#include <fcntl.h>
+ * Applying is deterministic: every record carries all that it needs; index_db.c sees to
+ * it that it happens once.  Two proposals that contradict each other are settled by their
+ * order in the log: the second one finds the first one's result.  Any error of SQLite
+ * is fatal. */
 #include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "dir_shard.h"
-#include "fs.h"
-#include "log.h"
+#include "index_db.h"
 #include "mem.h"
 
 enum sql {
-	SQL_BEGIN, SQL_COMMIT, SQL_TRY, SQL_UNDO, SQL_TRIED, SQL_APPLIED, SQL_SET_APPLIED, SQL_DOMAIN, SQL_DOMAIN_ADD,
-	SQL_DOMAIN_DELETE, SQL_DOMAIN_USED, SQL_USER, SQL_USER_ADD, SQL_USER_PASSWORD,
-	SQL_USER_SUSPEND, SQL_USER_DELETE, SQL_OLDEST, SQL_ALIAS_ADD, SQL_ALIAS_DELETE,
-	SQL_ALIAS_DELETE_ALL, SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_N
+	SQL_TRY, SQL_UNDO, SQL_TRIED, SQL_DOMAIN, SQL_DOMAIN_ADD, SQL_DOMAIN_DELETE,
+	SQL_DOMAIN_USED, SQL_USER, SQL_USER_ADD, SQL_USER_PASSWORD, SQL_USER_SUSPEND,
+	SQL_USER_DELETE, SQL_OLDEST, SQL_ALIAS_ADD, SQL_ALIAS_DELETE, SQL_ALIAS_DELETE_ALL,
+	SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_N
 };
 
 static const char *const sql[SQL_N] = {
-	[SQL_BEGIN] = "BEGIN IMMEDIATE",
-	[SQL_COMMIT] = "COMMIT",
 	[SQL_TRY] = "SAVEPOINT try",
 	[SQL_UNDO] = "ROLLBACK TO try",
 	[SQL_TRIED] = "RELEASE try",
-	[SQL_APPLIED] = "SELECT value FROM meta WHERE name = 'applied_lsn'",
-	[SQL_SET_APPLIED] = "UPDATE meta SET value = ? WHERE name = 'applied_lsn'",
 	[SQL_DOMAIN] = "SELECT 1 FROM domain WHERE name = ?",
 	[SQL_DOMAIN_ADD] = "INSERT OR IGNORE INTO domain (name, created_ms) VALUES (?, ?)",
 	[SQL_DOMAIN_DELETE] = "DELETE FROM domain WHERE name = ?",
@@ -61,9 +50,7 @@ static const char *const sql[SQL_N] = {
 };
 
 static const char schema[]
-    = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
-      "INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('applied_lsn', 0);"
-      "CREATE TABLE IF NOT EXISTS domain (name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL)"
+    = "CREATE TABLE IF NOT EXISTS domain (name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL)"
       " WITHOUT ROWID;"
       "CREATE TABLE IF NOT EXISTS user (id INTEGER PRIMARY KEY, shard INTEGER NOT NULL,"
       " address TEXT NOT NULL UNIQUE, domain TEXT NOT NULL, hash TEXT NOT NULL,"
@@ -74,30 +61,13 @@ static const char schema[]
       "CREATE INDEX IF NOT EXISTS alias_domain ON alias (domain);";
 
 struct dir_shard {
-	char *dir, *path;
-	sqlite3 *db;
-	sqlite3_stmt *stmt[SQL_N];
-	int lock;			/* of the folder: one owner at a time */
-	uint64_t applied;
-	bool open;			/* a transaction is */
+	struct index_db *db;
 };
-
-static _Noreturn void
-broken(struct dir_shard *s, const char *what)
-{
-	log_fatal("directory %s: %s: %s", s->path, what, sqlite3_errmsg(s->db));
-}
 
 static sqlite3_stmt *
 get(struct dir_shard *s, enum sql n)
 {
-	if (s->stmt[n] == NULL
-	    && sqlite3_prepare_v3(s->db, sql[n], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[n], NULL)
-		!= SQLITE_OK)
-		broken(s, sql[n]);
-	sqlite3_reset(s->stmt[n]);
-	sqlite3_clear_bindings(s->stmt[n]);
-	return s->stmt[n];
+	return index_db_get(s->db, (int)n);
 }
 
 static void
@@ -107,73 +77,12 @@ bind_text(sqlite3_stmt *q, int i, const char *text)
 	sqlite3_bind_text(q, i, text, -1, SQLITE_STATIC);
 }
 
-/* True when there is a row. */
-static bool
-row(struct dir_shard *s, sqlite3_stmt *q)
-{
-	int rc = sqlite3_step(q);
-
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		broken(s, sqlite3_sql(q));
-	return rc == SQLITE_ROW;
-}
-
-/* Runs a change; how many rows it changed. */
-static int
-change(struct dir_shard *s, sqlite3_stmt *q)
-{
-	if (row(s, q))
-		broken(s, "a change gave a row");
-	sqlite3_reset(q);
-	return sqlite3_changes(s->db);
-}
-
-/* ---- opening ------------------------------------------------------------- */
-
-static void
-db_open(struct dir_shard *s)
-{
-	sqlite3_stmt *q;
-
-	if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
-	    != SQLITE_OK)
-		broken(s, "open");
-	sqlite3_busy_timeout(s->db, 5000);
-	if (sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL,
-		NULL) != SQLITE_OK
-	    || sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-		broken(s, "schema");
-	q = get(s, SQL_APPLIED);
-	if (!row(s, q))
-		broken(s, "no applied_lsn");
-	s->applied = (uint64_t)sqlite3_column_int64(q, 0);
-	sqlite3_reset(q);
-}
-
-static void
-db_close(struct dir_shard *s)
-{
-	for (int i = 0; i < SQL_N; i++) {
-		sqlite3_finalize(s->stmt[i]);
-		s->stmt[i] = NULL;
-	}
-	if (sqlite3_close(s->db) != SQLITE_OK)
-		broken(s, "close");
-	s->db = NULL;
-}
-
 struct dir_shard *
 dir_shard_open(const char *dir)
 {
 	struct dir_shard *s = mem_alloc(sizeof(*s));
 
-	s->dir = mem_dup(dir);
-	s->path = mem_printf("%s/index.db", dir);
-	/* The process before us may still be ending: its last commit comes first. */
-	s->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->lock == -1 || flock(s->lock, LOCK_EX) == -1)
-		log_fatal("cannot lock %s: %s", dir, strerror(errno));
-	db_open(s);
+	s->db = index_db_open(dir, schema, sql, SQL_N);
 	return s;
 }
 
@@ -182,18 +91,14 @@ dir_shard_close(struct dir_shard *s)
 {
 	if (s == NULL)
 		return;
-	dir_shard_commit(s);
-	db_close(s);
-	close(s->lock);
-	free(s->dir);
-	free(s->path);
+	index_db_close(s->db);
 	free(s);
 }
 
-uint64_t
-dir_shard_applied(const struct dir_shard *s)
+struct index_db *
+dir_shard_index(struct dir_shard *s)
 {
-	return s->applied;
+	return s->db;
 }
 
 /* ---- applying ------------------------------------------------------------ */
@@ -211,7 +116,6 @@ apply_domain(struct dir_shard *s, bool add, int64_t ms, struct wire_in *in)
 {
 	char name[ADDRESS_DOMAIN_MAX + 1];
 	sqlite3_stmt *q;
-	bool used;
 
 	wire_get_str(in, name, sizeof(name));
 	if (!wire_in_done(in))
@@ -219,16 +123,14 @@ apply_domain(struct dir_shard *s, bool add, int64_t ms, struct wire_in *in)
 	if (!add) {
 		q = get(s, SQL_DOMAIN_USED);
 		bind_text(q, 1, name);
-		used = row(s, q);
-		sqlite3_reset(q);
-		if (used)
+		if (index_db_has(s->db, q))
 			return MAIL_EXISTS;
 	}
 	q = get(s, add ? SQL_DOMAIN_ADD : SQL_DOMAIN_DELETE);
 	bind_text(q, 1, name);
 	if (add)
 		sqlite3_bind_int64(q, 2, ms);
-	if (change(s, q) == 1)
+	if (index_db_change(s->db, q) == 1)
 		return MAIL_OK;
 	return add ? MAIL_EXISTS : MAIL_UNKNOWN;
 }
@@ -254,7 +156,7 @@ apply_user_add(struct dir_shard *s, int64_t ms, struct wire_in *in)
 	bind_text(q, 4, domain_of(address));
 	bind_text(q, 5, hash);
 	sqlite3_bind_int64(q, 6, ms);
-	return change(s, q) == 1 ? MAIL_OK : MAIL_EXISTS;
+	return index_db_change(s->db, q) == 1 ? MAIL_OK : MAIL_EXISTS;
 }
 
 static enum mail_rc
@@ -279,7 +181,7 @@ apply_user(struct dir_shard *s, enum dir_record type, struct wire_in *in)
 		bind_text(q, 2, hash);
 	else if (type == DIR_USER_SUSPEND)
 		sqlite3_bind_int(q, 2, on != 0);
-	return change(s, q) == 1 ? MAIL_OK : MAIL_UNKNOWN;
+	return index_db_change(s->db, q) == 1 ? MAIL_OK : MAIL_UNKNOWN;
 }
 
 static enum mail_rc
@@ -299,7 +201,7 @@ apply_alias(struct dir_shard *s, bool add, struct wire_in *in)
 	if (!add && n == 0) {
 		q = get(s, SQL_ALIAS_DELETE_ALL);
 		bind_text(q, 1, address);
-		changed = change(s, q);
+		changed = index_db_change(s->db, q);
 	}
 	for (; n > 0; n--) {
 		wire_get_str(in, target, sizeof(target));
@@ -310,7 +212,7 @@ apply_alias(struct dir_shard *s, bool add, struct wire_in *in)
 		bind_text(q, 2, add ? domain_of(address) : target);
 		if (add)
 			bind_text(q, 3, target);
-		changed += change(s, q);
+		changed += index_db_change(s->db, q);
 	}
 	if (changed > 0)
 		return MAIL_OK;
@@ -318,8 +220,9 @@ apply_alias(struct dir_shard *s, bool add, struct wire_in *in)
 }
 
 static enum mail_rc
-apply(struct dir_shard *s, const struct owner_record *r)
+apply(void *shard, const struct owner_record *r)
 {
+	struct dir_shard *s = shard;
 	struct wire_in in;
 
 	wire_in_init(&in, r->payload.p, r->payload.len);
@@ -346,23 +249,7 @@ apply(struct dir_shard *s, const struct owner_record *r)
 enum mail_rc
 dir_shard_apply(struct dir_shard *s, const struct owner_record *r)
 {
-	sqlite3_stmt *q;
-	enum mail_rc rc;
-
-	if (r->lsn <= s->applied)
-		return MAIL_OK;
-	if (!s->open)
-		change(s, get(s, SQL_BEGIN));
-	s->open = true;
-	rc = apply(s, r);
-	if (rc == MAIL_BAD)
-		log_warnx("directory: record lsn=%llu type=%u is malformed, skipped",
-		    (unsigned long long)r->lsn, r->type);
-	q = get(s, SQL_SET_APPLIED);
-	sqlite3_bind_int64(q, 1, (sqlite3_int64)r->lsn);
-	change(s, q);
-	s->applied = r->lsn;
-	return rc;
+	return index_db_apply(s->db, r, apply, s);
 }
 
 enum mail_rc
@@ -371,115 +258,10 @@ dir_shard_try(struct dir_shard *s, enum dir_record type, struct span payload)
 	struct owner_record r = { .type = (uint8_t)type, .payload = payload };
 	enum mail_rc rc;
 
-	change(s, get(s, SQL_TRY));
+	index_db_change(s->db, get(s, SQL_TRY));
 	rc = apply(s, &r);
-	change(s, get(s, SQL_UNDO));
-	change(s, get(s, SQL_TRIED));
-	return rc;
-}
-
-void
-dir_shard_commit(struct dir_shard *s)
-{
-	if (!s->open)
-		return;
-	change(s, get(s, SQL_COMMIT));
-	s->open = false;
-}
-
-/* ---- checkpoint and seeding ---------------------------------------------- */
-
-uint64_t
-dir_shard_checkpoint(struct dir_shard *s)
-{
-	dir_shard_commit(s);
-	/* FULL writes and syncs the database file, so that all applied is in it. */
-	if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL)
-	    != SQLITE_OK) {
-		log_warnx("directory: checkpoint failed: %s", sqlite3_errmsg(s->db));
-		return 0;
-	}
-	return s->applied;
-}
-
-int
-dir_shard_snapshot(struct dir_shard *s, uint64_t *lsn)
-{
-	char *path = mem_printf("%s/snapshot.db", s->dir), *cmd;
-	int fd = -1;
-
-	dir_shard_commit(s);
-	unlink(path);
-	cmd = sqlite3_mprintf("VACUUM INTO %Q", path);
-	if (cmd == NULL)
-		log_fatal("out of memory");
-	if (sqlite3_exec(s->db, cmd, NULL, NULL, NULL) != SQLITE_OK)
-		log_warnx("directory: snapshot failed: %s", sqlite3_errmsg(s->db));
-	else
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	unlink(path);
-	sqlite3_free(cmd);
-	free(path);
-	*lsn = s->applied;
-	return fd;
-}
-
-static int
-copy_to(int from, const char *path)
-{
-	int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
-	char buf[65536];
-	ssize_t n;
-
-	if (to == -1)
-		return -1;
-	for (off_t at = 0; rc == 0 && (n = fs_pread_all(from, buf, sizeof(buf), at)) != 0; at += n)
-		rc = n == -1 || fs_write_all(to, buf, (size_t)n) == -1 ? -1 : 0;
-	if (rc == 0)
-		rc = fsync(to);
-	return close(to) == -1 ? -1 : rc;
-}
-
-/* Is it a whole database of ours?  Asked before it takes the place of the old one. */
-static bool
-sound(const char *path)
-{
-	sqlite3 *db = NULL;
-	sqlite3_stmt *q = NULL;
-	bool ok = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK
-	    && sqlite3_prepare_v2(db, sql[SQL_APPLIED], -1, &q, NULL) == SQLITE_OK
-	    && sqlite3_step(q) == SQLITE_ROW;
-
-	sqlite3_finalize(q);
-	q = NULL;
-	ok = ok && sqlite3_prepare_v2(db, "PRAGMA quick_check", -1, &q, NULL) == SQLITE_OK
-	    && sqlite3_step(q) == SQLITE_ROW
-	    && strcmp((const char *)sqlite3_column_text(q, 0), "ok") == 0;
-	sqlite3_finalize(q);
-	sqlite3_close(db);
-	return ok;
-}
-
-int
-dir_shard_replace(struct dir_shard *s, int fd)
-{
-	char *tmp = mem_printf("%s/seed.db", s->dir);
-	int rc = -1;
-
-	if (copy_to(fd, tmp) == -1)
-		log_warn("directory: cannot write the seed");
-	else if (!sound(tmp))
-		log_warnx("directory: the seed is damaged, refused");
-	else {
-		dir_shard_commit(s);
-		db_close(s);		/* the last connection takes its WAL away */
-		rc = rename(tmp, s->path) == -1 || fs_sync_dir(s->dir) == -1 ? -1 : 0;
-		if (rc == -1)
-			log_warn("directory: cannot put the seed in place");
-		db_open(s);
-	}
-	unlink(tmp);
-	free(tmp);
+	index_db_change(s->db, get(s, SQL_UNDO));
+	index_db_change(s->db, get(s, SQL_TRIED));
 	return rc;
 }
 
@@ -489,21 +271,9 @@ bool
 dir_shard_domain(struct dir_shard *s, const char *name)
 {
 	sqlite3_stmt *q = get(s, SQL_DOMAIN);
-	bool found;
 
 	bind_text(q, 1, name);
-	found = row(s, q);
-	sqlite3_reset(q);
-	return found;
-}
-
-static void
-column(sqlite3_stmt *q, int i, char *dst, size_t size)
-{
-	const char *text = (const char *)sqlite3_column_text(q, i);
-
-	if (text == NULL || span_copy(span_of(text), dst, size) == -1)
-		dst[0] = '\0';
+	return index_db_has(s->db, q);
 }
 
 static void
@@ -513,8 +283,8 @@ user_row(sqlite3_stmt *q, struct dir_user *u)
 	u->shard = (uint16_t)sqlite3_column_int(q, 1);
 	u->suspended = sqlite3_column_int(q, 2) != 0;
 	u->created_ms = sqlite3_column_int64(q, 3);
-	column(q, 4, u->address, sizeof(u->address));
-	column(q, 5, u->hash, sizeof(u->hash));
+	index_db_text(q, 4, u->address, sizeof(u->address));
+	index_db_text(q, 5, u->hash, sizeof(u->hash));
 }
 
 static bool
@@ -524,7 +294,7 @@ one_user(struct dir_shard *s, enum sql n, const char *key, struct dir_user *u)
 	bool found;
 
 	bind_text(q, 1, key);
-	if ((found = row(s, q)))
+	if ((found = index_db_row(s->db, q)))
 		user_row(q, u);
 	sqlite3_reset(q);
 	return found;
@@ -548,7 +318,7 @@ dir_shard_domains(struct dir_shard *s,
 {
 	sqlite3_stmt *q = get(s, SQL_DOMAINS);
 
-	while (row(s, q))
+	while (index_db_row(s->db, q))
 		each((const char *)sqlite3_column_text(q, 0), sqlite3_column_int64(q, 1),
 		    (uint64_t)sqlite3_column_int64(q, 2), (uint64_t)sqlite3_column_int64(q, 3), arg);
 	sqlite3_reset(q);
@@ -563,7 +333,7 @@ dir_shard_users(struct dir_shard *s, const char *domain,
 
 	if (domain != NULL)
 		bind_text(q, 1, domain);
-	while (row(s, q)) {
+	while (index_db_row(s->db, q)) {
 		user_row(q, &u);
 		each(&u, arg);
 	}
@@ -579,7 +349,7 @@ dir_shard_aliases(struct dir_shard *s, const char *address,
 
 	if (address != NULL)
 		bind_text(q, 1, address);
-	for (; row(s, q); n++)
+	for (; index_db_row(s->db, q); n++)
 		if (each != NULL)
 			each((const char *)sqlite3_column_text(q, 0),
 			    (const char *)sqlite3_column_text(q, 1), arg);

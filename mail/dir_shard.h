@@ -17,6 +17,7 @@
 #define DIR_HASH_MAX 384		/* a crypt(3) hash; longest is 383 */
 
 struct dir_shard;
+struct index_db;
 
 enum dir_record {			/* payloads in wire.h terms */
 	DIR_DOMAIN_ADD = 1,		/* str name */
@@ -41,19 +42,13 @@ struct dir_user {
 /* dir: shards/directory.  Makes index.db where it is missing. */
 struct dir_shard *dir_shard_open(const char *dir);
 void dir_shard_close(struct dir_shard *);
-uint64_t dir_shard_applied(const struct dir_shard *);
+/* Its file: how far it is applied, commit, checkpoint, seeding. */
+struct index_db *dir_shard_index(struct dir_shard *);
 /* MAIL_OK, MAIL_EXISTS, MAIL_UNKNOWN (nothing to change), MAIL_BAD (malformed; skipped).
- * Changes are kept by the next dir_shard_commit(). */
+ * Changes are kept by the next index_db_commit(). */
 enum mail_rc dir_shard_apply(struct dir_shard *, const struct owner_record *);
-void dir_shard_commit(struct dir_shard *);
 /* What apply would answer now; nothing is kept. */
 enum mail_rc dir_shard_try(struct dir_shard *, enum dir_record, struct span payload);
-/* Makes the file durable; the LSN up to which it is. */
-uint64_t dir_shard_checkpoint(struct dir_shard *);
-/* Seeding: a frozen copy (descriptor, or -1); putting one in our place (0 or -1: the
- * old one stays). */
-int dir_shard_snapshot(struct dir_shard *, uint64_t *lsn);
-int dir_shard_replace(struct dir_shard *, int fd);
 
 bool dir_shard_domain(struct dir_shard *, const char *name);
 bool dir_shard_user(struct dir_shard *, const char *address, struct dir_user *);

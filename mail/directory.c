@@ -16,6 +16,7 @@
 #include "daemon.h"
 #include "directory.h"
 #include "directory_int.h"
+#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 
@@ -247,7 +248,7 @@ directory_init(struct directory *d, const struct child_start *start)
 	d->hash = dir_hash_new(d->base, c->hash_threads, c->hash_queue_max, c->password_cost);
 	d->cache = dir_cache_new(c->auth_cache_entries, (int64_t)c->auth_cache_s * 1000);
 	d->owner = owner_new(d->base, c->owner_socket, &dir_owner_ops, d);
-	owner_attach(d->owner, SHARD_DIRECTORY, dir_shard_applied(d->shard));
+	owner_attach(d->owner, SHARD_DIRECTORY, index_db_applied(dir_shard_index(d->shard)));
 }
 
 int

@@ -13,6 +13,7 @@
 #include "dir_resolve.h"
 #include "dir_shard.h"
 #include "fs.h"
+#include "index_db.h"
 
 static uint64_t lsn;
 static char dir[64];
@@ -113,7 +114,7 @@ test_records(void **state)
 	assert_int_equal(named(s, (enum dir_record)99, "x"), MAIL_BAD);
 	assert_int_equal(named(s, DIR_USER_DELETE, "a@x.example"), MAIL_OK);
 	assert_int_equal(named(s, DIR_DOMAIN_DELETE, "x.example"), MAIL_OK);
-	assert_int_equal(dir_shard_applied(s), lsn);
+	assert_int_equal(index_db_applied(dir_shard_index(s)), lsn);
 	end(s);
 }
 
@@ -148,8 +149,8 @@ test_try(void **state)
 		assert_int_equal(try_named(s, DIR_USER_DELETE, "b@x.example"), MAIL_UNKNOWN);
 		assert_int_equal(try_named(s, DIR_USER_DELETE, "a@x.example"), MAIL_OK);
 		assert_true(dir_shard_user(s, "a@x.example", &u));
-		assert_int_equal(dir_shard_applied(s), lsn);
-		dir_shard_commit(s);
+		assert_int_equal(index_db_applied(dir_shard_index(s)), lsn);
+		index_db_commit(dir_shard_index(s));
 	}
 	end(s);
 }
@@ -167,8 +168,8 @@ test_durable(void **state)
 	(void)state;
 	named(s, DIR_DOMAIN_ADD, "x.example");
 	user(s, 7, "a@x.example");
-	dir_shard_commit(s);
-	fd = dir_shard_snapshot(s, &at);
+	index_db_commit(dir_shard_index(s));
+	fd = index_db_snapshot(dir_shard_index(s), &at);
 	assert_int_not_equal(fd, -1);
 	assert_int_equal(at, 2);
 	assert_int_equal(named(s, DIR_USER_DELETE, "a@x.example"), MAIL_OK);
@@ -181,12 +182,12 @@ test_durable(void **state)
 	assert_false(dir_shard_user(s, "late@x.example", &u));
 	dir_shard_close(s);
 	s = dir_shard_open(dir);
-	assert_int_equal(dir_shard_applied(s), 3);
+	assert_int_equal(index_db_applied(dir_shard_index(s)), 3);
 	assert_false(dir_shard_user(s, "a@x.example", &u));
-	assert_int_equal(dir_shard_checkpoint(s), 3);
-	assert_int_equal(dir_shard_replace(s, fd), 0);
+	assert_int_equal(index_db_checkpoint(dir_shard_index(s)), 3);
+	assert_int_equal(index_db_replace(dir_shard_index(s), fd), 0);
 	close(fd);
-	assert_int_equal(dir_shard_applied(s), 2);
+	assert_int_equal(index_db_applied(dir_shard_index(s)), 2);
 	assert_true(dir_shard_user(s, "a@x.example", &u));
 	end(s);
 }
@@ -203,7 +204,7 @@ test_bad_seed(void **state)
 	user(s, 7, "a@x.example");
 	fputs("this is no database, but it is long enough to look at", f);
 	fflush(f);
-	assert_int_equal(dir_shard_replace(s, fileno(f)), -1);
+	assert_int_equal(index_db_replace(dir_shard_index(s), fileno(f)), -1);
 	fclose(f);
 	assert_true(dir_shard_user(s, "a@x.example", &u));
 	end(s);
