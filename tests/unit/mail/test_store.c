@@ -244,6 +244,56 @@ test_refused_first(void **state)
 	assert_int_equal(count(box_of("INBOX").id), 1);
 }
 
+static void
+say_undecided(const struct fake_record *rec)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, rec->origin);
+	fake_send(&env->f, OWN_UNDECIDED, &w);
+}
+
+/* Who waits is told once; the number stays taken, and the message may still come. */
+static void
+test_undecided(void **state)
+{
+	struct result *r = env->res;
+	struct store_msg m;
+	struct store_box b;
+
+	(void)state;
+	deliver(&r[0], USER, "first");
+	UNTIL(env->told == 1);
+	env->f.hold = true;
+	deliver(&r[1], USER, "open");
+	UNTIL(env->f.n == 2);
+	say_undecided(&env->f.log[1]);
+	say_undecided(&env->f.log[1]);
+	UNTIL(env->told == 2);
+	assert_int_equal(r[1].rc, MAIL_NOT_TWICE);
+	/* a change of the structure would wait for it: it is refused at once */
+	store_box_create(env->st, 0, USER, "New", "", done, &r[2]);
+	UNTIL(env->told == 3);
+	assert_int_equal(r[2].rc, MAIL_NOT_TWICE);
+	deliver(&r[3], USER, "third");
+	UNTIL(env->f.n == 3);
+	fake_release(&env->f, 0);
+	UNTIL(env->told == 4);
+	assert_int_equal(r[3].rc, MAIL_OK);
+	assert_int_equal(r[1].rc, MAIL_NOT_TWICE);
+	b = box_of("INBOX");
+	assert_int_equal(b.exists, 3);
+	content_is(b.id, 2, "open", 4);
+	content_is(b.id, 3, "third", 5);
+	store_box_create(env->st, 0, USER, "New", "", done, &r[4]);
+	env->f.hold = false;
+	fake_release(&env->f, 0);
+	UNTIL(env->told == 5);
+	assert_int_equal(r[4].rc, MAIL_OK);
+	assert_int_equal(store_message(env->st, 0, b.id, 4, &m), MAIL_UNKNOWN);
+}
+
 static const struct { enum owner_refusal why; enum mail_rc rc; } refusals[] = {
 	{ OWNER_NOT_ACTIVE, MAIL_NOT_ACTIVE }, { OWNER_NOT_TWICE, MAIL_NOT_TWICE },
 	{ OWNER_DISK_FULL, MAIL_DISK_FULL }, { OWNER_BUSY, MAIL_TEMP },
@@ -753,7 +803,8 @@ main(int argc, char **argv)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_deliver), T(test_refused_first), T(test_refusals), T(test_large),
+		T(test_deliver), T(test_refused_first), T(test_undecided), T(test_refusals),
+		T(test_large),
 		T(test_flags_copy_expunge), T(test_structure), T(test_forget), T(test_watch),
 		T(test_generations), T(test_uid_never_again), T(test_restart), T(test_operations),
 		T(test_low_space), T(test_apply_fails), T(test_mixed_load), T(test_seed),
