@@ -1,17 +1,11 @@
 /* dir_change.c - the directory as an owner of its shard: proposes changes, applies
- * what was committed, answers who waits, makes checkpoints, and seeds.
+ * what was committed, and answers who waits; the rest is index_owner.c.
  *
  * A change is answered after its transaction is committed, never before. */
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <event2/event.h>
 
 #include "directory_int.h"
 #include "index_db.h"
-#include "log.h"
 #include "mem.h"
 
 struct dir_change {
@@ -55,7 +49,7 @@ on_record(void *arg, const struct owner_record *r, uint64_t token)
 	enum mail_rc rc = dir_shard_apply(d->shard, r);
 	struct dir_change *c = token != 0 ? *find(d, token) : NULL;
 
-	d->since_checkpoint++;
+	d->index.records++;
 	if (c != NULL) {
 		c->settled = true;
 		c->rc = rc;
@@ -68,8 +62,7 @@ on_batch_end(void *arg)
 	struct directory *d = arg;
 	struct dir_change **p = &d->changes, *c, *done = NULL;
 
-	index_db_commit(dir_shard_index(d->shard));
-	owner_applied(d->owner, SHARD_DIRECTORY, index_db_applied(dir_shard_index(d->shard)));
+	index_owner_applied(&d->index);
 	while ((c = *p) != NULL) {		/* callbacks may propose more: take ours first */
 		if (!c->settled) {
 			p = &c->next;
@@ -84,8 +77,7 @@ on_batch_end(void *arg)
 		c->cb(c->arg, c->rc, (enum owner_refusal)0);
 		free(c);
 	}
-	if (d->since_checkpoint >= d->conf->checkpoint_records)
-		dir_change_checkpoint(d);
+	index_owner_checkpoint(&d->index);
 }
 
 static void
@@ -113,65 +105,25 @@ on_role(void *arg, const struct owner_role *role)
 {
 	struct directory *d = arg;
 
-	child_state(d->child, role, index_db_applied(dir_shard_index(d->shard)));
-}
-
-void
-dir_change_checkpoint(struct directory *d)
-{
-	uint64_t lsn;
-
-	if (d->since_checkpoint == 0 || (lsn = index_db_checkpoint(dir_shard_index(d->shard))) == 0)
-		return;
-	d->since_checkpoint = 0;
-	owner_checkpoint(d->owner, SHARD_DIRECTORY, lsn);
+	child_state(d->child, role, index_db_applied(d->index.db));
 }
 
 static void
 on_snapshot(void *arg, uint16_t shard)
 {
 	struct directory *d = arg;
-	uint64_t lsn;
-	int index = index_db_snapshot(dir_shard_index(d->shard), &lsn), objects = -1;
 
-	/* The directory has no objects: an empty list. */
-	if (index != -1 && (objects = memfd_create("objects", MFD_CLOEXEC)) == -1) {
-		close(index);
-		index = -1;
-	}
-	owner_snapshot_done(d->owner, shard, lsn, index, objects);
+	(void)shard;
+	index_owner_snapshot(&d->index);
 }
 
 static void
 on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 {
 	struct directory *d = arg;
-	bool ok = index_db_replace(dir_shard_index(d->shard), fd) == 0;
 
-	close(fd);
-	log_info("directory seeded lsn=%llu ok=%d", (unsigned long long)lsn, ok);
-	owner_offer_answer(d->owner, shard, ok);
-	if (ok)
-		owner_attach(d->owner, SHARD_DIRECTORY, index_db_applied(dir_shard_index(d->shard)));
-}
-
-static void
-on_object_wanted(void *arg, uint16_t shard, const uint8_t sha[32])
-{
-	struct directory *d = arg;
-
-	owner_object_answer(d->owner, shard, sha, -1);
-}
-
-static void
-on_object_offered(void *arg, uint16_t shard, const uint8_t sha[32], int fd)
-{
-	struct directory *d = arg;
-
-	(void)sha;
-	if (fd != -1)
-		close(fd);
-	owner_offer_answer(d->owner, shard, false);
+	(void)shard;
+	index_owner_offered(&d->index, lsn, fd);
 }
 
 void
@@ -193,7 +145,5 @@ const struct owner_ops dir_owner_ops = {
 	.undecided = on_undecided,
 	.role = on_role,
 	.snapshot = on_snapshot,
-	.object_wanted = on_object_wanted,
-	.object_offered = on_object_offered,
 	.index_offered = on_index_offered,
 };

@@ -16,7 +16,6 @@
 #include "daemon.h"
 #include "directory.h"
 #include "directory_int.h"
-#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 
@@ -217,28 +216,13 @@ on_peer(void *arg, enum child_kind kind, unsigned index, bool up)
 static const struct child_ops ops = { on_message, on_peer };
 
 static void
-on_checkpoint(int fd, short what, void *arg)
-{
-	struct directory *d = arg;
-	struct timeval tv = { (time_t)d->conf->checkpoint_s, 0 };
-
-	(void)fd;
-	(void)what;
-	dir_change_checkpoint(d);
-	event_add(d->checkpoint, &tv);
-}
-
-static void
 directory_init(struct directory *d, const struct child_start *start)
 {
 	const struct maild_conf *c = d->conf;
 	char *dir = mem_printf("%s/shards/directory", c->state_dir);
-	struct timeval tv = { (time_t)c->checkpoint_s, 0 };
 
-	if ((d->base = event_base_new()) == NULL
-	    || (d->checkpoint = event_new(d->base, -1, 0, on_checkpoint, d)) == NULL)
+	if ((d->base = event_base_new()) == NULL)
 		log_fatal("cannot make an event base");
-	event_add(d->checkpoint, &tv);
 	d->rules = (struct dir_rules){ c->delimiter[0], c->postmaster, c->default_domain,
 		c->alias_depth, c->alias_targets_max };
 	d->shard = dir_shard_open(dir);
@@ -248,7 +232,9 @@ directory_init(struct directory *d, const struct child_start *start)
 	d->hash = dir_hash_new(d->base, c->hash_threads, c->hash_queue_max, c->password_cost);
 	d->cache = dir_cache_new(c->auth_cache_entries, (int64_t)c->auth_cache_s * 1000);
 	d->owner = owner_new(d->base, c->owner_socket, &dir_owner_ops, d);
-	owner_attach(d->owner, SHARD_DIRECTORY, index_db_applied(dir_shard_index(d->shard)));
+	d->index = (struct index_owner){ .name = "directory", .shard = SHARD_DIRECTORY,
+		.db = dir_shard_index(d->shard), .owner = d->owner, .conf = c };
+	index_owner_start(&d->index, d->base);
 }
 
 int
@@ -267,7 +253,7 @@ directory_main(const struct child_start *start)
 	dir_change_free_all(&d);
 	dir_cache_free(d.cache);
 	dir_shard_close(d.shard);
-	event_free(d.checkpoint);
+	index_owner_stop(&d.index);
 	event_base_free(d.base);
 	return 0;
 }

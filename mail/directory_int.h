@@ -11,12 +11,12 @@
 #include "dir_hash.h"
 #include "dir_resolve.h"
 #include "dir_shard.h"
+#include "index_owner.h"
 #include "maild_conf.h"
 #include "owner.h"
 #include "waits.h"
 #include "wire.h"
 
-struct event;
 struct event_base;
 struct dir_change;
 
@@ -32,8 +32,7 @@ struct directory {
 	struct ctl_server *ctl;
 	struct waits *waits;		/* questions to the parent */
 	struct dir_change *changes;	/* proposed, not yet answered */
-	struct event *checkpoint;
-	uint64_t since_checkpoint;	/* records */
+	struct index_owner index;
 };
 
 /* dir_change.c: a proposed record and who waits for it.  done() comes exactly once;
@@ -43,7 +42,6 @@ void dir_change_put(struct directory *d, enum dir_record, struct wire_out *body,
     void *arg);
 extern const struct owner_ops dir_owner_ops;
 void dir_change_free_all(struct directory *);
-void dir_change_checkpoint(struct directory *);
 
 /* dir_ctl.c */
 void dir_ctl_request(struct ctl_call *, json_t *request, void *directory);

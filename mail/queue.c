@@ -14,7 +14,6 @@
 #include "clock.h"
 #include "daemon.h"
 #include "hex.h"
-#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 #include "owner.h"
@@ -268,32 +267,17 @@ static const struct child_ops ops = { on_message, on_peer };
 /* ---- the process --------------------------------------------------------- */
 
 static void
-on_checkpoint(int fd, short what, void *arg)
-{
-	struct queue *q = arg;
-	struct timeval tv = { (time_t)q->conf->checkpoint_s, 0 };
-
-	(void)fd;
-	(void)what;
-	queue_change_checkpoint(q);
-	event_add(q->checkpoint, &tv);
-}
-
-static void
 queue_init(struct queue *q, const struct child_start *start)
 {
 	const struct maild_conf *c = q->conf;
-	struct timeval tv = { (time_t)c->checkpoint_s, 0 };
 
 	TAILQ_INIT(&q->changes);
 	TAILQ_INIT(&q->jobs);
 	TAILQ_INIT(&q->sessions);
 	TAILQ_INIT(&q->told);
 	if ((q->base = event_base_new()) == NULL
-	    || (q->checkpoint = event_new(q->base, -1, 0, on_checkpoint, q)) == NULL
 	    || (q->pump = event_new(q->base, -1, 0, on_pump, q)) == NULL)
 		log_fatal("cannot make an event base");
-	event_add(q->checkpoint, &tv);
 	q->rules = (struct queue_retry){ c->queue_retry_min_s, c->queue_retry_max_s,
 		c->queue_lifetime_s, c->queue_warn_s };
 	q->swept_ms = clock_ms() - SWEEP_MS;
@@ -303,7 +287,9 @@ queue_init(struct queue *q, const struct child_start *start)
 	q->waits = waits_new();
 	q->child = child_new(q->base, start, &ops, q);
 	q->owner = owner_new(q->base, c->owner_socket, &queue_owner_ops, q);
-	owner_attach(q->owner, SHARD_QUEUE, index_db_applied(queue_shard_index(q->shard)));
+	q->index = (struct index_owner){ .name = "queue", .shard = SHARD_QUEUE,
+		.db = queue_shard_index(q->shard), .owner = q->owner, .conf = c };
+	index_owner_start(&q->index, q->base);
 	queue_kick(q);
 }
 
@@ -323,7 +309,7 @@ queue_main(const struct child_start *start)
 	queue_change_free_all(&q);
 	waits_free(q.waits);
 	queue_shard_close(q.shard);
-	event_free(q.checkpoint);
+	index_owner_stop(&q.index);
 	event_free(q.pump);
 	event_base_free(q.base);
 	free(q.dir);

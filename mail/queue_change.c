@@ -1,5 +1,5 @@
 /* queue_change.c - the queue as an owner of its shard: proposes records, applies what
- * was committed, answers who waits, makes checkpoints, and seeds.
+ * was committed, and answers who waits; the rest is index_owner.c.
  *
  * A change is answered after its transaction is committed, never before.  A large
  * message is proposed piece by piece, a few at a time, and its ENQUEUE when all pieces
@@ -283,7 +283,7 @@ on_record(void *arg, const struct owner_record *r, uint64_t token)
 	struct queue_change *c;
 	int slot;
 
-	q->since_checkpoint++;
+	q->index.records++;
 	if ((c = find(q, token, &slot)) == NULL)
 		return;
 	if (slot >= 0) {
@@ -306,7 +306,7 @@ queue_change_tell(struct queue *q)
 {
 	struct queue_change *c, *next;
 
-	index_db_commit(queue_shard_index(q->shard));	/* nobody hears of what could still be undone */
+	index_db_commit(q->index.db);	/* nobody hears of what could still be undone */
 	for (c = TAILQ_FIRST(&q->changes); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, next);
 		if (!c->settled)
@@ -322,10 +322,8 @@ on_batch_end(void *arg)
 {
 	struct queue *q = arg;
 
-	index_db_commit(queue_shard_index(q->shard));
-	owner_applied(q->owner, SHARD_QUEUE, index_db_applied(queue_shard_index(q->shard)));
-	if (q->since_checkpoint >= q->conf->checkpoint_records)
-		queue_change_checkpoint(q);
+	index_owner_applied(&q->index);
+	index_owner_checkpoint(&q->index);
 	queue_change_tell(q);
 	queue_kick(q);
 }
@@ -378,49 +376,28 @@ on_role(void *arg, const struct owner_role *role)
 {
 	struct queue *q = arg;
 
-	child_state(q->child, role, index_db_applied(queue_shard_index(q->shard)));
+	child_state(q->child, role, index_db_applied(q->index.db));
 	if (!role->active)
 		queue_send_stop(q);
 	queue_kick(q);
-}
-
-void
-queue_change_checkpoint(struct queue *q)
-{
-	uint64_t lsn;
-
-	if (q->since_checkpoint == 0 || (lsn = index_db_checkpoint(queue_shard_index(q->shard))) == 0)
-		return;
-	q->since_checkpoint = 0;
-	owner_checkpoint(q->owner, SHARD_QUEUE, lsn);
 }
 
 static void
 on_snapshot(void *arg, uint16_t shard)
 {
 	struct queue *q = arg;
-	uint64_t lsn;
-	int index = index_db_snapshot(queue_shard_index(q->shard), &lsn), objects = -1;
 
-	/* The bytes are in the index: the list of objects is empty. */
-	if (index != -1 && (objects = memfd_create("objects", MFD_CLOEXEC)) == -1) {
-		close(index);
-		index = -1;
-	}
-	owner_snapshot_done(q->owner, shard, lsn, index, objects);
+	(void)shard;
+	index_owner_snapshot(&q->index);
 }
 
 static void
 on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 {
 	struct queue *q = arg;
-	bool ok = index_db_replace(queue_shard_index(q->shard), fd) == 0;
 
-	close(fd);
-	log_info("queue seeded lsn=%llu ok=%d", (unsigned long long)lsn, ok);
-	owner_offer_answer(q->owner, shard, ok);
-	if (ok)
-		owner_attach(q->owner, SHARD_QUEUE, index_db_applied(queue_shard_index(q->shard)));
+	(void)shard;
+	index_owner_offered(&q->index, lsn, fd);
 }
 
 void
@@ -432,7 +409,6 @@ queue_change_free_all(struct queue *q)
 		change_free(q, c);
 }
 
-/* Objects are neither offered nor wanted: lib/owner answers for us. */
 const struct owner_ops queue_owner_ops = {
 	.record = on_record,
 	.batch_end = on_batch_end,

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "child.h"
+#include "index_owner.h"
 #include "maild_conf.h"
 #include "queue_retry.h"
 #include "queue_shard.h"
@@ -50,13 +51,13 @@ struct queue {
 	bool serving;			/* PM_SERVE */
 	TAILQ_HEAD(, queue_change) changes;	/* proposed, or waiting for the log */
 	size_t nchanges;
-	uint64_t since_checkpoint;	/* records */
 	TAILQ_HEAD(, queue_job) jobs;
 	TAILQ_HEAD(, queue_session) sessions;
 	size_t nsessions;
 	TAILQ_HEAD(, queue_told) told;
 	size_t ntold;
-	struct event *checkpoint, *pump;
+	struct index_owner index;
+	struct event *pump;
 	int64_t expired_ms, swept_ms;	/* monotonic: looked last */
 };
 
@@ -72,7 +73,6 @@ void queue_change_enqueue(struct queue *, const char *trace, const char *sender,
 /* Calls back whose changes have ended. */
 void queue_change_tell(struct queue *);
 bool queue_change_uploads(const struct queue *, uint64_t id);
-void queue_change_checkpoint(struct queue *);
 void queue_change_free_all(struct queue *);
 extern const struct owner_ops queue_owner_ops;
 
