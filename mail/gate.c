@@ -17,6 +17,7 @@
 #include "gate.h"
 #include "gate_int.h"
 #include "gate_tls.h"
+#include "hex.h"
 #include "log.h"
 #include "mem.h"
 #include "wire.h"
@@ -289,6 +290,7 @@ set_limits(struct gate *g)
 		c->auth_failures_per_session };
 	g->ips = ip_table_new(c->connections_per_ip, c->auth_failures_per_ip,
 	    (int64_t)c->auth_window_s * 1000, IP_ENTRIES_MAX);
+	random_bytes(g->tried_key, sizeof(g->tried_key));
 }
 
 static void

@@ -3,12 +3,14 @@
  *
  * An address over its limit gets the same answer as a wrong password, after the same
  * pause, so that guessing on tells nothing.  The directory gone: a temporary failure. */
+#include <stdio.h>
 #include <string.h>
 
 #include <event2/event.h>
 
 #include "clock.h"
 #include "gate_int.h"
+#include "hex.h"
 #include "log.h"
 #include "mem.h"
 #include "wire.h"
@@ -53,6 +55,7 @@ static void
 on_answer(void *arg, const struct ipc_msg *m)
 {
 	struct conn *c = arg;
+	char address[ADDRESS_MAX + 1];
 	struct wire_in in;
 	enum mail_rc rc;
 
@@ -64,21 +67,40 @@ on_answer(void *arg, const struct ipc_msg *m)
 	rc = (enum mail_rc)wire_get_u8(&in);
 	c->user = wire_get_u64(&in);
 	c->shard = wire_get_u16(&in);
-	wire_get_str(&in, c->address, sizeof(c->address));
+	wire_get_str(&in, address, sizeof(address));
 	if (!wire_in_ok(&in))
 		rc = MAIL_TEMP;
 	if (rc == MAIL_OK) {
+		memcpy(c->address, address, sizeof(c->address));
 		log_info("%s %s login user=%s ip=%s tls=%s", mail_service_name(c->service),
 		    c->sid, log_safe(c->address), c->ip, c->tls);
 		done(c, rc);
 	} else if (rc == MAIL_DENIED || rc == MAIL_UNKNOWN) {
-		uint32_t n = ip_table_fail(c->gate->ips, c->key, clock_ms());
+		uint32_t n = ip_table_fail(c->gate->ips, c->key, c->tried, clock_ms());
 
-		log_info("%s %s login failed ip=%s failures=%u", mail_service_name(c->service),
-		    c->sid, c->ip, n);
+		log_info("%s %s login failed user=%s ip=%s failures=%u",
+		    mail_service_name(c->service), c->sid, log_safe(c->address), c->ip, n);
 		pause_then(c, MAIL_DENIED, n);
 	} else
 		done(c, MAIL_TEMP);
+}
+
+/* Equal for the same attempt and nothing to go by for anybody else. */
+static uint64_t
+digest(const struct gate *g, const char *user, const char *password)
+{
+	uint8_t sum[32];
+	struct wire_out w;
+
+	wire_out_init(&w);
+	for (size_t i = 0; i < sizeof(g->tried_key); i++)
+		wire_put_u8(&w, g->tried_key[i]);
+	wire_put_str(&w, user);
+	wire_put_str(&w, password);
+	sha256(w.p, w.len, sum);
+	mem_wipe(w.p, w.len);
+	wire_out_clear(&w);
+	return wire_load64(sum);
 }
 
 void
@@ -100,6 +122,8 @@ conn_auth(void *arg, const char *user, const char *password)
 		done(c, MAIL_TEMP);
 		return;
 	}
+	c->tried = digest(g, user, password);
+	snprintf(c->address, sizeof(c->address), "%s", user);	/* what was claimed */
 	wire_out_init(&w);
 	wire_put_str(&w, user);
 	wire_put_str(&w, password);

@@ -37,6 +37,7 @@ struct gate {
 	struct child *child;
 	struct waits *waits;
 	struct ip_table *ips;
+	uint8_t tried_key[16];		/* of the digests in ips, for the life of this process */
 	struct smtp_limits smtp_limits;
 	struct login_limits login_limits;
 	struct gate_listener listeners[CONF_LISTENS_MAX];
@@ -78,6 +79,7 @@ struct conn {
 	bool pumping, again;
 	bool eof;			/* the client said its last */
 	enum mail_rc auth_rc;		/* waits in `later` */
+	uint64_t tried;			/* keyed digest of the last name and password */
 	uint64_t user;			/* after the login */
 	uint16_t shard;
 	char address[ADDRESS_MAX + 1];

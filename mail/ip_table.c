@@ -11,12 +11,14 @@
 #include "mem.h"
 
 #define BUCKETS 4096
+#define TRIED_MAX 8		/* wrong passwords that are known again */
 
 struct entry {
 	struct entry *next;
 	struct ip_key key;
 	uint32_t connections, failures;
 	int64_t window_ms;		/* when the first failure of the window was */
+	uint64_t tried[TRIED_MAX];	/* the last ones of the window, a ring by failures */
 };
 
 struct ip_table {
@@ -150,7 +152,7 @@ ip_table_leave(struct ip_table *t, struct ip_key k)
 }
 
 uint32_t
-ip_table_fail(struct ip_table *t, struct ip_key k, int64_t now_ms)
+ip_table_fail(struct ip_table *t, struct ip_key k, uint64_t what, int64_t now_ms)
 {
 	struct entry *e = get(t, k, now_ms);
 
@@ -160,6 +162,10 @@ ip_table_fail(struct ip_table *t, struct ip_key k, int64_t now_ms)
 		e->failures = 0;
 		e->window_ms = now_ms;
 	}
+	for (uint32_t i = 0; i < TRIED_MAX && i < e->failures; i++)
+		if (e->tried[i] == what)
+			return e->failures;
+	e->tried[e->failures % TRIED_MAX] = what;
 	return ++e->failures;
 }
 

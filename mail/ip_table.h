@@ -18,8 +18,10 @@ struct ip_key ip_table_key(const struct sockaddr *);
 /* One connection more; false: the address has too many (nothing is counted). */
 bool ip_table_enter(struct ip_table *, struct ip_key, int64_t now_ms);
 void ip_table_leave(struct ip_table *, struct ip_key);
-/* A wrong password; how many there were in this window, this one included. */
-uint32_t ip_table_fail(struct ip_table *, struct ip_key, int64_t now_ms);
+/* A wrong password; how many there were in this window, this one included.  what: a
+ * keyed digest of name and password; the last few are remembered, and the same again
+ * is not counted: it is a forgotten phone, not a guess. */
+uint32_t ip_table_fail(struct ip_table *, struct ip_key, uint64_t what, int64_t now_ms);
 /* May the address try at all? */
 bool ip_table_may_try(struct ip_table *, struct ip_key, int64_t now_ms);
 

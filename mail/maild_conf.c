@@ -46,7 +46,7 @@ static cfg_opt_t opts[] = {
 	CFG_INT("command-line-max", 2048, CFGF_NONE),
 	CFG_INT("data-line-max", 1048576, CFGF_NONE),
 	CFG_INT("connections-max", 1000, CFGF_NONE),
-	CFG_INT("connections-per-ip", 100, CFGF_NONE),
+	CFG_INT("connections-per-ip", 250, CFGF_NONE),
 	CFG_INT("smtp-timeout-s", 300, CFGF_NONE),
 	CFG_INT("data-timeout-s", 180, CFGF_NONE),
 	CFG_INT("login-timeout-s", 120, CFGF_NONE),

@@ -95,17 +95,35 @@ test_failures(void **state)
 	struct ip_table *t = ip_table_new(2, 3, 1000, 2);
 
 	(void)state;
-	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 0), 1);
-	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 10), 2);
+	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 1, 0), 1);
+	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 2, 10), 2);
 	assert_true(ip_table_may_try(t, key("192.0.2.1"), 20));
-	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 20), 3);
+	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 3, 20), 3);
 	assert_false(ip_table_may_try(t, key("192.0.2.1"), 999));
 	assert_true(ip_table_may_try(t, key("192.0.2.1"), 1000));
 	assert_true(ip_table_may_try(t, key("192.0.2.2"), 20));
-	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 1500), 1);	/* a new window */
-	assert_int_equal(ip_table_fail(t, key("192.0.2.2"), 1500), 1);
-	assert_int_equal(ip_table_fail(t, key("192.0.2.3"), 1600), 3);	/* full: refused */
-	assert_int_equal(ip_table_fail(t, key("192.0.2.3"), 2700), 1);	/* swept meanwhile */
+	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 4, 1500), 1);	/* a new window */
+	assert_int_equal(ip_table_fail(t, key("192.0.2.2"), 5, 1500), 1);
+	assert_int_equal(ip_table_fail(t, key("192.0.2.3"), 6, 1600), 3);	/* full: refused */
+	assert_int_equal(ip_table_fail(t, key("192.0.2.3"), 7, 2700), 1);	/* swept meanwhile */
+	ip_table_free(t);
+}
+
+/* The same wrong password again is not counted, in any order of a few of them. */
+static void
+test_forgotten_phones(void **state)
+{
+	struct ip_table *t = ip_table_new(2, 10, 1000, 2);
+
+	(void)state;
+	for (int i = 0; i < 300; i++)
+		assert_in_range(ip_table_fail(t, key("192.0.2.1"), (uint64_t)(i % 3), i), 1, 3);
+	assert_true(ip_table_may_try(t, key("192.0.2.1"), 300));
+	for (int i = 3; i < 10; i++)
+		assert_int_equal(ip_table_fail(t, key("192.0.2.1"), (uint64_t)i, 300), i + 1);
+	assert_false(ip_table_may_try(t, key("192.0.2.1"), 300));
+	/* Digests of an old window count again. */
+	assert_int_equal(ip_table_fail(t, key("192.0.2.1"), 9, 2000), 1);
 	ip_table_free(t);
 }
 
@@ -116,6 +134,7 @@ main(void)
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_forgotten_phones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
