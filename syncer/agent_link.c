@@ -148,6 +148,9 @@ got_hello(struct agent_link *l, struct wire_in *in)
 	}
 	l->hello = true;
 	agent_link_state(l);
+	/* The agent before this one may have died with it unread. */
+	if (l->s->commit.role == DATA_ACTIVE && l->s->commit.fenced)
+		send_gen(l, AL_NEWER, &l->s->commit.newer);
 	return true;
 }
 

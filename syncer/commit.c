@@ -645,6 +645,7 @@ commit_peer_newer(struct commit *c, const struct gen *g, struct commit_acts *a)
 	}
 	if (!c->fenced) {
 		c->fenced = true;
+		c->newer = *g;
 		c->promoting = false;
 		refuse_held(c, OWNER_NOT_ACTIVE, a);
 		act(a, COMMIT_NEWER)->gen = *g;
@@ -688,12 +689,14 @@ commit_batch(struct commit *c, uint64_t gen_no, uint64_t first_lsn, const uint8_
 }
 
 void
-commit_active_seen(struct commit *c, uint64_t no, struct commit_acts *a)
+commit_active_seen(struct commit *c, uint64_t no, bool alone, struct commit_acts *a)
 {
 	if (c->role != DATA_STANDBY || no < c->fence_no)
 		return;
-	if (no > c->gen.no)
-		c->insync = false;	/* records of that generation are not here yet */
+	/* What was acknowledged in generations that need both is here, even when their own
+	 * record is not: an active that dies now can be followed. */
+	if (no > c->gen.no && alone)
+		c->insync = false;
 	c->fence_no = no;
 	c->peer_active = true;
 	standby_mode(c, a);

@@ -84,7 +84,8 @@ struct commit {
 	uint64_t commit_lsn;
 	uint64_t told_lsn;		/* standby: what the active said is committed */
 	uint64_t serve_lsn;		/* active: owners serve when this is committed */
-	bool fenced;			/* active: a newer generation exists */
+	bool fenced;			/* active: a newer generation exists: */
+	struct gen newer;
 	bool promoting;			/* the promotion's record is not durable yet */
 	bool failed;			/* the log cannot be written any more */
 	bool split;			/* two histories: waits for the operator */
@@ -167,8 +168,9 @@ void commit_seeding(struct commit *, bool on, struct commit_acts *);
 enum commit_batch { COMMIT_BATCH_OK, COMMIT_BATCH_OLD, COMMIT_BATCH_GAP, COMMIT_BATCH_NOT_STANDBY };
 enum commit_batch commit_batch(struct commit *, uint64_t gen_no, uint64_t first_lsn,
     const uint8_t prev_hash[16]);
-/* Standby: an active of generation no is on the line (its facts, before batches). */
-void commit_active_seen(struct commit *, uint64_t no, struct commit_acts *);
+/* Standby: an active of generation no is on the line (its facts, before batches).
+ * alone: between our newest generation and no it may have acknowledged by itself. */
+void commit_active_seen(struct commit *, uint64_t no, bool alone, struct commit_acts *);
 /* Standby: the active says that everything up to lsn is committed. */
 void commit_told(struct commit *, uint64_t lsn, struct commit_acts *);
 

@@ -312,15 +312,28 @@ got_hash_ask(struct ship *h, struct wire_in *in)
 
 /* ---- active: batches ---- */
 
+/* An active that acknowledges by itself sends only what its own disk has.  Else a
+ * power cut here leaves the standby with more, in a generation where "more" may mean
+ * acknowledged: it would be called a split. */
+static uint64_t
+may_send(const struct commit *c)
+{
+	bool both = !gen_kind_alone((enum gen_kind)c->gen.kind) &&
+	    c->durable_lsn >= c->gen.start_lsn;
+
+	return both ? UINT64_MAX : c->durable_lsn;
+}
+
 /* Collects whole records from h->next on; returns how many. */
 static uint32_t
 collect(struct ship *h, struct wire_out *body)
 {
 	struct record r;
+	uint64_t upto = may_send(&h->s->commit);
 	uint32_t n = 0;
 	int rc = 0;
 
-	while (n < BATCH_RECORDS && body->len < BATCH_BYTES &&
+	while (n < BATCH_RECORDS && h->next + n <= upto && body->len < BATCH_BYTES &&
 	    (rc = feed_read(h->s->feed, &h->reader, h->next + n, &r)) == 1) {
 		size_t padded = record_size(r.payload.len);
 
@@ -645,6 +658,25 @@ got_newer(struct ship *h, struct wire_in *in)
 	core_run(h->s, &acts);
 }
 
+/* Did the active, since our newest generation, enter one that may hold what we lack?
+ * CLEAN and JOIN cannot: they acknowledge with us only.  Yes, too, when its history does not reach back to ours, or not up to its fence. */
+static bool
+alone_since(const struct ship *h)
+{
+	const struct history *p = &h->peer.history;
+	const struct gen *own = &h->s->commit.gen;
+	size_t i = p->n;
+
+	if (!h->s->conf.ship_log || history_last(p).no != h->peer.fence_no)
+		return true;
+	while (i > 0 && !gen_same(&p->gen[i - 1], own)) {
+		if (p->gen[i - 1].kind != GEN_CLEAN && p->gen[i - 1].kind != GEN_JOIN)
+			return true;
+		i--;
+	}
+	return i == 0;
+}
+
 /* The facts of an active peer, as a standby hears them. */
 static void
 active_facts(struct ship *h)
@@ -655,7 +687,7 @@ active_facts(struct ship *h)
 		send_newer(h);
 		return;
 	}
-	commit_active_seen(&h->s->commit, h->peer.fence_no, &acts);
+	commit_active_seen(&h->s->commit, h->peer.fence_no, alone_since(h), &acts);
 	core_run(h->s, &acts);
 	h->gap_told = false;
 	h->acked = 0;

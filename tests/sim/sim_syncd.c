@@ -239,10 +239,13 @@ ship(struct sim *s, int n)
 {
 	struct node *x = &s->n[n];
 	struct msg *m;
+	uint64_t upto;
 
 	if (s->session == 0 || x->c.role != DATA_ACTIVE || !x->c.peer_matched)
 		return;
-	while (x->shipped < x->tip && s->nq < QUEUE_MAX / 2) {
+	upto = gen_kind_alone((enum gen_kind)x->c.gen.kind)
+	    || x->durable < x->c.gen.start_lsn ? x->durable : x->tip;
+	while (x->shipped < upto && s->nq < QUEUE_MAX / 2) {
 		m = sim_post(s, M_BATCH, !n, s->session, 1 + (int64_t)sim_random(s, 4));
 		m->no = x->c.gen.no;
 		m->lsn = x->shipped + 1;
@@ -341,6 +344,22 @@ match(struct sim *s, int n, const struct msg *m)
 	syncd_perform(s, n, &a);
 }
 
+/* Did the other one, since our newest generation, enter one of an alone kind? */
+static bool
+alone_since(const struct sim *s, int n, uint64_t no)
+{
+	const struct node *x = &s->n[n], *y = &s->n[!n];
+	bool reached = false, alone = newest(y, y->tip).no != no;
+
+	for (uint64_t i = y->tip; i > 0 && !reached; i--) {
+		if (y->log[i].id != 0)
+			continue;
+		reached = gen_same(&y->log[i].gen, &x->c.gen);
+		alone = alone || (!reached && gen_kind_alone((enum gen_kind)y->log[i].gen.kind));
+	}
+	return alone || !reached;
+}
+
 static void
 got_facts(struct sim *s, int n, const struct msg *m)
 {
@@ -355,7 +374,7 @@ got_facts(struct sim *s, int n, const struct msg *m)
 			commit_peer_newer(&x->c, &g, &a);
 	}
 	if (m->flag && x->c.role == DATA_STANDBY)
-		commit_active_seen(&x->c, m->gen.no, &a);
+		commit_active_seen(&x->c, m->gen.no, alone_since(s, n, m->gen.no), &a);
 	syncd_perform(s, n, &a);
 	/* An active that speaks is answered, though nothing may have changed here. */
 	if (m->flag && x->c.role == DATA_STANDBY)

@@ -5,7 +5,7 @@
  * Steps: promote NO KIND, demote NO DRAIN, grant NO KIND, deny NO, outdate NO, marked,
  * append (one record: says write, hold or why not), durable LSN, up, down,
  * matched LSN INSYNC, ack NO LSN INSYNC, newer NO, batch NO FIRST (says ok, old, gap,
- * not), seen NO, told LSN, got (a record of the active), gotgen NO KIND, failed, full N,
+ * not), seen NO [1: only generations of both since], told LSN, got (a record of the active), gotgen NO KIND, failed, full N,
  * tick.  CHANGED is left out of the acts.  A missing part is not compared. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -134,6 +134,10 @@ static const struct situation {
 	    "4 batch 5 2 -> ok\n4 gotgen 5 join -> ; target 1 0\n"
 	    "5 durable 2 -> adopted commit@2x0 ; insync 2 0\n"
 	    "6 down -> ; insync 2 0\n" },
+	{ "standby: the belief outlives generations that need both", COMMIT_AUTO,
+	    "0 up ->\n0 seen 3 ->\n1 batch 3 1 -> ok\n1 gotgen 3 join ->\n2 durable 1 -> adopted\n"
+	    "3 seen 5 1 -> ; insync 0 0\n4 down -> ; insync 0 0\n"
+	    "5 up ->\n5 seen 7 -> ; target 0 0\n6 down -> ; wait 0 0\n" },
 	{ "standby: an older active, a gap", COMMIT_AUTO,
 	    "0 up ->\n0 seen 5 ->\n1 batch 3 1 -> old\n2 batch 5 2 -> gap\n3 batch 5 1 -> ok\n"
 	    "3 got ->\n4 promote 4 presumed -> refused\n5 promote 8 presumed -> gen@2\n" },
@@ -288,7 +292,7 @@ step_peer(struct run *r, const char *what, unsigned long long x, unsigned long l
 	else if (strcmp(what, "batch") == 0)
 		step_batch(r, x, y);
 	else if (strcmp(what, "seen") == 0)
-		commit_active_seen(&r->c, x, &r->acts);
+		commit_active_seen(&r->c, x, y == 0, &r->acts);
 	else if (strcmp(what, "told") == 0)
 		commit_told(&r->c, x, &r->acts);
 	else
