@@ -197,3 +197,34 @@ def a_rotten_object_is_found(t):
         t.true(clean(), "clean again")
         os.unlink(path)
         t.equal(verify(node).returncode, 2, "an object that is gone")
+
+
+@test
+def a_rotten_log_is_refused(t):
+    """I18: a durable record is damaged while the standby is off.  syncd says where and
+    changes nothing; with the log moved away, as syncd(8) says, the node is whole again."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000)])
+    ex = exercise.Exercise(lab, mailgen.generate(60, seed=14), say=t.say, users=2)
+    ex.add_users()
+    ex.run(probes=())
+    standby = lab.standby()
+    lab.kill(standby)
+    log = os.path.join(lab.node_dir(standby), "var/log")
+    segment = os.path.join(log, sorted(f for f in os.listdir(log) if f.endswith(".seg"))[-1])
+    with open(segment, "r+b") as f:
+        data = f.read().rstrip(b"\0")
+        at = (8192 + len(data)) // 2
+        f.seek(at)
+        f.write(bytes([data[at] ^ 16]))
+    before = os.path.getsize(segment)
+    lab.power_on(standby)
+    wait_for("the damage is named", 10,
+             lambda: re.search(r"\.seg: damaged at offset \d+", lab.log(standby, "syncd")))
+    t.equal(os.path.getsize(segment), before, "the damaged segment")
+    t.true((lab.status(lab.active()) or {})["self"]["role"] == "active", "the active serves")
+    os.rename(log, log + ".damaged")
+    lab.wait_in_step(60)
+    lab.kill(lab.active())
+    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the mended node")
