@@ -1,4 +1,8 @@
-"""e2e_clients.py - foreign clients against the virtual address, with TLS."""
+"""e2e_clients.py - foreign clients against the virtual address, with TLS.
+
+MAIL=dir: the mail of this folder instead of generated messages.
+"""
+import email
 import imaplib
 import os
 import poplib
@@ -15,9 +19,11 @@ from harness import Skip, test
 from lab import VIP, VIP6
 
 
-def _lab(t):
+def _lab(t, count=12):
     lab = t.lab()
-    ex = exercise.Exercise(lab, mailgen.generate(12), say=t.say, users=3, connections=2)
+    real = os.environ.get("MAIL")
+    messages = mailgen.from_dir(real) if real else mailgen.generate(count)
+    ex = exercise.Exercise(lab, messages, say=t.say, users=3, connections=2)
     ex.add_users()
     ex.run(probes=())
     return lab, ex
@@ -229,3 +235,97 @@ def client_mbsync(t):
         box.logout()
         return out
     t.equal(len(load.in_client(lab, flagged)[0].split()), 1, "flagged messages")
+
+
+def _value(data, pos=0):
+    """One value of an IMAP answer and the position behind it: list, bytes, int, None."""
+    while data[pos:pos + 1] == b" ":
+        pos += 1
+    if data[pos:pos + 1] == b"(":
+        out, pos = [], pos + 1
+        while data[pos:pos + 1] != b")":
+            value, pos = _value(data, pos)
+            out.append(value)
+            while data[pos:pos + 1] == b" ":
+                pos += 1
+        return out, pos + 1
+    m = re.compile(rb'"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n|([^\s()"{]+)', re.S).match(data, pos)
+    if m.group(1) is not None:
+        return re.sub(rb"\\(.)", rb"\1", m.group(1), flags=re.S), m.end()
+    if m.group(2) is not None:
+        return data[m.end():m.end() + int(m.group(2))], m.end() + int(m.group(2))
+    word = m.group(3)
+    return (None if word == b"NIL" else int(word) if word.isdigit() else word), m.end()
+
+
+def _fetched(box, what):
+    """{uid: value of one item}, literals included."""
+    out, waiting = {}, b""
+    typ, data = box.uid("FETCH", "1:*", "(UID %s)" % what)
+    for item in data:
+        if isinstance(item, tuple):
+            waiting += item[0] + b"\r\n" + item[1]
+            continue
+        waiting += item
+        pairs = _value(waiting, waiting.index(b"("))[0]
+        pairs = dict(zip(pairs[0::2], pairs[1::2]))
+        out[pairs[b"UID"]] = pairs[what.replace(".PEEK", "").encode()]
+        waiting = b""
+    return out
+
+
+def _shape(structure):
+    """Content types of BODYSTRUCTURE, outer first."""
+    if isinstance(structure[0], list):
+        parts = [p for p in structure if isinstance(p, list)]
+        n = next(i for i, p in enumerate(structure) if not isinstance(p, list))
+        return ["multipart/" + structure[n].decode().lower()] + \
+            [x for p in parts[:n] for x in _shape(p)]
+    own = (structure[0] + b"/" + structure[1]).decode(errors="replace").lower()
+    inner = _shape(structure[8]) if own == "message/rfc822" else []
+    return [own] + inner
+
+
+def _expected(message):
+    """The same by Python's email package, where both may be right only one way."""
+    own = message.get_content_type()
+    inner = message.get_payload() if message.is_multipart() and own not in (
+        "message/delivery-status",) else []
+    if own.startswith("multipart/") and not (message.is_multipart() and message.get_boundary()):
+        return None                         # a multipart without parts: shown as text
+    shapes = [_expected(m) for m in inner]
+    if None in shapes or (own.startswith("message/") and own != "message/rfc822"):
+        return None
+    return [own] + [x for s in shapes for x in s]
+
+
+@test
+def structures_agree_with_python(t):
+    """BODYSTRUCTURE and ENVELOPE of every message against Python's email package."""
+    lab, ex = _lab(t, 300)
+    seen = {}
+
+    def body():
+        imaplib._MAXLINE = 10000000
+        for user in ex.users:
+            box = imaplib.IMAP4_SSL(VIP, 993, ssl_context=load.tls_context(lab.ca), timeout=60)
+            box.login(user, load.PASSWORD)
+            box.select("INBOX", readonly=True)
+            seen[user] = [_fetched(box, w) for w in ("BODY.PEEK[]", "BODYSTRUCTURE", "ENVELOPE")]
+            box.logout()
+    load.in_client(lab, body)
+    compared = 0
+    for user, (whole, structures, envelopes) in seen.items():
+        t.equal((set(structures), set(envelopes)), (set(whole), set(whole)), "UIDs")
+        for uid, data in whole.items():
+            message = email.message_from_bytes(data)
+            expected = _expected(message)
+            if expected is not None:
+                compared += 1
+                t.equal(_shape(structures[uid]), expected, "structure of %s %d" % (user, uid))
+            given = message.get("message-id")
+            if given is not None:
+                t.equal((envelopes[uid][9] or b"").decode(errors="replace").split(),
+                        given.split(), "Message-ID of %s %d" % (user, uid))
+    t.say("compared %d structures" % compared)
+    t.true(compared > 2 * len(ex.messages) // 3, "only %d structures were compared" % compared)
