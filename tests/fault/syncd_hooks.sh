@@ -3,16 +3,10 @@
 # before it is on a disk; a batch of an older generation is taken.  The cases with two
 # real syncds must find each of them.
 # BUILD: where to build (default build-hooks).  Prints ok and not ok lines.
-set -u
 cd "$(dirname "$0")/../.." || exit 1
-build=${BUILD:-build-hooks}
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
-if ! make -s HOOKS=1 O="$build" "$build/syncd" >"$log" 2>&1; then
-	cat "$log" >&2
-	echo "not ok syncd hooks: build with hooks"
-	exit 1
-fi
+. tests/fault/common.sh
+
+hooks_build "syncd hooks" "$build/syncd"
 O=$build tests/with_users.sh tests/cases/syncd_pair.py hook_ack_before_peer hook_ack_before_fsync \
 	hook_accept_old_generation >"$log" 2>&1
 code=$?
