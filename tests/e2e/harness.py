@@ -3,8 +3,10 @@
 A test is a function of (t: Test).  t.lab(...) makes a pair that is removed when the
 test ends; t.equal() and t.true() fail it with what was seen.
 """
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,29 +83,49 @@ class Test:
 
 
 def run_one(func):
+    """Runs one test; gives whether all is well, and the lines to print."""
     t = Test(func.__name__)
     began = time.monotonic()
     failed = None
     try:
         func(t)
     except Skip as e:
-        print("skip %s %s" % (t.name, e), flush=True)
         t.end(False)
-        return True
+        return True, "skip %s %s" % (t.name, e)
     except BaseException as e:
         failed = e
         t.lines += traceback.format_exc().splitlines()
-        if isinstance(e, KeyboardInterrupt):
+        if isinstance(e, (KeyboardInterrupt, SystemExit)):
             t.end(True)
             raise
     t.end(failed is not None)
+    took = time.monotonic() - began
     if failed is None:
-        print("ok %s # %.1f s" % (t.name, time.monotonic() - began), flush=True)
-        return True
-    print("not ok %s # %.1f s: %s" % (t.name, time.monotonic() - began, failed), flush=True)
-    for line in t.lines:
-        print("#   " + line, flush=True)
-    return False
+        return True, "ok %s # %.1f s" % (t.name, took)
+    what = str(failed).split("\n", maxsplit=1)[0][:300]
+    return False, "\n".join(["not ok %s # %.1f s: %s" % (t.name, took, what)] +
+                            ["#   " + line[:2000] for line in t.lines])
+
+
+def run_named(name):
+    return run_one(next(f for f in TESTS if f.__name__ == name))
+
+
+def end_quietly(*_):
+    raise SystemExit(1)         # every lab is removed on the way
+
+
+def run_all(chosen):
+    """JOBS tests at a time; they wait more than they work."""
+    jobs = int(os.environ.get("JOBS", "2"))
+    good = []
+    signal.signal(signal.SIGTERM, end_quietly)
+    with multiprocessing.get_context("fork").Pool(min(jobs, len(chosen)), maxtasksperchild=1) \
+            as pool:
+        for ok, text in pool.imap_unordered(run_named, [f.__name__ for f in chosen]):
+            print(text, flush=True)
+            good.append(ok)
+    return good
 
 
 def main(argv):
@@ -124,7 +146,7 @@ def main(argv):
                         "DESTDIR=" + Test.install, "PREFIX=/usr/local"] +
                        [v for v in (os.environ.get("MAKEVARS") or "").split()],
                        check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-        good = [run_one(f) for f in chosen]
+        good = run_all(chosen)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return 0 if all(good) else 1

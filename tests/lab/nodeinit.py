@@ -68,7 +68,7 @@ def mount_all(home, conf):
 class Service:
     def __init__(self, name, argv, env):
         self.name, self.argv, self.env = name, argv, env
-        self.proc, self.again_at, self.wanted = None, 0.0, True
+        self.proc, self.again_at, self.wanted, self.asked = None, 0.0, True, False
 
     def start(self):
         out = open("/run/lab/log/%s.log" % self.name, "ab", buffering=0)
@@ -88,7 +88,7 @@ def main():
     env.update(conf["env"])
     services = [Service(n, a, env) for n, a in conf["services"]]
     by_pid = {}
-    stopping = []
+    ending, to_end = False, []
     # Signals are taken with sigtimedwait, so that none is lost between two looks.
     waited = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
@@ -107,14 +107,10 @@ def main():
         due = [s.again_at for s in services if s.again_at]
         wait = max(0.0, min(due) - time.monotonic()) if due else 3600.0
         got = signal.sigtimedwait(waited, wait)
-        if got is not None and got.si_signo == signal.SIGTERM and not stopping:
-            # Orderly: last started first, each with a limit.
-            stopping.append(True)
+        if got is not None and got.si_signo == signal.SIGTERM and not ending:
+            ending, to_end = True, list(services)
             for s in services:
                 s.wanted, s.again_at = False, 0.0
-            for s in services:
-                if s.proc is not None and s.proc.pid in by_pid:
-                    os.kill(s.proc.pid, signal.SIGTERM)
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -125,7 +121,17 @@ def main():
             s = by_pid.pop(pid, None)
             if s is not None and s.wanted:
                 s.again_at = time.monotonic() + RESTART_AFTER_S
-        if stopping and not by_pid:
+        # Orderly: last started first, each when the one before has ended.
+        while to_end:
+            s = to_end[-1]
+            if s.proc is None or s.proc.pid not in by_pid:
+                to_end.pop()
+                continue
+            if not s.asked:
+                s.asked = True
+                os.kill(s.proc.pid, signal.SIGTERM)
+            break
+        if ending and not by_pid:
             return 0
         for s in services:
             if s.again_at and time.monotonic() >= s.again_at:
