@@ -21,56 +21,7 @@
 #include "mem.h"
 #include "paths.h"
 
-struct options {
-	const char *file, *node;
-	bool foreground, debug, check;
-};
-
-static void
-usage(FILE *out)
-{
-	fprintf(out, "usage: hagentd [-dfhnV] [-c file] [-N node]\n");
-}
-
-/* -1: go on; else the exit code. */
-static int
-parse_options(int argc, char **argv, struct options *o)
-{
-	int ch;
-
-	while ((ch = getopt(argc, argv, "c:N:dfnVh")) != -1) {
-		switch (ch) {
-		case 'c':
-			o->file = optarg;
-			break;
-		case 'N':
-			o->node = optarg;
-			break;
-		case 'd':
-			o->debug = true;
-			break;
-		case 'f':
-			o->foreground = true;
-			break;
-		case 'n':
-			o->check = true;
-			break;
-		case 'V':
-			printf("hagentd %s\n", MAILPAIR_VERSION);
-			return CTL_OK;
-		case 'h':
-			usage(stdout);
-			return CTL_OK;
-		default:
-			usage(stderr);
-			return CTL_USAGE;
-		}
-	}
-	if (optind == argc)
-		return -1;
-	usage(stderr);
-	return CTL_USAGE;
-}
+static const char usage[] = "usage: hagentd [-dfhnV] [-c file] [-N node]\n";
 
 /* Folders that must be there before root is given up. */
 static int
@@ -93,22 +44,7 @@ make_dirs(const struct hagent_conf *c)
 }
 
 static int
-take_pidfile(const struct hagent_conf *c)
-{
-	char *path = mem_printf("%s/hagentd.pid", c->run_dir);
-	pid_t other = 0;
-	int rc = daemon_pidfile(path, &other);
-
-	if (rc == -1 && errno == EEXIST)
-		log_err("hagentd runs already pid=%d", (int)other);
-	else if (rc == -1)
-		log_err("pid file %s", path);
-	free(path);
-	return rc;
-}
-
-static int
-run(const struct options *o, const struct hagent_conf *c, uint8_t key[32])
+run(const struct daemon_options *o, const struct hagent_conf *c, uint8_t key[32])
 {
 	struct executor_start s = {
 		.conf = c,
@@ -122,7 +58,7 @@ run(const struct options *o, const struct hagent_conf *c, uint8_t key[32])
 		return 1;
 	}
 	log_init("hagentd/executor", s.to_stderr, s.level);
-	if (make_dirs(c) == -1 || take_pidfile(c) == -1)
+	if (make_dirs(c) == -1 || daemon_pidfile_in(c->run_dir, "hagentd") == -1)
 		return 1;
 	return executor_run(&s);
 }
@@ -130,15 +66,15 @@ run(const struct options *o, const struct hagent_conf *c, uint8_t key[32])
 int
 main(int argc, char **argv)
 {
-	struct options o = { .file = PATH_ETC "/hagent.conf" };
+	struct daemon_options o = { .conf = PATH_ETC "/hagent.conf" };
 	struct hagent_conf *c;
 	uint8_t key[32];
-	int code = parse_options(argc, argv, &o);
+	int code = daemon_options(&o, "hagentd", "c:N:dfnVh", usage, argc, argv);
 
 	if (code != -1)
 		return code;
 	daemon_start();
-	c = hagent_conf_load(o.file, o.node);
+	c = hagent_conf_load(o.conf, o.node);
 	if (c == NULL || hagent_conf_key(c, key) == -1) {
 		hagent_conf_free(c);
 		return CTL_BAD_CONFIG;

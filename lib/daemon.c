@@ -1,5 +1,5 @@
-/* daemon.c - what every daemon does once at its start: a clean process, background,
- * pid file, and the way down from root.  A failure to give up a right is fatal: no
+/* daemon.c - what every daemon does once at its start: options, a clean process,
+ * background, pid file, and the way down from root.  A failure to give up a right is fatal: no
  * process of ours goes on with more than it was meant to have.  The filters are in
  * daemon_box.c. */
 #include <errno.h>
@@ -17,10 +17,12 @@
 #include <unistd.h>
 #include <event2/event.h>
 
+#include "ctl.h"
 #include "daemon.h"
 #include "daemon_box.h"
 #include "log.h"
 #include "mem.h"
+#include "paths.h"
 
 static int ready_fd = -1;	/* the waiting parent's pipe */
 static int no_leak_check;
@@ -49,6 +51,62 @@ event_realloc(void *old, size_t n)
 {
 	return mem_grow(old, n == 0 ? 1 : n, 1);
 }
+
+/* ---- command line -------------------------------------------------------- */
+
+static void
+option(struct daemon_options *o, int letter)
+{
+	size_t n = strlen(o->more);
+
+	switch (letter) {
+	case 'c':
+		o->conf = optarg;
+		break;
+	case 'N':
+		o->node = optarg;
+		break;
+	case 'd':
+		o->debug = true;
+		break;
+	case 'f':
+		o->foreground = true;
+		break;
+	case 'n':
+		o->check = true;
+		break;
+	default:
+		if (strchr(o->more, letter) == NULL && n + 1 < sizeof(o->more))
+			o->more[n] = (char)letter;
+	}
+}
+
+int
+daemon_options(struct daemon_options *o, const char *name, const char *letters,
+    const char *usage, int argc, char **argv)
+{
+	int letter;
+
+	while ((letter = getopt(argc, argv, letters)) != -1) {
+		if (letter == 'V') {
+			printf("%s %s\n", name, MAILPAIR_VERSION);
+			return CTL_OK;
+		}
+		if (letter == 'h') {
+			fputs(usage, stdout);
+			return CTL_OK;
+		}
+		if (letter == '?')
+			break;
+		option(o, letter);
+	}
+	if (letter == -1 && optind == argc)
+		return -1;
+	fputs(usage, stderr);
+	return CTL_USAGE;
+}
+
+/* ---- a clean process ----------------------------------------------------- */
 
 void
 daemon_start(void)
@@ -151,6 +209,21 @@ daemon_pidfile(const char *path, pid_t *other)
 	close(fd);
 	errno = saved;
 	return -1;
+}
+
+int
+daemon_pidfile_in(const char *dir, const char *name)
+{
+	char *path = mem_printf("%s/%s.pid", dir, name);
+	pid_t other = 0;
+	int rc = daemon_pidfile(path, &other);
+
+	if (rc == -1 && errno == EEXIST)
+		log_err("%s runs already, pid %d", name, (int)other);
+	else if (rc == -1)
+		log_err("cannot write %s: %s", path, strerror(errno));
+	free(path);
+	return rc;
 }
 
 int

@@ -7,6 +7,17 @@
 
 struct event_base;
 
+struct daemon_options {
+	const char *conf, *node;		/* -c, -N */
+	bool foreground, debug, check;		/* -f, -d, -n */
+	char more[8];				/* the daemon's own letters that were given */
+};
+/* Reads the command line by getopt's letters; the fields that are not given stay.  -1:
+ * go on; else the exit code, after -h, -V or a mistake, with all that is to be said
+ * printed. */
+int daemon_options(struct daemon_options *, const char *name, const char *letters,
+    const char *usage, int argc, char **argv);
+
 /* Ties libevent's allocator to mem.h, ignores SIGPIPE, closes 3 and above, sets
  * umask 077. */
 void daemon_start(void);
@@ -16,6 +27,7 @@ int daemon_detach(void);
 void daemon_ready(void);
 /* Writes and locks the pid file; -1 and EEXIST with the other pid in *other. */
 int daemon_pidfile(const char *path, pid_t *other);
+int daemon_pidfile_in(const char *dir, const char *name);	/* dir/name.pid; -1: logged */
 
 struct daemon_user { uid_t uid; gid_t gid; };
 int daemon_user_find(const char *name, struct daemon_user *);	/* -1: ENOENT */

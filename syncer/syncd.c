@@ -30,56 +30,16 @@
 #include "tls.h"
 #include "trim.h"
 
-#ifndef MAILPAIR_VERSION
-#define MAILPAIR_VERSION "0.1.0"
-#endif
-
-struct options {
-	const char *conf, *node;
-	bool foreground, debug, check, make_key, print_pin;
-};
-
-static void
-usage(void)
-{
-	fprintf(stderr, "usage: syncd [-dfknpVh] [-c FILE] [-N NODE]\n"
-			"  -c FILE  configuration (" PATH_ETC "/syncd.conf)\n"
-			"  -N NODE  this node's name (uname -n)\n"
-			"  -f       stay in the foreground, log to stderr\n"
-			"  -d       log debug lines\n"
-			"  -n       check the configuration and exit\n"
-			"  -k       make key and certificate where missing, print the pin\n"
-			"  -p       print the pin of the certificate\n"
-			"  -V       print the version\n");
-}
-
-static int
-parse_options(int argc, char **argv, struct options *o)
-{
-	int ch;
-
-	memset(o, 0, sizeof(*o));
-	o->conf = PATH_ETC "/syncd.conf";
-	while ((ch = getopt(argc, argv, "c:N:fdnkpVh")) != -1) {
-		switch (ch) {
-		case 'c': o->conf = optarg; break;
-		case 'N': o->node = optarg; break;
-		case 'f': o->foreground = true; break;
-		case 'd': o->debug = true; break;
-		case 'n': o->check = true; break;
-		case 'k': o->make_key = true; break;
-		case 'p': o->print_pin = true; break;
-		case 'V': printf("syncd %s\n", MAILPAIR_VERSION); exit(0);
-		case 'h': usage(); exit(0);
-		default: usage(); return -1;
-		}
-	}
-	if (optind < argc) {
-		usage();
-		return -1;
-	}
-	return 0;
-}
+static const char usage[]
+    = "usage: syncd [-dfknpVh] [-c FILE] [-N NODE]\n"
+      "  -c FILE  configuration (" PATH_ETC "/syncd.conf)\n"
+      "  -N NODE  this node's name (uname -n)\n"
+      "  -f       stay in the foreground, log to stderr\n"
+      "  -d       log debug lines\n"
+      "  -n       check the configuration and exit\n"
+      "  -k       make key and certificate where missing, print the pin\n"
+      "  -p       print the pin of the certificate\n"
+      "  -V       print the version\n";
 
 /* ---- keys ---- */
 
@@ -166,21 +126,6 @@ listen_at(const struct syncd_conf *c, const char *name)
 	return fd;
 }
 
-static int
-write_pid(const struct syncd_conf *c)
-{
-	char *path = mem_printf("%s/syncd.pid", c->run_directory);
-	pid_t other = 0;
-	int rc = daemon_pidfile(path, &other);
-
-	if (rc == -1 && errno == EEXIST)
-		log_err("syncd runs already pid=%ld", (long)other);
-	else if (rc == -1)
-		log_err("cannot write %s: %s", path, strerror(errno));
-	free(path);
-	return rc == -1 ? -1 : 0;
-}
-
 static void
 on_bulk(void *arg, struct bufferevent *bev)
 {
@@ -265,7 +210,7 @@ close_mirror(struct syncd *s)
 }
 
 static int
-run(struct syncd *s, const struct options *o)
+run(struct syncd *s, const struct daemon_options *o)
 {
 	struct daemon_user user;
 	struct sockets fds;
@@ -290,7 +235,7 @@ run(struct syncd *s, const struct options *o)
 		if (worker == -1)
 			log_warn("cannot start the mirror's worker: nothing is mirrored");
 	}
-	if (write_pid(&s->conf) == -1 || open_sockets(&s->conf, &fds) == -1)
+	if (daemon_pidfile_in(s->conf.run_directory, "syncd") == -1 || open_sockets(&s->conf, &fds) == -1)
 		return 1;
 	if (drop)
 		daemon_drop(s->conf.user, NULL, DAEMON_BOX_NETSTORE);
@@ -335,20 +280,20 @@ int
 main(int argc, char **argv)
 {
 	static struct syncd s;
-	struct options o;
-	int rc;
+	struct daemon_options o = { .conf = PATH_ETC "/syncd.conf" };
+	int rc = daemon_options(&o, "syncd", "c:N:fdnkpVh", usage, argc, argv);
 
-	if (parse_options(argc, argv, &o) == -1)
-		return CTL_USAGE;
+	if (rc != -1)
+		return rc;
 	daemon_start();
 	log_init("syncd", o.foreground || o.check, o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (syncd_conf_load(o.conf, o.node, &s.conf) == -1)
 		return CTL_BAD_CONFIG;
 	if (o.check)
 		rc = 0;
-	else if (o.make_key)
+	else if (strchr(o.more, 'k') != NULL)
 		rc = make_key(&s.conf);
-	else if (o.print_pin)
+	else if (strchr(o.more, 'p') != NULL)
 		rc = print_pin(&s.conf);
 	else
 		rc = run(&s, &o);

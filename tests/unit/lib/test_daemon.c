@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <event2/event.h>
 
+#include "ctl.h"
 #include "daemon.h"
 #include "daemon_box.h"
 #include "fs.h"
@@ -161,6 +162,54 @@ second(void)
 	return other == getppid() ? 0 : 2;
 }
 
+/* What a daemon with letters of its own makes of its command line. */
+static void
+test_options(void **state)
+{
+	static const struct {
+		const char *argv[6];
+		int code;		/* -1: go on */
+		const char *conf, *node, *more;
+		bool foreground, debug, check;
+	} cases[] = {
+		{ { "d" }, -1, "/d.conf", NULL, "", false, false, false },
+		{ { "d", "-fdn" }, -1, "/d.conf", NULL, "", true, true, true },
+		{ { "d", "-c", "x", "-N", "ha-1" }, -1, "x", "ha-1", "", false, false, false },
+		{ { "d", "-kpk", "-f" }, -1, "/d.conf", NULL, "kp", true, false, false },
+		{ { "d", "-f", "more" }, CTL_USAGE, NULL, NULL, NULL, false, false, false },
+		{ { "d", "-x" }, CTL_USAGE, NULL, NULL, NULL, false, false, false },
+		{ { "d", "-c" }, CTL_USAGE, NULL, NULL, NULL, false, false, false },
+		{ { "d", "-V" }, CTL_OK, NULL, NULL, NULL, false, false, false },
+		{ { "d", "-h", "-x" }, CTL_OK, NULL, NULL, NULL, false, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct daemon_options o = { .conf = "/d.conf" };
+		char *argv[7] = { NULL };
+		int argc = 0;
+
+		for (; argc < 6 && cases[i].argv[argc] != NULL; argc++)
+			argv[argc] = strdup(cases[i].argv[argc]);
+		optind = 0;		/* getopt starts anew */
+		assert_int_equal(daemon_options(&o, "d", "c:N:dfnVhkp", "usage: d\n", argc, argv),
+		    cases[i].code);
+		if (cases[i].code == -1) {
+			assert_string_equal(o.conf, cases[i].conf);
+			if (cases[i].node == NULL)
+				assert_null(o.node);
+			else
+				assert_string_equal(o.node, cases[i].node);
+			assert_string_equal(o.more, cases[i].more);
+			assert_int_equal(o.foreground, cases[i].foreground);
+			assert_int_equal(o.debug, cases[i].debug);
+			assert_int_equal(o.check, cases[i].check);
+		}
+		while (argc > 0)
+			free(argv[--argc]);
+	}
+}
+
 static void
 test_pidfile(void **state)
 {
@@ -225,6 +274,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_boxes),
 		cmocka_unit_test(test_pidfile),
 		cmocka_unit_test(test_detach),
