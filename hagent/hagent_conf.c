@@ -67,17 +67,9 @@ link_medium_name(enum link_medium m)
 static int
 check_number(cfg_t *cfg, cfg_opt_t *opt)
 {
-	long v = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
-
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		if (strcmp(limits[i].name, cfg_opt_name(opt)) != 0)
-			continue;
-		if (v >= limits[i].min && v <= limits[i].max)
-			return 0;
-		cfg_error(cfg, "%s: expected a number from %ld to %ld, not %ld",
-		    limits[i].name, limits[i].min, limits[i].max, v);
-		return -1;
-	}
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		if (strcmp(limits[i].name, cfg_opt_name(opt)) == 0)
+			return conf_check_range(cfg, opt, limits[i].min, limits[i].max);
 	return 0;
 }
 
@@ -90,38 +82,20 @@ static const char *const level_words[] = { "err", "warn", "info", "debug", NULL 
 static const struct choice {
 	const char *name;
 	const char *const *words;
-	const char *expected;
 } choices[] = {
-	{ "mode", mode_words, "\"serial+ping\" or \"manual\"" },
-	{ "cold-start", cold_words, "\"last-active\" or \"wait\"" },
-	{ "medium", medium_words, "\"udp\" or \"serial\"" },
-	{ "failback", failback_words, "\"off\"" },
-	{ "log-level", level_words, "\"err\", \"warn\", \"info\" or \"debug\"" },
+	{ "mode", mode_words },
+	{ "cold-start", cold_words },
+	{ "medium", medium_words },
+	{ "failback", failback_words },
+	{ "log-level", level_words },
 };
-
-static int
-word_index(const char *const *words, const char *w)
-{
-	for (int i = 0; words[i] != NULL; i++)
-		if (strcmp(words[i], w) == 0)
-			return i;
-	return -1;
-}
 
 static int
 check_choice(cfg_t *cfg, cfg_opt_t *opt)
 {
-	const char *v = cfg_opt_getnstr(opt, 0);
-
-	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
-		if (strcmp(choices[i].name, cfg_opt_name(opt)) != 0)
-			continue;
-		if (v != NULL && word_index(choices[i].words, v) >= 0)
-			return 0;
-		cfg_error(cfg, "%s: expected %s, not \"%s\"", choices[i].name,
-		    choices[i].expected, v == NULL ? "" : v);
-		return -1;
-	}
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
+		if (strcmp(choices[i].name, cfg_opt_name(opt)) == 0)
+			return conf_check_words(cfg, opt, choices[i].words);
 	return 0;
 }
 
@@ -326,7 +300,7 @@ read_links(struct hagent_conf *c, cfg_t *cfg)
 		struct link_conf *l = &c->links[c->nlinks++];
 
 		l->name = mem_dup(cfg_title(sec));
-		l->medium = (enum link_medium)word_index(medium_words,
+		l->medium = (enum link_medium)conf_word(medium_words,
 		    cfg_getstr(sec, "medium"));
 		l->interface = mem_dup(cfg_getstr(sec, "interface"));
 		l->device = mem_dup(cfg_getstr(sec, "device"));
@@ -514,10 +488,10 @@ read_scalars(struct hagent_conf *c, cfg_t *cfg)
 	c->join_wait_ms = (int)cfg_getint(cfg, "join-wait-ms");
 	c->switch_ms = (int)cfg_getint(cfg, "switch-ms");
 	c->retry_ms = (int)cfg_getint(cfg, "retry-ms");
-	c->mode = (enum pair_mode)word_index(mode_words, cfg_getstr(cfg, "mode"));
-	c->cold_start = (enum cold_start)word_index(cold_words,
+	c->mode = (enum pair_mode)conf_word(mode_words, cfg_getstr(cfg, "mode"));
+	c->cold_start = (enum cold_start)conf_word(cold_words,
 	    cfg_getstr(cfg, "cold-start"));
-	c->log_level = word_index(level_words, cfg_getstr(cfg, "log-level"));
+	c->log_level = conf_word(level_words, cfg_getstr(cfg, "log-level"));
 }
 
 static void

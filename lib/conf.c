@@ -194,6 +194,42 @@ conf_check_port(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 int
+conf_check_range(cfg_t *cfg, cfg_opt_t *opt, long min, long max)
+{
+	long v = newest_number(opt);
+
+	if (v >= min && v <= max)
+		return 0;
+	cfg_error(cfg, "%s: expected a number from %ld to %ld, not %ld", cfg_opt_name(opt), min,
+	    max, v);
+	return -1;
+}
+
+int
+conf_word(const char *const *words, const char *word)
+{
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(words[i], word) == 0)
+			return i;
+	return -1;
+}
+
+int
+conf_check_words(cfg_t *cfg, cfg_opt_t *opt, const char *const *words)
+{
+	const char *v = newest_text(opt);
+	char list[256] = "";
+
+	if (conf_word(words, v) >= 0)
+		return 0;
+	for (size_t i = 0, at = 0; words[i] != NULL && at < sizeof(list); i++)
+		at += (size_t)snprintf(list + at, sizeof(list) - at, "%s\"%s\"",
+		    i == 0 ? "" : words[i + 1] != NULL ? ", " : " or ", words[i]);
+	cfg_error(cfg, "%s: expected %s, not \"%s\"", cfg_opt_name(opt), list, v);
+	return -1;
+}
+
+int
 conf_check_abspath(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *path = newest_text(opt);

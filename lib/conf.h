@@ -28,6 +28,12 @@ int conf_check_positive(cfg_t *, cfg_opt_t *);
 int conf_check_abspath(cfg_t *, cfg_opt_t *);
 int conf_check_ip(cfg_t *, cfg_opt_t *);
 int conf_check_port(cfg_t *, cfg_opt_t *);
+/* What validators with a table of their own say with: a number from min to max, one of
+ * the words (the list ends with NULL). */
+int conf_check_range(cfg_t *, cfg_opt_t *, long min, long max);
+int conf_check_words(cfg_t *, cfg_opt_t *, const char *const *words);
+/* Which of the words; -1: none. */
+int conf_word(const char *const *words, const char *word);
 /* A size such as "64M", "4G", "100k" (powers of 1024), or plain bytes; -1, EINVAL. */
 int conf_size(const char *text, uint64_t *bytes);
 

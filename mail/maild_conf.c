@@ -200,17 +200,8 @@ field(struct maild_conf *c, size_t offset)
 	return (char *)c + offset;
 }
 
-static int
-smart_tls(const char *word)
-{
-	static const char *const words[] = { [SMART_TLS_NONE] = "none", [SMART_TLS_MAY] = "may",
-		[SMART_TLS_VERIFY] = "verify" };
-
-	for (int i = 0; i < (int)COUNT(words); i++)
-		if (strcmp(words[i], word) == 0)
-			return i;
-	return -1;
-}
+static const char *const smart_tls_words[] = { [SMART_TLS_NONE] = "none",
+	[SMART_TLS_MAY] = "may", [SMART_TLS_VERIFY] = "verify", NULL };
 
 int
 maild_conf_host(const char *text, char *host, size_t size, uint16_t *port)
@@ -273,15 +264,9 @@ maild_conf_address(const char *text, struct sockaddr_storage *out, socklen_t *le
 static int
 check_number(cfg_t *cfg, cfg_opt_t *opt)
 {
-	long v = cfg_opt_getnint(opt, 0);
-
 	for (size_t i = 0; i < COUNT(numbers); i++)
-		if (strcmp(numbers[i].name, opt->name) == 0
-		    && (v < numbers[i].min || v > numbers[i].max)) {
-			cfg_error(cfg, "%s must be %ld to %ld, not %ld", opt->name,
-			    numbers[i].min, numbers[i].max, v);
-			return -1;
-		}
+		if (strcmp(numbers[i].name, opt->name) == 0)
+			return conf_check_range(cfg, opt, numbers[i].min, numbers[i].max);
 	return 0;
 }
 
@@ -329,8 +314,8 @@ check_word(cfg_t *cfg, cfg_opt_t *opt)
 
 	if (strcmp(opt->name, "log-level") == 0 && log_level_parse(v, &level) == -1)
 		cfg_error(cfg, "log-level: \"%s\" is none of err, warn, info, debug", v);
-	else if (strcmp(opt->name, "smart-host-tls") == 0 && smart_tls(v) == -1)
-		cfg_error(cfg, "smart-host-tls: \"%s\" is none of none, may, verify", v);
+	else if (strcmp(opt->name, "smart-host-tls") == 0)
+		return conf_check_words(cfg, opt, smart_tls_words);
 	else if (strcmp(opt->name, "smart-host") == 0 && v[0] != '\0'
 	    && maild_conf_host(v, host, sizeof(host), &port) == -1)
 		cfg_error(cfg, "smart-host: \"%s\" is no host:port such as "
@@ -389,7 +374,8 @@ read_values(cfg_t *cfg, struct maild_conf *c)
 	}
 	if (log_level_parse(cfg_getstr(cfg, "log-level"), &c->log_level) == -1)
 		log_fatal("bad default of log-level");
-	c->smart_tls = (enum conf_smart_tls)smart_tls(cfg_getstr(cfg, "smart-host-tls"));
+	c->smart_tls = (enum conf_smart_tls)conf_word(smart_tls_words,
+	    cfg_getstr(cfg, "smart-host-tls"));
 }
 
 static void

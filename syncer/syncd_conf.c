@@ -13,31 +13,19 @@
 #include "tls.h"
 
 static int
-check_choice(cfg_t *cfg, cfg_opt_t *opt, const char *const *choices)
-{
-	const char *v = cfg_opt_getnstr(opt, 0);
-
-	for (size_t i = 0; choices[i] != NULL; i++)
-		if (v != NULL && strcmp(v, choices[i]) == 0)
-			return 0;
-	cfg_error(cfg, "%s: unknown value \"%s\"", cfg_opt_name(opt), v != NULL ? v : "");
-	return -1;
-}
-
-static int
 check_commit(cfg_t *cfg, cfg_opt_t *opt)
 {
-	static const char *const choices[] = { "strict", "auto", "available", NULL };
+	static const char *const words[] = { "strict", "auto", "available", NULL };
 
-	return check_choice(cfg, opt, choices);
+	return conf_check_words(cfg, opt, words);
 }
 
 static int
 check_ship(cfg_t *cfg, cfg_opt_t *opt)
 {
-	static const char *const choices[] = { "log", "interval", NULL };
+	static const char *const words[] = { "log", "interval", NULL };
 
-	return check_choice(cfg, opt, choices);
+	return conf_check_words(cfg, opt, words);
 }
 
 struct size_option {
@@ -90,15 +78,9 @@ check_size(cfg_t *cfg, cfg_opt_t *opt)
 static int
 check_int(cfg_t *cfg, cfg_opt_t *opt)
 {
-	long v = cfg_opt_getnint(opt, 0);
-
-	for (size_t i = 0; i < COUNT(ints); i++) {
-		if (strcmp(ints[i].name, opt->name) != 0 || (v >= ints[i].low && v <= ints[i].high))
-			continue;
-		cfg_error(cfg, "%s: a number from %ld to %ld is expected", opt->name, ints[i].low,
-		    ints[i].high);
-		return -1;
-	}
+	for (size_t i = 0; i < COUNT(ints); i++)
+		if (strcmp(ints[i].name, opt->name) == 0)
+			return conf_check_range(cfg, opt, ints[i].low, ints[i].high);
 	return 0;
 }
 

@@ -10,10 +10,27 @@
 static cfg_opt_t link_opts[] = { CFG_INT("port", 694, CFGF_NONE), CFG_END() };
 static cfg_opt_t opts[] = { CFG_STR("path", "/x", CFGF_NONE), CFG_INT("count", 3, CFGF_NONE),
 	CFG_STR("address", "::1", CFGF_NONE), CFG_BOOL("on", cfg_false, CFGF_NONE),
+	CFG_INT("share", 50, CFGF_NONE), CFG_STR("rule", "auto", CFGF_NONE),
 	CFG_SEC("link", link_opts, CFGF_MULTI | CFGF_TITLE), CFG_END() };
+
+static int
+check_share(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return conf_check_range(cfg, opt, 1, 100);
+}
+
+static int
+check_rule(cfg_t *cfg, cfg_opt_t *opt)
+{
+	static const char *const words[] = { "strict", "auto", "none", NULL };
+
+	return conf_check_words(cfg, opt, words);
+}
+
 static const struct conf_check checks[] = { { "path", conf_check_abspath },
 	{ "count", conf_check_positive }, { "address", conf_check_ip },
-	{ "link|port", conf_check_port }, { NULL, NULL } };
+	{ "link|port", conf_check_port }, { "share", check_share }, { "rule", check_rule },
+	{ NULL, NULL } };
 
 static const struct { const char *text, *error; } cases[] = {
 	{ "", NULL },
@@ -26,6 +43,13 @@ static const struct { const char *text, *error; } cases[] = {
 	{ "address = \"10.0.0.300\"\n", ":1: address must be" },
 	{ "address = \"10.0.0.3\"\n", NULL },
 	{ "link \"a\" {\n\nport = 65536\n}\n", ":3: port must be" },
+	{ "share = 1\nrule = \"none\"\n", NULL },
+	{ "share = 100\nrule = \"strict\"\n", NULL },
+	{ "\nshare = 0\n", ":2: share: expected a number from 1 to 100, not 0" },
+	{ "share = 101\n", ":1: share: expected a number from 1 to 100, not 101" },
+	{ "rule = \"non\"\n",
+	    ":1: rule: expected \"strict\", \"auto\" or \"none\", not \"non\"" },
+	{ "rule = \"\"\n", ":1: rule: expected \"strict\", " },
 	{ "unknown = 1\n", ":1: no such option" },
 	{ "link \"a\" {\nport = 1\n", ":1: this is not closed" },
 	{ "count = 1\nlink \"{\" { # {\nport = 1 // {\n}\n/* {\n */\n", NULL },
