@@ -151,7 +151,7 @@ etc = $(DESTDIR)$(SYSCONFDIR)
 at_paths = sed -e 's|@SBIN@|$(PREFIX)/sbin|g' -e 's|@RUN@|$(RUNSTATEDIR)/mailpair|g' \
 	-e 's|@VAR@|$(LOCALSTATEDIR)/lib/mailpair|g' -e 's|@ETC@|$(SYSCONFDIR)/mailpair|g'
 install: all
-	install -d $(sbin) $(private)/resource.d $(units) $(etc)/mailpair $(etc)/init.d \
+	install -d $(sbin) $(private)/resource.d $(units) $(etc)/mailpair/tls $(etc)/init.d \
 	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(share)/man/man5 $(share)/man/man8
 	install -m 755 $(O)/hagentd $(O)/hactl $(O)/syncd $(O)/maild $(O)/mailctl $(sbin)
 	set -e; for f in $(wildcard resource.d/*); do case $$f in \
