@@ -21,7 +21,7 @@ deb_names() {
 		libjansson4 libsqlite3-0 libssl3 libunbound8 libseccomp2 libzstd1 libcrypt1 ;;
 	test) echo libcmocka-dev python3-pytest swaks libnet-ssleay-perl isync curl socat \
 		ca-certificates valgrind ;;
-	lint) echo clang clang-tidy clang-format cppcheck shellcheck rpm ;;
+	lint) echo clang clang-tidy clang-format cppcheck shellcheck mandoc rpm ;;
 	*) return 1 ;;
 	esac
 }
@@ -36,7 +36,7 @@ rpm_names() {
 		libxcrypt ;;
 	test) echo libcmocka-devel libasan libubsan python3-pytest swaks perl-Net-SSLeay isync \
 		curl socat ca-certificates valgrind ;;
-	lint) echo clang clang-tools-extra cppcheck ShellCheck rpm-build ;;
+	lint) echo clang clang-tools-extra cppcheck ShellCheck mandoc rpm-build ;;
 	*) return 1 ;;
 	esac
 }

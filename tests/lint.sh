@@ -1,6 +1,6 @@
 #!/bin/sh
-# lint.sh - what a compiler does not say: clang-tidy, cppcheck, shellcheck, and our own
-# rules (tests/lint_rules.py: options, includes, sizes, forbidden calls).
+# lint.sh - what a compiler does not say: clang-tidy, cppcheck, shellcheck, mandoc, and our
+# own rules (tests/lint_rules.py: options, includes, sizes, forbidden calls).
 # LINT_TIDY=0 leaves clang-tidy out, which takes most of the time.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -15,6 +15,11 @@ echo "shellcheck"
 scripts=$(grep -lIE '^#!(/usr)?/bin/(ba)?sh|^#!/bin/sh' -r --exclude-dir='build*' --exclude-dir=.git .)
 # shellcheck disable=SC2086 # a list of names
 shellcheck $scripts || failed="$failed shellcheck"
+
+echo "man pages"
+if [ -n "$(mandoc -T lint -W warning hagent/*.[58] syncer/*.[58] mail/*.[58] 2>&1 | tee /dev/stderr)" ]; then
+	failed="$failed man"
+fi
 
 # tests/cppcheck.cfg, because system headers are not read.  Left out: names that are in
 # headers only by type, and functions that only threads must not use (ours do not).

@@ -75,7 +75,7 @@ def valgrind_clean(t):
                       check=False).returncode:
         raise Skip("valgrind is not installed")
     # Valgrind makes code at run time and needs system calls that our filters refuse.
-    install = _installed(t, BUILD + "-valgrind", "CFLAGS=-O1 -g -DMAILPAIR_SAN=1")
+    install = _installed(t, BUILD + "-valgrind", "SAN=", "CFLAGS=-O1 -g -DMAILPAIR_SAN=1")
     supp = os.path.join(lab_module.HERE, "valgrind.supp")
     wrap = ["valgrind", "--vgdb=no", "--error-exitcode=99", "--leak-check=full",
             "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
