@@ -32,7 +32,7 @@ feed_new(struct log_store *store, struct log_writer *writer, size_t recent_bytes
 	f->store = store;
 	f->writer = writer;
 	f->tip = log_store_tip(store);
-	f->history = *log_store_history(store);
+	log_store_history(store, &f->history);
 	f->size = 1024;
 	f->ring = mem_array(f->size, sizeof(struct logrec *));
 	f->first = f->tip.lsn + 1;
@@ -57,7 +57,7 @@ forget_recent(struct feed *f)
 	while (f->first <= f->tip.lsn)
 		drop_first(f);
 	f->tip = log_store_tip(f->store);
-	f->history = *log_store_history(f->store);
+	log_store_history(f->store, &f->history);
 	f->first = f->tip.lsn + 1;
 }
 

@@ -1,7 +1,15 @@
 /* log_store.c - the log as a row of segment files (LOG.md says what every file
  * holds and what a crash leaves).  Promises: what log_store_sync() returned 0 for is
  * read back after any crash; a record is given out only when its CRC is right; a cut
- * copies first.  Fails with errno and leaves it to the caller to log and to die. */
+ * copies first.  Fails with errno and leaves it to the caller to log and to die.
+ *
+ * Locking.  The lock guards the list, the tip, the history, and of every segment last,
+ * end and index.  While the writer thread may write, only it changes the tip, the
+ * history and the last segment, and only it adds one: so it may read these without the
+ * lock, and changes them under it.  The main thread reads under the lock, and removes
+ * under it segments before the last.  A segment is allocated by itself and stays where it is
+ * until it is removed, so the last one that the writer has picked is there while it
+ * writes without the lock.  Cut and reset want the writer idle. */
 #include "log_store.h"
 
 #include <dirent.h>
@@ -27,26 +35,47 @@ struct log_store {
 	char *dir;
 	int dirfd;
 	uint64_t segment_bytes;
-	pthread_mutex_t lock;		/* segs, nsegs, and what is in them */
-	struct log_segment *segs;	/* oldest first; the last one is appended to */
+	pthread_mutex_t lock;
+	struct log_segment **segs;	/* oldest first; the last one is appended to */
 	size_t nsegs;
 	struct log_tip tip;
 	struct history history;
 };
 
 static struct log_segment *
-last_segment(const struct log_store *s)
+last_locked(const struct log_store *s)
 {
-	return &s->segs[s->nsegs - 1];
+	return s->segs[s->nsegs - 1];
+}
+
+/* For the writer, or while it is idle: the one that trimming never takes away. */
+static struct log_segment *
+last_segment(struct log_store *s)
+{
+	struct log_segment *seg;
+
+	pthread_mutex_lock(&s->lock);
+	seg = last_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	return seg;
 }
 
 static void
 add_segment(struct log_store *s, const struct log_segment *seg)
 {
+	struct log_segment *own = mem_copy(seg, sizeof(*seg));
+
 	pthread_mutex_lock(&s->lock);
-	s->segs = mem_grow(s->segs, s->nsegs + 1, sizeof(*s->segs));
-	s->segs[s->nsegs++] = *seg;
+	s->segs = mem_grow(s->segs, s->nsegs + 1, sizeof(struct log_segment *));
+	s->segs[s->nsegs++] = own;
 	pthread_mutex_unlock(&s->lock);
+}
+
+static void
+free_segment(struct log_segment *seg)
+{
+	segment_close(seg);
+	free(seg);
 }
 
 static int
@@ -221,7 +250,7 @@ log_store_close(struct log_store *s)
 	if (s == NULL)
 		return;
 	for (size_t i = 0; i < s->nsegs; i++)
-		segment_close(&s->segs[i]);
+		free_segment(s->segs[i]);
 	free(s->segs);
 	if (s->dirfd != -1)
 		close(s->dirfd);
@@ -233,15 +262,22 @@ log_store_close(struct log_store *s)
 /* ---- facts ---- */
 
 struct log_tip
-log_store_tip(const struct log_store *s)
+log_store_tip(struct log_store *s)
 {
-	return s->tip;
+	struct log_tip tip;
+
+	pthread_mutex_lock(&s->lock);
+	tip = s->tip;
+	pthread_mutex_unlock(&s->lock);
+	return tip;
 }
 
-const struct history *
-log_store_history(const struct log_store *s)
+void
+log_store_history(struct log_store *s, struct history *h)
 {
-	return &s->history;
+	pthread_mutex_lock(&s->lock);
+	*h = s->history;
+	pthread_mutex_unlock(&s->lock);
 }
 
 uint64_t
@@ -250,7 +286,7 @@ log_store_oldest(struct log_store *s)
 	uint64_t oldest;
 
 	pthread_mutex_lock(&s->lock);
-	oldest = s->segs[0].first;
+	oldest = s->segs[0]->first;
 	pthread_mutex_unlock(&s->lock);
 	return oldest;
 }
@@ -262,7 +298,7 @@ log_store_bytes(struct log_store *s)
 
 	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < s->nsegs; i++)
-		sum += s->segs[i].bytes;
+		sum += s->segs[i]->bytes;
 	pthread_mutex_unlock(&s->lock);
 	return sum;
 }
@@ -274,8 +310,8 @@ log_store_oldest_full(struct log_store *s, uint64_t *first, uint64_t *last)
 
 	pthread_mutex_lock(&s->lock);
 	full = s->nsegs > 1;
-	*first = s->segs[0].first;
-	*last = s->segs[0].last;
+	*first = s->segs[0]->first;
+	*last = s->segs[0]->last;
 	pthread_mutex_unlock(&s->lock);
 	return full;
 }
@@ -315,7 +351,7 @@ append_run(struct log_store *s, const struct span *records, size_t *n)
 	return 0;
 }
 
-/* Takes note of one record that was just written at seg->end. */
+/* Takes note of one record that was just written at seg->end; under the lock. */
 static void
 note_record(struct log_store *s, struct log_segment *seg, struct span raw)
 {
@@ -380,8 +416,8 @@ static struct log_segment *
 segment_of(struct log_store *s, uint64_t lsn)
 {
 	for (size_t i = s->nsegs; i-- > 0;)
-		if (s->segs[i].first <= lsn && lsn <= s->segs[i].last)
-			return &s->segs[i];
+		if (s->segs[i]->first <= lsn && lsn <= s->segs[i]->last)
+			return s->segs[i];
 	return NULL;
 }
 
@@ -455,8 +491,8 @@ log_store_read(struct log_store *s, uint64_t lsn, size_t max, uint8_t **buf, siz
 	return rc;
 }
 
-int
-log_store_hash(struct log_store *s, uint64_t lsn, uint8_t hash[16])
+static int
+hash_locked(struct log_store *s, uint64_t lsn, uint8_t hash[16])
 {
 	uint8_t *buf;
 	size_t len;
@@ -465,11 +501,11 @@ log_store_hash(struct log_store *s, uint64_t lsn, uint8_t hash[16])
 		memcpy(hash, s->tip.hash, 16);
 		return 0;
 	}
-	if (lsn + 1 == s->segs[0].first) {
-		memcpy(hash, s->segs[0].prev_hash, 16);
+	if (lsn + 1 == s->segs[0]->first) {
+		memcpy(hash, s->segs[0]->prev_hash, 16);
 		return 0;
 	}
-	if (log_store_read(s, lsn, 1, &buf, &len) == -1)
+	if (read_locked(s, lsn, 1, &buf, &len) == -1)
 		return -1;
 	if (len == 0) {
 		errno = ERANGE;
@@ -480,6 +516,17 @@ log_store_hash(struct log_store *s, uint64_t lsn, uint8_t hash[16])
 	return 0;
 }
 
+int
+log_store_hash(struct log_store *s, uint64_t lsn, uint8_t hash[16])
+{
+	int rc;
+
+	pthread_mutex_lock(&s->lock);
+	rc = hash_locked(s, lsn, hash);
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
 /* ---- cutting, trimming, starting anew ---- */
 
 static int
@@ -487,11 +534,12 @@ remove_segment(struct log_store *s, size_t i)
 {
 	char name[SEGMENT_NAME_MAX];
 
-	segment_name(s->segs[i].first, name);
+	segment_name(s->segs[i]->first, name);
 	if (unlinkat(s->dirfd, name, 0) == -1)
 		return -1;
-	segment_close(&s->segs[i]);
-	memmove(&s->segs[i], &s->segs[i + 1], (s->nsegs - i - 1) * sizeof(s->segs[0]));
+	free_segment(s->segs[i]);
+	memmove(&s->segs[i], &s->segs[i + 1],
+	    (s->nsegs - i - 1) * sizeof(struct log_segment *));
 	s->nsegs--;
 	return 0;
 }
@@ -504,10 +552,10 @@ cut_locked(struct log_store *s, uint64_t lsn)
 	struct log_segment *seg;
 	uint64_t at;
 
-	while (s->nsegs > 1 && last_segment(s)->first > lsn + 1)
+	while (s->nsegs > 1 && last_locked(s)->first > lsn + 1)
 		if (remove_segment(s, s->nsegs - 1) == -1)
 			return -1;
-	seg = last_segment(s);
+	seg = last_locked(s);
 	if (seg->first == lsn + 1) {
 		at = SEGMENT_HEADER;
 	} else {
@@ -527,7 +575,7 @@ copy_tail(struct log_store *s, uint64_t lsn, const char *name)
 	bool append = false;
 
 	for (size_t i = 0; i < s->nsegs; i++) {
-		struct log_segment *seg = &s->segs[i];
+		struct log_segment *seg = s->segs[i];
 		uint64_t from = SEGMENT_HEADER;
 		/* a full segment ends in zeros: harmless in the copy */
 		if (seg->last <= lsn)
@@ -585,7 +633,7 @@ log_store_trim(struct log_store *s, uint64_t lsn)
 	int n = 0;
 
 	pthread_mutex_lock(&s->lock);
-	while (s->nsegs > 1 && s->segs[0].last <= lsn && remove_segment(s, 0) == 0)
+	while (s->nsegs > 1 && s->segs[0]->last <= lsn && remove_segment(s, 0) == 0)
 		n++;
 	pthread_mutex_unlock(&s->lock);
 	return n;

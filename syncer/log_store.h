@@ -1,10 +1,10 @@
 /* log_store.h - the segment files of the log (LOG.md): append, sync, read from an
  * LSN, recover, cut a tail, trim whole segments, start anew behind a seed.
  *
- * append and sync are for the writer thread; everything else for the main thread,
- * and cut and reset only while the writer is idle.  A lock inside guards the list of
- * segments.  Nothing is acknowledged from here: what log_store_sync() has returned 0
- * for is durable, and a failed sync must never be tried again. */
+ * append and sync are for the writer thread; everything else for the main thread, at
+ * any time, but cut and reset only while the writer is idle.  Nothing is acknowledged
+ * from here: what log_store_sync() has returned 0 for is durable, and a failed sync
+ * must never be tried again. */
 #ifndef SYNCER_LOG_STORE_H
 #define SYNCER_LOG_STORE_H
 
@@ -30,8 +30,8 @@ struct log_store *log_store_open(const char *dir, uint64_t segment_bytes, char *
     size_t errlen);
 void log_store_close(struct log_store *);
 /* Where the log ends, and the generations that it holds (or held). */
-struct log_tip log_store_tip(const struct log_store *);
-const struct history *log_store_history(const struct log_store *);
+struct log_tip log_store_tip(struct log_store *);
+void log_store_history(struct log_store *, struct history *);
 uint64_t log_store_oldest(struct log_store *);	/* first LSN kept; tip + 1: none */
 uint64_t log_store_bytes(struct log_store *);	/* on disk */
 
