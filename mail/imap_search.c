@@ -62,6 +62,7 @@ ask_object(struct session *s, struct search_job *j, struct search_msg *m)
 		mime_parse(&mime, o.text);
 		m->mime = &mime;
 		answer = imap_search_eval(j->root, m, LEVEL_BODY);
+		m->mime = NULL;
 		mime_clear(&mime);
 	}
 	object_map_close(&o);
