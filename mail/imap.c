@@ -217,6 +217,15 @@ imap_no(struct session *s, enum mail_rc rc, const char *unknown_code)
 	imap_finish(s, "NO [UNAVAILABLE] Temporary failure");
 }
 
+void
+imap_done(struct session *s, const struct store_result *r)
+{
+	if (r->rc == MAIL_OK)
+		imap_finish(s, "OK %s completed", s->imap->cmd->name);
+	else
+		imap_no(s, r->rc, "NONEXISTENT");
+}
+
 bool
 imap_name_decode(struct span wire, struct imap_box_name *name)
 {
@@ -255,8 +264,8 @@ imap_arg_set(struct session *s, struct imap_cur *c, struct view_set *set)
 	return true;
 }
 
-static bool
-no_args(struct session *s, struct imap_cur *c)
+bool
+imap_no_args(struct session *s, struct imap_cur *c)
 {
 	if (imap_get_end(c) == PARSE_OK)
 		return true;
@@ -267,7 +276,7 @@ no_args(struct session *s, struct imap_cur *c)
 static void
 cmd_capability(struct session *s, struct imap_cur *c)
 {
-	if (!no_args(s, c))
+	if (!imap_no_args(s, c))
 		return;
 	session_printf(s, "* CAPABILITY %s\r\n", CAPABILITIES);
 	imap_finish(s, "OK CAPABILITY completed");
@@ -276,14 +285,14 @@ cmd_capability(struct session *s, struct imap_cur *c)
 static void
 cmd_noop(struct session *s, struct imap_cur *c)
 {
-	if (no_args(s, c))
+	if (imap_no_args(s, c))
 		imap_finish(s, "OK NOOP completed");
 }
 
 static void
 cmd_logout(struct session *s, struct imap_cur *c)
 {
-	if (!no_args(s, c))
+	if (!imap_no_args(s, c))
 		return;
 	imap_select_clear(s);
 	imap_put(s->out, "* BYE Logging out\r\n");
@@ -308,7 +317,7 @@ cmd_append(struct session *s, struct imap_cur *c)
 static void
 cmd_namespace(struct session *s, struct imap_cur *c)
 {
-	if (!no_args(s, c))
+	if (!imap_no_args(s, c))
 		return;
 	imap_put(s->out, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
 	imap_finish(s, "OK NAMESPACE completed");

@@ -61,6 +61,8 @@ void imap_finish(struct session *, const char *fmt, ...)
 void imap_bad(struct session *, const char *why);
 /* NO with the response code that fits; unknown_code: for MAIL_UNKNOWN. */
 void imap_no(struct session *, enum mail_rc, const char *unknown_code);
+/* How a change ended, when nothing else is to be said; for session_wait(). */
+void imap_done(struct session *, const struct store_result *);
 void imap_tell(struct session *, bool expunges);	/* untagged news */
 void imap_select_clear(struct session *);		/* leaves the mailbox */
 void imap_job_start(struct session *, bool (*job)(struct session *), void *data,
@@ -69,6 +71,8 @@ void imap_job_end(struct session *);
 bool imap_name_decode(struct span wire, struct imap_box_name *);
 /* The same, answering NO when it is no name. */
 bool imap_mailbox_name(struct session *, struct span, struct imap_box_name *);
+/* The end of the command; answers BAD and gives false when more is there. */
+bool imap_no_args(struct session *, struct imap_cur *);
 /* SP sequence-set; answers BAD and gives false when it is not one. */
 bool imap_arg_set(struct session *, struct imap_cur *, struct view_set *);
 

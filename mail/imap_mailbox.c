@@ -50,15 +50,6 @@ name_ok(char *utf8)
 	return true;
 }
 
-static void
-done(struct session *s, const struct store_result *r)
-{
-	if (r->rc == MAIL_OK)
-		imap_finish(s, "OK %s completed", s->imap->cmd->name);
-	else
-		imap_no(s, r->rc, "NONEXISTENT");
-}
-
 /* SP "(" "USE" SP "(" \Attr... ")" ")" - RFC 6154 3; one attribute a mailbox */
 static enum parse
 get_use(struct imap_cur *c, char *special, size_t size)
@@ -117,7 +108,7 @@ imap_cmd_create(struct session *s, struct imap_cur *c)
 		return;
 	}
 	store_box_create(s->store, s->shard, s->user, name.utf8, special, session_done, s);
-	session_wait(s, done);
+	session_wait(s, imap_done);
 }
 
 static void
@@ -128,7 +119,7 @@ deleted(struct session *s, const struct store_result *r)
 	/* who deletes the mailbox that he has open has none open any more */
 	if (r->rc == MAIL_OK && v != NULL && v->deleted)
 		imap_select_clear(s);
-	done(s, r);
+	imap_done(s, r);
 }
 
 void
@@ -158,7 +149,7 @@ imap_cmd_rename(struct session *s, struct imap_cur *c)
 		return;
 	}
 	store_box_rename(s->store, s->shard, s->user, from.utf8, to.utf8, session_done, s);
-	session_wait(s, done);
+	session_wait(s, imap_done);
 }
 
 static void
@@ -169,7 +160,7 @@ subscribe(struct session *s, struct imap_cur *c, bool on)
 	if (!get_name(s, c, &name) || !at_end(s, c))
 		return;
 	store_box_subscribe(s->store, s->shard, s->user, name.utf8, on, session_done, s);
-	session_wait(s, done);
+	session_wait(s, imap_done);
 }
 
 void

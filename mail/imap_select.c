@@ -217,26 +217,17 @@ imap_cmd_examine(struct session *s, struct imap_cur *c)
 	do_select(s, c, true);
 }
 
-static bool
-no_args(struct session *s, struct imap_cur *c)
-{
-	if (imap_get_end(c) == PARSE_OK)
-		return true;
-	imap_bad(s, "No arguments were expected");
-	return false;
-}
-
 void
 imap_cmd_check(struct session *s, struct imap_cur *c)
 {
-	if (no_args(s, c))		/* what was acknowledged is stored already */
+	if (imap_no_args(s, c))		/* what was acknowledged is stored already */
 		imap_finish(s, "OK CHECK completed");
 }
 
 void
 imap_cmd_unselect(struct session *s, struct imap_cur *c)
 {
-	if (!no_args(s, c))
+	if (!imap_no_args(s, c))
 		return;
 	imap_select_clear(s);
 	imap_finish(s, "OK UNSELECT completed");
@@ -262,7 +253,7 @@ imap_cmd_close(struct session *s, struct imap_cur *c)
 	struct store_uids uids;
 	bool deleted = false;
 
-	if (!no_args(s, c))
+	if (!imap_no_args(s, c))
 		return;
 	for (size_t i = 0; i < v->told && !deleted; i++)
 		deleted = (v->msg[i].flags & FLAG_DELETED) != 0;

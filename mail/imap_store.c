@@ -38,15 +38,6 @@ get_store_item(struct imap_cur *c, enum store_flag_op *op, bool *silent)
 }
 
 static void
-stored_silently(struct session *s, const struct store_result *r)
-{
-	if (r->rc == MAIL_OK)
-		imap_finish(s, "OK STORE completed");
-	else
-		imap_no(s, r->rc, "NONEXISTENT");
-}
-
-static void
 stored(struct session *s, const struct store_result *r)
 {
 	struct view_set *set = s->imap->job_data;
@@ -84,16 +75,7 @@ imap_cmd_store(struct session *s, struct imap_cur *c)
 	store_flags(s->store, s->shard, im->view->box, &uids, op, flags.bits, flags.keywords,
 	    session_done, s);
 	im->job_data = silent ? NULL : set;	/* lives in the command's arena */
-	session_wait(s, silent ? stored_silently : stored);
-}
-
-static void
-expunged(struct session *s, const struct store_result *r)
-{
-	if (r->rc == MAIL_OK)
-		imap_finish(s, "OK EXPUNGE completed");
-	else
-		imap_no(s, r->rc, "NONEXISTENT");
+	session_wait(s, silent ? imap_done : stored);
 }
 
 void
@@ -117,7 +99,7 @@ imap_cmd_expunge(struct session *s, struct imap_cur *c)
 	}
 	uids = imap_view_uids(im->view, &set, &im->arena);
 	store_expunge(s->store, s->shard, im->view->box, &uids, true, session_done, s);
-	session_wait(s, expunged);
+	session_wait(s, imap_done);
 }
 
 static void
