@@ -235,15 +235,10 @@ on_gone(struct ipc *ipc, const char *why, void *arg)
 
 /* ---- processes ----------------------------------------------------------- */
 
-/* In the child: everything of the parent but the channel goes. */
-static _Noreturn void
-run_child(struct parent *p, struct proc *c, int fd)
+/* All but the TLS context, which a gate keeps. */
+static void
+parent_clear(struct parent *p)
 {
-	const struct kind *k = &kinds[c->kind];
-	struct child_start start = { p->conf, c->index, fd, NULL };
-
-	if (event_reinit(p->base) == -1)
-		_exit(1);
 	parent_ctl_free(p);
 	for (size_t i = 0; i < p->nprocs; i++) {
 		ipc_free(p->procs[i].ipc);
@@ -256,6 +251,18 @@ run_child(struct parent *p, struct proc *c, int fd)
 	event_base_free(p->base);
 	close(p->control_fd);
 	wire_out_clear(&p->state);
+}
+
+/* In the child: everything of the parent but the channel goes. */
+static _Noreturn void
+run_child(struct parent *p, struct proc *c, int fd)
+{
+	const struct kind *k = &kinds[c->kind];
+	struct child_start start = { p->conf, c->index, fd, NULL };
+
+	if (event_reinit(p->base) == -1)
+		_exit(1);
+	parent_clear(p);
 	if (c->kind == CHILD_GATE)
 		start.tls = p->tls;
 	else
@@ -464,24 +471,6 @@ parent_init(struct parent *p)
 	return 0;
 }
 
-static void
-parent_clear(struct parent *p)
-{
-	parent_ctl_free(p);
-	for (size_t i = 0; i < p->nprocs; i++) {
-		ipc_free(p->procs[i].ipc);
-		event_free(p->procs[i].respawn);
-	}
-	event_free(p->sig_term);
-	event_free(p->sig_int);
-	event_free(p->sig_hup);
-	event_free(p->sig_chld);
-	event_base_free(p->base);
-	close(p->control_fd);
-	wire_out_clear(&p->state);
-	SSL_CTX_free(p->tls);
-}
-
 int
 parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 {
@@ -506,5 +495,6 @@ parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 	log_info("maild ends");
 	end_all(&p);
 	parent_clear(&p);
+	SSL_CTX_free(p.tls);
 	return 0;
 }
