@@ -382,7 +382,7 @@ allowed(struct session *s, const struct imap_command *cmd)
 		imap_bad(s, "No mailbox is selected");
 		return false;
 	}
-	if ((cmd->flags & CMD_WRITES) && im->view->readonly) {
+	if ((cmd->flags & CMD_WRITES) && im->view != NULL && im->view->readonly) {
 		imap_finish(s, "NO [READ-ONLY] The mailbox was opened with EXAMINE");
 		return false;
 	}

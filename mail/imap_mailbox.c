@@ -74,8 +74,9 @@ get_use(struct imap_cur *c, char *special, size_t size)
 			return PARSE_BAD;
 		word.len = 0;
 	}
-	if (imap_get_char(c, ')') != PARSE_OK || imap_get_char(c, ')') != PARSE_OK)
-		return PARSE_BAD;
+	for (int i = 0; i < 2; i++)
+		if (imap_get_char(c, ')') != PARSE_OK)
+			return PARSE_BAD;
 	special[0] = '\0';
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (span_is_nocase(word, known[i]) && strlen(known[i]) < size)
