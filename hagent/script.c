@@ -145,6 +145,7 @@ exec_script(const struct script_conf *c, int words)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
 	if (null == -1 || dup2(null, 0) == -1 || dup2(null, 1) == -1 || dup2(words, 2) == -1)
 		_exit(EXIT_NO_EXEC);
 	close_range(3, ~0U, 0);

@@ -113,6 +113,9 @@ daemon_start(void)
 {
 	event_set_mem_functions(event_malloc, event_realloc, free);
 	signal(SIGPIPE, SIG_IGN);
+	/* "reload" of a daemon that has nothing to reload, or the end of the terminal it
+	 * was started from, must not end it in the middle of its commits. */
+	signal(SIGHUP, SIG_IGN);
 	if (close_range(3, UINT_MAX, 0) == -1)
 		for (int fd = 3; fd < 1024; fd++)
 			close(fd);

@@ -18,8 +18,8 @@ struct daemon_options {
 int daemon_options(struct daemon_options *, const char *name, const char *letters,
     const char *usage, int argc, char **argv);
 
-/* Ties libevent's allocator to mem.h, ignores SIGPIPE, closes 3 and above, sets
- * umask 077. */
+/* Ties libevent's allocator to mem.h, ignores SIGPIPE and SIGHUP (who
+ * reloads sets a handler), closes 3 and above, sets umask 077. */
 void daemon_start(void);
 /* Background: fork, setsid, stdio to /dev/null.  The parent process exits 0 once
  * the child calls daemon_ready(), or 1 when the child ends before it does. */

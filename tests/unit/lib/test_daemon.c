@@ -256,6 +256,21 @@ test_detach(void **state)
 	assert_int_equal(in_child(detach_fails), 1);
 }
 
+/* Who started it may go, and "reload" is sent to what has nothing to reload. */
+static int
+hangs_up(void)
+{
+	daemon_start();
+	return raise(SIGHUP);
+}
+
+static void
+test_hangup(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(hangs_up), 0);
+}
+
 static void
 test_find(void **state)
 {
@@ -278,6 +293,7 @@ main(void)
 		cmocka_unit_test(test_boxes),
 		cmocka_unit_test(test_pidfile),
 		cmocka_unit_test(test_detach),
+		cmocka_unit_test(test_hangup),
 		cmocka_unit_test(test_find),
 	};
 
