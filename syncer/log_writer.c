@@ -93,7 +93,7 @@ wait_for_room(struct log_writer *w)
 	bool stop;
 
 	say_full(w, true);
-	clock_gettime(CLOCK_REALTIME, &t);
+	clock_gettime(CLOCK_MONOTONIC, &t);
 	t.tv_nsec += FULL_AGAIN_MS * 1000000L;
 	t.tv_sec += t.tv_nsec / 1000000000L;
 	t.tv_nsec %= 1000000000L;
@@ -238,6 +238,7 @@ log_writer_new(struct event_base *base, struct log_store *store,
     const struct log_writer_ops *ops, void *arg)
 {
 	struct log_writer *w = mem_alloc(sizeof(*w));
+	pthread_condattr_t attr;
 
 	w->store = store;
 	w->ops = *ops;
@@ -245,7 +246,11 @@ log_writer_new(struct event_base *base, struct log_store *store,
 	w->in_end = &w->in;
 	w->out_end = &w->out;
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->more, NULL);
+	/* a wall clock that is set back must not put off the next look at a full disk */
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->more, &attr);
+	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&w->idle, NULL);
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->wake_fd == -1)
