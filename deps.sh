@@ -20,8 +20,8 @@ deb_names() {
 		libevent-2.1-7 libevent-openssl-2.1-7 libevent-pthreads-2.1-7 librsync2 libconfuse2 \
 		libjansson4 libsqlite3-0 libssl3 libunbound8 libseccomp2 libzstd1 libcrypt1 ;;
 	test) echo libcmocka-dev python3-pytest swaks libnet-ssleay-perl isync curl socat \
-		ca-certificates valgrind ;;
-	lint) echo clang clang-tidy clang-format cppcheck shellcheck mandoc rpm ;;
+		ca-certificates valgrind shellcheck ;;
+	lint) echo clang clang-tidy clang-format cppcheck mandoc rpm ;;
 	*) return 1 ;;
 	esac
 }
@@ -35,8 +35,8 @@ rpm_names() {
 		librsync libconfuse jansson sqlite-libs openssl-libs unbound-libs libseccomp libzstd \
 		libxcrypt ;;
 	test) echo libcmocka-devel libasan libubsan python3-pytest swaks perl-Net-SSLeay isync \
-		curl socat ca-certificates valgrind ;;
-	lint) echo clang clang-tools-extra cppcheck ShellCheck mandoc rpm-build ;;
+		curl socat ca-certificates valgrind ShellCheck ;;
+	lint) echo clang clang-tools-extra cppcheck mandoc rpm-build ;;
 	*) return 1 ;;
 	esac
 }
