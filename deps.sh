@@ -19,7 +19,7 @@ deb_names() {
 	run) echo python3 iproute2 nftables iputils-ping util-linux mount procps openssl \
 		libevent-2.1-7 libevent-openssl-2.1-7 libevent-pthreads-2.1-7 librsync2 libconfuse2 \
 		libjansson4 libsqlite3-0 libssl3 libunbound8 libseccomp2 libzstd1 libcrypt1 ;;
-	test) echo libcmocka-dev python3-pytest swaks libnet-ssleay-perl isync curl socat \
+	test) echo libcmocka-dev e2fsprogs swaks libnet-ssleay-perl isync curl socat \
 		ca-certificates valgrind shellcheck ;;
 	lint) echo clang clang-tidy clang-format cppcheck mandoc rpm ;;
 	*) return 1 ;;
@@ -34,7 +34,7 @@ rpm_names() {
 	run) echo python3 iproute nftables iputils util-linux procps-ng openssl libevent \
 		librsync libconfuse jansson sqlite-libs openssl-libs unbound-libs libseccomp libzstd \
 		libxcrypt ;;
-	test) echo libcmocka-devel libasan libubsan python3-pytest swaks perl-Net-SSLeay isync \
+	test) echo libcmocka-devel libasan libubsan e2fsprogs swaks perl-Net-SSLeay isync \
 		curl socat ca-certificates valgrind ShellCheck ;;
 	lint) echo clang clang-tools-extra cppcheck mandoc rpm-build ;;
 	*) return 1 ;;
