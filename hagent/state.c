@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "fs.h"
 #include "log.h"
 #include "state.h"
@@ -18,20 +19,6 @@
 #define FILE_MAX (64u << 10)
 
 static const char *const copies[2] = { "state", "state.2" };
-
-/* CRC-32C, bit by bit: some kilobytes, a few times a day. */
-static uint32_t
-crc32c(const uint8_t *p, size_t len)
-{
-	uint32_t crc = 0xffffffffu;
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= p[i];
-		for (int k = 0; k < 8; k++)
-			crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
-	}
-	return ~crc;
-}
 
 void
 state_init(struct state *s, const uint8_t cluster[16], uint8_t node)
@@ -76,7 +63,7 @@ state_encode(const struct state *s, struct wire_out *o)
 	wire_put_u16(o, (uint16_t)s->nswitches);
 	for (unsigned i = 0; i < s->nswitches; i++)
 		put_switch(o, &s->switches[i]);
-	wire_put_u32(o, crc32c(o->p + start, o->len - start));
+	wire_put_u32(o, crc32c(0, o->p + start, o->len - start));
 }
 
 static void
@@ -125,7 +112,7 @@ state_decode(struct state *s, const void *p, size_t len)
 	bool ok;
 
 	errno = EBADMSG;
-	if (len < 10 || wire_load32((const uint8_t *)p + len - 4) != crc32c(p, len - 4))
+	if (len < 10 || wire_load32((const uint8_t *)p + len - 4) != crc32c(0, p, len - 4))
 		return -1;
 	wire_in_init(&in, p, len - 4);
 	if (wire_get_u32(&in) != MAGIC || wire_get_u16(&in) != VERSION)

@@ -1,7 +1,7 @@
-/* history.c - where two logs part, decided from their generation lists (pair.md,
- * 2.6).  Two logs that share a generation (number, id, start LSN, start hash) are
- * equal up to its start, and both go on in it until their own next generation or
- * end; which record is the last equal one is then asked by hash. */
+/* history.c - where two logs part, decided from their generation lists alone.  Two
+ * logs that share a generation (number, id, start LSN, start hash) are equal up to
+ * its start, and both go on in it until their own next generation or end; which
+ * record is the last equal one is then asked by hash. */
 #include "history.h"
 
 #include <string.h>

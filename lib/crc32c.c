@@ -1,6 +1,7 @@
-/* crc32c.c - CRC-32C with the SSE4.2 instruction when the processor has it, else by
- * a table made on first use.  Both give the same sums (tested).  The table is filled
- * before any thread starts, because the first record is verified at recovery. */
+/* crc32c.c - the sum of the log's records and of ha/state: with the SSE4.2 instruction
+ * when the processor has it, else by a table made on first use.  Both give the same
+ * sums (tested).  The table is filled before any thread starts, because the first
+ * record is verified at recovery. */
 #include "crc32c.h"
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* crc32c.h - CRC-32C (Castagnoli), by the processor where it can. */
-#ifndef SYNCER_CRC32C_H
-#define SYNCER_CRC32C_H
+#ifndef LIB_CRC32C_H
+#define LIB_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>
