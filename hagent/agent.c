@@ -30,6 +30,7 @@
 #define REOPEN_MS 500
 #define STEPS_MAX 8
 #define STRANGERS_MS 60000
+#define SAVE_FAILED_MS 10000
 #define KEY_ID 1
 
 static void
@@ -106,9 +107,13 @@ agent_tick(struct agent *a)
 int
 agent_save(struct agent *a)
 {
+	unsigned long held;
+
 	if (state_save(&a->state, a->conf->state_dir) == 0)
 		return 0;
-	log_err("state cannot be written in %s", a->conf->state_dir);
+	if (log_rate_ok(&a->save_failed, SAVE_FAILED_MS, &held))
+		log_err("state cannot be written in %s (%lu more since the last such line)",
+		    a->conf->state_dir, held);
 	return -1;
 }
 
@@ -179,15 +184,21 @@ refuse_frame(struct agent *a, unsigned n, enum frame_rc rc)
 		    l->link->conf->name, frame_rc_name(rc), held);
 }
 
-/* An accepted frame of a new boot is only worth something when its number is
- * durable: after our own restart the older ones have to stay dead. */
-static bool
-remember_peer_boot(struct agent *a)
+/* The contents of a new boot count when its number is durable: after our own restart
+ * the older ones have to stay dead.  While the disk refuses, each frame tries again. */
+static void
+remember_peer_boot(struct agent *a, uint32_t boot)
 {
-	if (a->peer.peer_boot == a->state.peer_boot)
-		return true;
-	a->state.peer_boot = a->peer.peer_boot;
-	return agent_save(a) == 0;
+	uint32_t before = a->state.peer_boot;
+
+	if (boot > before) {
+		a->state.peer_boot = boot;
+		if (agent_save(a) == -1) {
+			a->state.peer_boot = before;
+			return;
+		}
+	}
+	peer_kept(&a->peer, boot);
 }
 
 static void
@@ -207,14 +218,14 @@ on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
 	/* Broadcast brings our own frames back; that is no stranger. */
 	if (rc == FRAME_SENDER && a->conf->links[n].broadcast.ss_family != 0)
 		return;
-	if (rc == FRAME_OK)
+	if (rc == FRAME_OK) {
+		remember_peer_boot(a, f.boot);
 		rc = peer_accept(&a->peer, n, &f, clock_ms());
+	}
 	if (rc != FRAME_OK) {
 		refuse_frame(a, n, rc);
 		return;
 	}
-	if (!remember_peer_boot(a))
-		return;
 	agent_tick(a);
 }
 

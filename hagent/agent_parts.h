@@ -78,6 +78,7 @@ struct agent {
 	bool syncd_up;
 	struct data_state data;
 	uint64_t saved;
+	struct log_rate save_failed;
 	/* What runs here, as found at the start. */
 	unsigned looking;		/* answers still missing */
 	bool local_known, group_started;

@@ -4,7 +4,8 @@
  * inside the channel's window.  It is *proven* when it also echoes the nonce that
  * this process drew at its start; only then do its contents count.  A link is
  * alive when a proven frame came lately and echoed a frame that we sent lately: a
- * frame that was recorded, or delayed for long, cannot do that.
+ * frame that was recorded, or delayed for long, cannot do that.  A boot that is not
+ * durable here proves nothing.
  *
  * Promises: peer_accept() of a refused frame changes counters only; peer_boot only
  * grows.  Does not authenticate, and does not decide what silence means. */
@@ -29,7 +30,7 @@ peer_init(struct peer *p, uint8_t node, uint32_t boot, const uint8_t nonce[16],
 	p->node = node;
 	p->boot = boot;
 	memcpy(p->nonce, nonce, 16);
-	p->peer_boot = peer_boot;
+	p->peer_boot = p->kept_boot = peer_boot;
 	p->start_ms = now_ms;
 }
 
@@ -106,10 +107,17 @@ count_late(struct peer_link *l, uint64_t gap, int64_t now_ms)
 	l->stat.late[b]++;
 }
 
+void
+peer_kept(struct peer *p, uint32_t boot)
+{
+	if (boot > p->kept_boot)
+		p->kept_boot = boot;
+}
+
 static bool
 proven(const struct peer *p, const struct frame *f)
 {
-	return f->echo_boot == p->boot && memcmp(f->echo_nonce, p->nonce, 16) == 0;
+	return f->boot <= p->kept_boot && f->echo_boot == p->boot && memcmp(f->echo_nonce, p->nonce, 16) == 0;
 }
 
 static void

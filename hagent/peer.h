@@ -46,7 +46,8 @@ struct peer {
 	uint8_t node;		/* our own */
 	uint32_t boot;		/* our own */
 	uint8_t nonce[16];	/* our own, fresh for this boot */
-	uint32_t peer_boot;	/* highest accepted: the caller makes each new one durable */
+	uint32_t peer_boot;	/* highest accepted */
+	uint32_t kept_boot;	/* highest that is durable; contents of later ones do not count */
 	bool peer_nonce_known;
 	uint8_t peer_nonce[16];
 	int64_t start_ms;
@@ -84,8 +85,12 @@ void peer_init(struct peer *, uint8_t node, uint32_t boot, const uint8_t nonce[1
 int peer_add_link(struct peer *, int64_t keepalive_ms, int64_t warn_ms, int64_t dead_ms);
 /* Sets sender, channel, boot, seq, nonce and echo of a frame about to be sent. */
 void peer_stamp(struct peer *, unsigned link, int64_t now_ms, struct frame *);
+/* An authentic frame of this boot came, and it is on our disk that it did.  Until this
+ * is said before peer_accept(), frames of the boot break the silence and no more: after
+ * a restart of ours they would be taken again, from whoever recorded them. */
+void peer_kept(struct peer *, uint32_t boot);
 /* An authentic frame (frame_decode() said FRAME_OK) came in.  FRAME_OK, FRAME_REPLAY
- * or FRAME_OLD_BOOT.  After FRAME_OK compare peer_boot with what is durable. */
+ * or FRAME_OLD_BOOT. */
 enum frame_rc peer_accept(struct peer *, unsigned link, const struct frame *, int64_t now_ms);
 /* A frame that did not get that far: counts. */
 void peer_refused(struct peer *, unsigned link, enum frame_rc);

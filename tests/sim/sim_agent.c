@@ -275,8 +275,10 @@ got_frame(struct sim *s, struct msg *m)
 		sim_fail(s, "own frame refused: %s", frame_rc_name(rc));
 		return;
 	}
+	if (f.boot > x->disk.peer_boot)
+		x->disk.peer_boot = f.boot;
+	peer_kept(&x->peer, f.boot);
 	rc = peer_accept(&x->peer, m->link, &f, s->now);
-	x->disk.peer_boot = x->peer.peer_boot;
 	if (rc == FRAME_OK) {
 		x->heard_ms = s->now;
 		agent_event(s, m->node, &e);

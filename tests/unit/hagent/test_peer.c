@@ -9,6 +9,7 @@
 #include "peer.h"
 
 static struct peer a, b;	/* node 0 and 1, with two links each */
+static bool disk_fails;		/* no new boot becomes durable */
 
 static void
 boot(struct peer *p, uint8_t node, uint32_t n, uint32_t peer_boot, int64_t now)
@@ -25,6 +26,7 @@ static int
 setup(void **state)
 {
 	(void)state;
+	disk_fails = false;
 	boot(&a, 0, 1, 0, 0);
 	boot(&b, 1, 1, 0, 0);
 	return 0;
@@ -39,6 +41,8 @@ say(struct peer *from, struct peer *to, unsigned link, int64_t now, struct frame
 	f.gen = (uint64_t)now;
 	if (copy != NULL)
 		*copy = f;
+	if (to != NULL && !disk_fails)
+		peer_kept(to, f.boot);
 	return to == NULL ? FRAME_OK : peer_accept(to, link, &f, now);
 }
 
@@ -134,6 +138,28 @@ replays(void **state)
 	assert_int_equal(peer_accept(&a, 0, &old, 420), FRAME_OLD_BOOT);
 }
 
+/* A boot that could not be written down breaks the silence, and commands nothing: our
+ * next life would not know that its frames are old. */
+static void
+not_durable(void **state)
+{
+	(void)state;
+	meet(100);
+	boot(&b, 1, 2, 1, 1000);
+	disk_fails = true;
+	for (int64_t now = 1000; now < 9000; now += 250) {
+		say(&a, &b, 0, now, NULL);
+		assert_int_equal(say(&b, &a, 0, now + 10, NULL), FRAME_OK);
+		assert_false(look(&a, now + 10).silent);
+		assert_false(look(&a, now + 10).alive);
+		assert_false(look(&a, now + 10).have);
+	}
+	disk_fails = false;
+	say(&b, &a, 0, 9010, NULL);
+	assert_true(look(&a, 9010).alive);
+	assert_int_equal(look(&a, 9010).f.gen, 9010);
+}
+
 /* A frame that was held back for long is life, but its contents command nothing. */
 static void
 delayed(void **state)
@@ -189,6 +215,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test_setup(handshake, setup),
 		cmocka_unit_test_setup(one_way, setup), cmocka_unit_test_setup(replays, setup),
+		cmocka_unit_test_setup(not_durable, setup),
 		cmocka_unit_test_setup(delayed, setup), cmocka_unit_test_setup(order, setup),
 		cmocka_unit_test_setup(statistics, setup) };
 
