@@ -19,8 +19,6 @@
 #include "mem.h"
 #include "shard_priv.h"
 
-#define PART_LIFE_MS (3600 * 1000)	/* an unfinished object whose proposer has died */
-
 struct shard *
 shard_open(const char *dir, char *err, size_t errlen)
 {
@@ -148,7 +146,9 @@ shard_wal_trim(struct shard *sh, uint64_t max)
 }
 
 /* The row goes first and is committed, then the file: a file without a row is
- * written over or found by verify, a row without its file would be a loss. */
+ * written over or found by verify.  After a power cut it may be the other way round;
+ * so applying takes a row that nothing refers to as no row.  An object whose pieces
+ * arrive again stays: the message behind them may count on it. */
 static int
 reap_object(struct shard *sh, int64_t before_ms)
 {
@@ -190,19 +190,17 @@ reap_message(struct shard *sh, int64_t before_ms)
 	return 1;
 }
 
-static int
-reap_part(struct shard *sh, int64_t before_ms)
+int
+shard_part_first(struct shard *sh, struct shard_part *p)
 {
-	sqlite3_stmt *st = sh->w[W_PART_OLD];
-	uint8_t sha[32];
-	int rc = sql_run(st, "i", before_ms);
+	sqlite3_stmt *st = sh->w[W_PART_FIRST];
+	int rc = sql_run(st, "");
 
 	if (rc != 1)
 		return rc;
-	memcpy(sha, sqlite3_column_blob(st, 0), 32);
+	memcpy(p->sha, sqlite3_column_blob(st, 0), 32);
+	p->first_lsn = (uint64_t)sqlite3_column_int64(st, 1);
 	sqlite3_reset(st);
-	if (sql_run(sh->w[W_PART_DEL], "b", sha) == -1 || object_part_unlink(sh, sha) == -1)
-		return -1;
 	return 1;
 }
 
@@ -215,9 +213,8 @@ shard_reap(struct shard *sh, int64_t now_ms, int64_t undelete_ms, unsigned max)
 	if (sh->open || sh->recovering)
 		return 0;		/* later: a batch is under way, or objects are looked at */
 	while (n < max && rc == 1) {
-		if ((rc = reap_message(sh, now_ms - undelete_ms)) == 0 &&
-		    (rc = reap_object(sh, now_ms - undelete_ms)) == 0)
-			rc = reap_part(sh, now_ms - PART_LIFE_MS);
+		if ((rc = reap_message(sh, now_ms - undelete_ms)) == 0)
+			rc = reap_object(sh, now_ms - undelete_ms);
 		n += rc == 1;
 	}
 	return rc == -1 ? -1 : (int)n;

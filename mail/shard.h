@@ -61,9 +61,14 @@ void shard_rollback(struct shard *);
 size_t shard_events(const struct shard *, const struct shard_event **);
 void shard_events_clear(struct shard *);
 /* Removes at most max things whose time has come: objects that no row needs since
- * undelete_ms and a checkpoint, rows of deleted mailboxes, unfinished objects.
+ * undelete_ms and a checkpoint, rows of deleted mailboxes.
  * Returns how many, -1 on failure. */
 int shard_reap(struct shard *, int64_t now_ms, int64_t undelete_ms, unsigned max);
+
+/* The unfinished object whose pieces began first, which holds the checkpoint back: 1 =
+ * there is one, 0 = none, -1 = cannot say. */
+struct shard_part { uint8_t sha[32]; uint64_t first_lsn; };
+int shard_part_first(struct shard *, struct shard_part *);
 
 /* Under a load that never pauses the checkpoint job cannot begin the write-ahead log
  * anew; this does, between two batches, when it is longer than max bytes. */

@@ -196,13 +196,26 @@ msg_gone(struct shard *sh, struct box_row *b, const struct msg_row *m, uint64_t 
 /* ---- objects ---- */
 
 static int
-object_row(struct shard *sh, const uint8_t sha[32])
+object_row(struct shard *sh, const uint8_t sha[32], int64_t *refs)
 {
 	int rc = sql_run(sh->w[W_OBJ_GET], "b", sha);
 
-	if (rc == 1)
+	*refs = 0;
+	if (rc == 1) {
+		*refs = sqlite3_column_int64(sh->w[W_OBJ_GET], 0);
 		sqlite3_reset(sh->w[W_OBJ_GET]);
+	}
 	return rc;
+}
+
+/* 1 = a message has it.  Otherwise its file may be gone: it is unlinked behind a
+ * removal of its row that a power cut can undo. */
+static int
+object_held(struct shard *sh, const uint8_t sha[32])
+{
+	int64_t refs;
+
+	return object_row(sh, sha, &refs) == -1 ? -1 : refs > 0;
 }
 
 /* The bytes are lost here, though the record is committed: the row stands, verify
@@ -249,11 +262,25 @@ apply_blob(struct shard *sh, const struct owner_record *rec)
 
 	if (!rec_blob_decode(rec->payload, &b))
 		return 1;
-	if ((rc = object_row(sh, b.sha)) != 0)
-		return rc == 1 ? 0 : -1;	/* the whole object is here already */
-	if (object_part_write(sh, &b) == -1)
+	if ((rc = object_held(sh, b.sha)) == -1)
+		return -1;
+	/* A piece of what is here already is not written; its row keeps the object, should
+	 * the messages that have it go before the one behind the pieces comes. */
+	if (rc == 0 && object_part_write(sh, &b) == -1)
 		return -1;
 	return sql_run(sh->w[W_PART_SET], "bii", b.sha, (int64_t)rec->lsn, rec->time_ms);
+}
+
+static int
+apply_part_drop(struct shard *sh, const struct owner_record *rec)
+{
+	uint8_t sha[32];
+
+	if (!rec_drop_decode(rec->payload, sha))
+		return 1;
+	if (object_part_unlink(sh, sha) == -1)
+		return -1;
+	return sql_run(sh->w[W_PART_DEL], "b", sha);
 }
 
 /* ---- DELIVER, APPEND ---- */
@@ -320,7 +347,7 @@ apply_mail(struct shard *sh, const struct owner_record *rec, const void *origin,
 
 	if (!rec_mail_decode(rec->payload, &m))
 		return 1;
-	if ((rc = object_row(sh, m.sha)) == -1 ||
+	if ((rc = object_held(sh, m.sha)) == -1 ||
 	    (rc == 0 && object_store(sh, &m, rec->lsn) == -1))
 		return -1;
 	if (!m.inlined && (object_part_unlink(sh, m.sha) == -1 ||
@@ -513,6 +540,8 @@ apply_record(struct shard *sh, const struct owner_record *rec, const void *origi
 		return ranges_walk(sh, rec, &f, origin, out);
 	case REC_COPY:
 		return apply_copy(sh, rec, origin, out);
+	case REC_PART_DROP:
+		return apply_part_drop(sh, rec);
 	default:
 		return apply_box_record(sh, rec, origin, out);
 	}
@@ -527,11 +556,12 @@ recover_object(struct shard *sh, const struct owner_record *rec)
 	struct rec_blob b;
 	bool blob = rec->type == REC_BLOB;
 	const uint8_t *sha = blob ? b.sha : m.sha;
+	int64_t refs;
 	int rc;
 
 	if (blob ? !rec_blob_decode(rec->payload, &b) : !rec_mail_decode(rec->payload, &m))
 		return 0;
-	if ((rc = object_row(sh, sha)) == -1)
+	if ((rc = object_row(sh, sha, &refs)) == -1)
 		return -1;
 	if (!blob && rc == 0)		/* removed since */
 		return object_part_unlink(sh, sha);
@@ -551,9 +581,13 @@ recover(struct shard *sh, const struct owner_record *rec)
 {
 	bool object = rec->type == REC_DELIVER || rec->type == REC_APPEND ||
 	    rec->type == REC_BLOB;
+	uint8_t sha[32];
 
 	if (!sh->recovering)
 		return 0;
+	if (rec->type == REC_PART_DROP && rec_drop_decode(rec->payload, sha) &&
+	    object_part_unlink(sh, sha) == -1)
+		return -1;
 	if (object && recover_object(sh, rec) == -1)
 		return -1;
 	if (rec->lsn >= sh->recover_until) {

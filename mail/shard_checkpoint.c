@@ -133,17 +133,12 @@ durable_load(struct shard *sh, char *err, size_t errlen)
 static uint64_t
 part_bound(struct shard *sh, uint64_t lsn)
 {
-	sqlite3_stmt *st = sh->w[W_PART_FIRST];
-	uint64_t first;
+	struct shard_part p;
+	int rc = shard_part_first(sh, &p);
 
-	if (sql_run(st, "") != 1)
+	if (rc == -1)
 		return 0;		/* cannot say: claim nothing */
-	if (sqlite3_column_type(st, 0) != SQLITE_NULL) {
-		first = (uint64_t)sqlite3_column_int64(st, 0);
-		lsn = first <= lsn ? first - 1 : lsn;
-	}
-	sqlite3_reset(st);
-	return lsn;
+	return rc == 1 && p.first_lsn <= lsn ? p.first_lsn - 1 : lsn;
 }
 
 struct shard_job *

@@ -12,7 +12,8 @@ const char *
 rec_type_name(unsigned type)
 {
 	static const char *const names[] = { "generation", "deliver", "append", "blob", "flags",
-		"expunge", "copy", "box-create", "box-delete", "box-rename", "box-subscribe" };
+		"expunge", "copy", "box-create", "box-delete", "box-rename", "box-subscribe",
+		"part-drop" };
 
 	return type < sizeof(names) / sizeof(*names) ? names[type] : "unknown";
 }
@@ -160,6 +161,24 @@ rec_blob_decode(struct span body, struct rec_blob *b)
 	b->bytes = wire_get_rest(&in);
 	return wire_in_ok(&in) && b->total <= REC_OBJECT_MAX && b->offset <= b->total &&
 	    b->bytes.len > 0 && b->bytes.len <= b->total - b->offset;
+}
+
+void
+rec_drop_put(struct wire_out *out, const uint8_t sha[32])
+{
+	wire_put_u8(out, REC_VERSION);
+	wire_put_raw(out, sha, 32);
+}
+
+bool
+rec_drop_decode(struct span body, uint8_t sha[32])
+{
+	struct wire_in in;
+
+	if (!get_version(&in, body))
+		return false;
+	wire_get_raw(&in, sha, 32);
+	return wire_in_done(&in);
 }
 
 /* ---- FLAGS, EXPUNGE ---- */

@@ -21,7 +21,7 @@
 
 enum rec_type {				/* 0 is the generation record */
 	REC_DELIVER = 1, REC_APPEND, REC_BLOB, REC_FLAGS, REC_EXPUNGE, REC_COPY,
-	REC_BOX_CREATE, REC_BOX_DELETE, REC_BOX_RENAME, REC_BOX_SUBSCRIBE,
+	REC_BOX_CREATE, REC_BOX_DELETE, REC_BOX_RENAME, REC_BOX_SUBSCRIBE, REC_PART_DROP,
 };
 const char *rec_type_name(unsigned type);
 
@@ -70,6 +70,9 @@ struct rec_blob {
 #define REC_BLOB_HEAD 49
 void rec_blob_head(struct wire_out *, const struct rec_blob *);	/* bytes follow */
 bool rec_blob_decode(struct span, struct rec_blob *);
+/* PART_DROP: nobody goes on with the pieces of this object. */
+void rec_drop_put(struct wire_out *, const uint8_t sha[32]);
+bool rec_drop_decode(struct span, uint8_t sha[32]);
 
 struct rec_range { uint32_t lo, hi; };	/* inclusive; or a pair src, dst of COPY */
 

@@ -45,7 +45,7 @@ static const char schema[] =
     " WITHOUT ROWID;"
     "CREATE INDEX objects_dead ON objects (zero_ms) WHERE refs = 0;"
     "CREATE TABLE parts (sha BLOB PRIMARY KEY, first_lsn INTEGER NOT NULL,"
-    " last_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    " first_ms INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE missing (sha BLOB PRIMARY KEY, lsn INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE subscriptions (user INTEGER NOT NULL, name TEXT NOT NULL,"
     " PRIMARY KEY (user, name)) WITHOUT ROWID;"
@@ -87,13 +87,12 @@ static const char *const write_sql[W_COUNT] = {
 	[W_OBJ_UNREF] = "UPDATE objects SET refs = refs - 1, zero_lsn = ?, zero_ms = ?"
 	    " WHERE sha = ? AND refs > 0",
 	[W_OBJ_DEAD] = "SELECT sha FROM objects WHERE refs = 0 AND zero_ms <= ? AND"
-	    " zero_lsn <= ? LIMIT 1",
+	    " zero_lsn <= ? AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.sha = objects.sha)"
+	    " LIMIT 1",
 	[W_OBJ_DEL] = "DELETE FROM objects WHERE sha = ? AND refs = 0",
-	[W_PART_SET] = "INSERT INTO parts VALUES (?, ?, ?)"
-	    " ON CONFLICT (sha) DO UPDATE SET last_ms = excluded.last_ms",
+	[W_PART_SET] = "INSERT OR IGNORE INTO parts VALUES (?, ?, ?)",
 	[W_PART_DEL] = "DELETE FROM parts WHERE sha = ?",
-	[W_PART_OLD] = "SELECT sha FROM parts WHERE last_ms < ? LIMIT 1",
-	[W_PART_FIRST] = "SELECT min(first_lsn) FROM parts",
+	[W_PART_FIRST] = "SELECT sha, first_lsn FROM parts ORDER BY first_lsn LIMIT 1",
 	[W_SUB_ADD] = "INSERT OR IGNORE INTO subscriptions VALUES (?, ?)",
 	[W_SUB_DEL] = "DELETE FROM subscriptions WHERE user = ? AND name = ?",
 	[W_MISSING_ADD] = "INSERT OR IGNORE INTO missing VALUES (?, ?)",

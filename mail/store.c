@@ -31,6 +31,7 @@ store_conf_default(struct store_conf *c)
 	*c = (struct store_conf){ .dir = PATH_VAR "/shards",
 		.owner_path = PATH_RUN "/syncd-owner.sock", .low_water = 256u << 20,
 		.message_max = 50u << 20, .undelete_ms = 7ll * 86400 * 1000,
+		.part_wait_ms = 600 * 1000,
 		.checkpoint_ms = 10000, .checkpoint_records = 100000, .pending_max = 10000, .pending_bytes_max = 256u << 20,
 		 .boxes_max = 10000 };
 }
@@ -290,6 +291,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		if (!ss->dirty && !ss->stopped && !ss->job &&
 		    shard_reap(ss->sh, clock_wall_ms(), st->conf.undelete_ms, REAP_MAX) == -1)
 			log_warn("store shard=%u: tidying failed", ss->n);
+		if (!ss->dirty && !ss->stopped)
+			part_tidy(ss, now);
 	}
 	if (due) {
 		st->checkpoint_at = now;

@@ -122,6 +122,8 @@ start(struct change *c)
 		return flags_start(c);
 	case CHANGE_COPY:
 		return copy_start(c);
+	case CHANGE_PART_DROP:
+		return part_start(c);
 	case CHANGE_SUBSCRIBE:
 	case CHANGE_CREATE:
 	case CHANGE_DELETE:

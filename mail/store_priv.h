@@ -17,7 +17,7 @@
 
 enum change_kind {
 	CHANGE_DELIVER, CHANGE_APPEND, CHANGE_FLAGS, CHANGE_EXPUNGE, CHANGE_COPY,
-	CHANGE_SUBSCRIBE,
+	CHANGE_SUBSCRIBE, CHANGE_PART_DROP,
 	CHANGE_STRUCTURE,		/* from here on: alone in the shard */
 	CHANGE_CREATE = CHANGE_STRUCTURE, CHANGE_DELETE, CHANGE_RENAME, CHANGE_READY,
 };
@@ -48,6 +48,7 @@ struct change {
 	struct rec_range *ranges;
 	size_t nranges;
 	char *keywords, *name, *to_name, *special;
+	uint8_t sha[32];		/* of the object whose pieces are dropped */
 	/* where it stands */
 	bool started;
 	bool undecided;			/* the caller was told so; counts in its shard */
@@ -120,6 +121,8 @@ struct store_shard {
 	struct event *retry;
 	LIST_HEAD(, store_watch) watches[WATCH_SLOTS];
 	size_t nwatches;
+	uint64_t part_until;		/* 0, or what is unfinished up to here may go */
+	int64_t part_since;		/* when this wait has lasted */
 	unsigned job;			/* jobs under way on this shard */
 	int index_fd;			/* an index that waits for the job to end, or -1 */
 	uint64_t index_lsn;
@@ -184,6 +187,10 @@ void mail_upload_next(struct change *);
 enum mail_rc flags_start(struct change *);
 enum mail_rc copy_start(struct change *);
 enum mail_rc box_start(struct change *);
+enum mail_rc part_start(struct change *);
+
+/* ---- store_part.c ---- */
+void part_tidy(struct store_shard *, int64_t now_ms);
 
 /* ---- store_watch.c ---- */
 void watch_tell(struct store_shard *);

@@ -59,6 +59,7 @@ static const struct rec_rename rename_inbox = { .user = 1, .modseq = 2, .box = 3
 	.from = "INBOX", .to = "Old", .made = { .id = 5, .user = 1, .uidvalidity = 1,
 	.name = "Old" } };
 
+static void make_drop(struct wire_out *w) { rec_drop_put(w, (const uint8_t[32]){ 4, 5 }); }
 static void make_flags(struct wire_out *w) { rec_flags_put(w, &flags, ranges); }
 static void make_expunge(struct wire_out *w) { rec_expunge_put(w, &expunge, ranges); }
 static void make_copy(struct wire_out *w) { rec_copy_put(w, &copy, ranges); }
@@ -81,6 +82,7 @@ walk(unsigned type, struct span s)
 {
 	struct rec_mail m;
 	struct rec_blob b;
+	uint8_t sha[32];
 	struct rec_flags f;
 	struct rec_copy c;
 	struct rec_create cr;
@@ -103,6 +105,8 @@ walk(unsigned type, struct span s)
 		return true;
 	case REC_BLOB:
 		return rec_blob_decode(s, &b);
+	case REC_PART_DROP:
+		return rec_drop_decode(s, sha);
 	case REC_FLAGS:
 	case REC_EXPUNGE:
 		if (!(type == REC_FLAGS ? rec_flags_decode(s, &f) : rec_expunge_decode(s, &f)))
@@ -136,7 +140,8 @@ walk(unsigned type, struct span s)
 
 static const struct { unsigned type; void (*make)(struct wire_out *); bool open_end; } kinds[] = {
 	{ REC_DELIVER, make_mail, false }, { REC_APPEND, make_mail_large, false },
-	{ REC_BLOB, make_blob, true }, { REC_FLAGS, make_flags, false },
+	{ REC_BLOB, make_blob, true }, { REC_PART_DROP, make_drop, false },
+	{ REC_FLAGS, make_flags, false },
 	{ REC_EXPUNGE, make_expunge, false }, { REC_COPY, make_copy, false },
 	{ REC_BOX_CREATE, make_create, false }, { REC_BOX_DELETE, make_delete, false },
 	{ REC_BOX_RENAME, make_rename, false }, { REC_BOX_SUBSCRIBE, make_subscribe, false },

@@ -14,6 +14,7 @@
 #include "fake_syncd.h"
 #include "fs.h"
 #include "log.h"
+#include "shard_record.h"
 #include "store_admin.h"
 
 #define USER 7
@@ -94,6 +95,7 @@ setup(void **state)
 	env->conf.dir = env->dir;
 	env->conf.owner_path = env->f.path;
 	env->conf.low_water = 0;
+	env->conf.part_wait_ms = 100;
 	store_up();
 	UNTIL(store_role(env->st)->active);
 	*state = env;
@@ -354,6 +356,48 @@ test_large(void **state)
 	UNTIL(env->told == 2);
 	assert_int_equal(env->res[1].rc, MAIL_DISK_FULL);
 	assert_int_equal(box_of("INBOX").exists, 1);
+	free(text);
+}
+
+static bool
+given_up(void)
+{
+	return env->f.log[env->f.n - 1].type == REC_PART_DROP;
+}
+
+/* Pieces without an end hold the checkpoint back until this node, active, gives them
+ * up; not while they still arrive. */
+static void
+test_large_given_up(void **state)
+{
+	size_t len = 6 * REC_INLINE_MAX;
+	char *text = calloc(1, len);
+	int64_t end = clock_ms() + 2500;
+	uint64_t user = USER;
+	int fd;
+
+	(void)state;
+	env->f.hold = true;
+	fd = message(text, len);
+	store_deliver(env->st, 0, &user, 1, fd, done, &env->res[0]);
+	close(fd);
+	UNTIL(env->f.n == 4);
+	for (size_t i = 0; i < 3; i++)
+		fake_commit(&env->f, &env->f.log[i]);
+	fake_word(&env->f, OWN_BATCH_END, 16);
+	while (clock_ms() < end)
+		fake_loop(env->base, 20);
+	assert_int_equal(env->f.n, 4);
+	fake_refuse(&env->f, &env->f.log[3], OWNER_DISK_FULL);
+	UNTIL(env->told == 1);
+	assert_int_equal(env->res[0].rc, MAIL_DISK_FULL);
+	env->f.hold = false;
+	UNTIL(given_up());
+	assert_int_equal(env->f.n, 5);
+	end = clock_ms() + 2500;
+	while (clock_ms() < end)	/* once is enough */
+		fake_loop(env->base, 20);
+	assert_int_equal(env->f.n, 5);
 	free(text);
 }
 
@@ -804,7 +848,7 @@ main(int argc, char **argv)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_deliver), T(test_refused_first), T(test_undecided), T(test_refusals),
-		T(test_large),
+		T(test_large), T(test_large_given_up),
 		T(test_flags_copy_expunge), T(test_structure), T(test_forget), T(test_watch),
 		T(test_generations), T(test_uid_never_again), T(test_restart), T(test_operations),
 		T(test_low_space), T(test_apply_fails), T(test_mixed_load), T(test_seed),
