@@ -66,6 +66,7 @@ struct mirror_host {
 	/* Standby: before anything is replaced (true), durable; then the log is emptied
 	 * and goes on behind (lsn, hash): seed_done clears the mark and the session
 	 * continues with the log. */
+	bool (*seed_may)(void *arg);	/* false: there is something that must stay */
 	void (*seed_start)(void *arg);
 	int (*seed_done)(void *arg, uint64_t lsn, const uint8_t hash[16], const struct gen *gens,
 	    size_t ngens);

@@ -3,7 +3,8 @@
  * things in place durably.
  *
  * Only a standby takes anything, and never from an older generation than the one its
- * log holds.  syncd marks the state as not whole before the first byte (seed_start),
+ * log holds, and nothing while it holds what was acknowledged here and is not there
+ * (seed_may).  syncd marks the state as not whole before the first byte (seed_start),
  * so a node that is cut off in the middle is never promoted. */
 #define _GNU_SOURCE
 #include "seed_target.h"
@@ -304,6 +305,10 @@ begin(struct seed_target *t, const struct gen *sender)
 	}
 	if (t->owed > 0) {	/* an answer to the last attempt would be taken for ours */
 		seed_target_stop(t, "an owner still works for the last attempt");
+		return false;
+	}
+	if (!t->host->seed_may(t->host->arg)) {
+		seed_target_stop(t, "the standby may hold what was acknowledged alone");
 		return false;
 	}
 	t->host->seed_start(t->host->arg);

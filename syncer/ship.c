@@ -57,6 +57,7 @@ struct ship {
 	struct feed_reader reader;
 	uint64_t acked;			/* standby: last ACK sent */
 	bool gap_told;
+	bool follows;			/* standby: a batch fitted since the peer's last FACTS */
 	bool insync_told;
 	uint32_t seq;			/* of our last FACTS */
 	uint64_t peer_trim;
@@ -529,6 +530,7 @@ got_batch(struct ship *h, struct wire_in *in)
 		return;
 	}
 	h->gap_told = false;
+	h->follows = true;
 	if (!take_records(h, wire_get_rest(in), n, first, &acts)) {
 		log_warnx("peer sent a record that does not follow the log");
 		peerlink_drop(s->peer, "broken record");
@@ -554,7 +556,8 @@ got_commit(struct ship *h, struct wire_in *in)
 	core_run(h->s, &acts);
 }
 
-/* Does the log hold anything but generations behind lsn? */
+/* Does the log hold anything but generations behind lsn?  What cannot be read may be
+ * anything. */
 static bool
 tail_has_data(struct ship *h, uint64_t lsn)
 {
@@ -562,11 +565,38 @@ tail_has_data(struct ship *h, uint64_t lsn)
 	struct record r;
 	struct gen g;
 	bool data = false;
+	int rc;
 
-	while (!data && feed_read(h->s->feed, &rd, ++lsn, &r) == 1)
-		data = !feed_gen(&r, &g);
+	while (!data && (rc = feed_read(h->s->feed, &rd, ++lsn, &r)) != 0)
+		data = rc == -1 || !feed_gen(&r, &g);
 	feed_reader_clear(&rd);
 	return data;
+}
+
+static enum history_tail
+tail_behind(struct ship *h, uint64_t fork)
+{
+	struct syncd *s = h->s;
+	uint64_t committed = owners_known(s->owners);
+
+	if (committed < s->commit.commit_lsn)
+		committed = s->commit.commit_lsn;
+	return history_tail(feed_history(s->feed), fork, feed_tip(s->feed).lsn, committed,
+	    tail_has_data(h, fork));
+}
+
+/* Standby: what is here stays as it is, and the active hears why. */
+static void
+keep_out(struct ship *h, uint64_t fork)
+{
+	struct commit_acts acts = { .n = 0 };
+
+	log_err("two histories: lsn %llu to %llu here were acknowledged and the active "
+		"node does not have them; nothing is thrown away, this node stays out",
+	    (unsigned long long)fork + 1, (unsigned long long)feed_tip(h->s->feed).lsn);
+	commit_split(&h->s->commit, &acts);
+	core_run(h->s, &acts);
+	split(h, fork, "two histories: the standby holds records acknowledged alone");
 }
 
 static void
@@ -593,8 +623,7 @@ static void
 got_truncate(struct ship *h, struct wire_in *in)
 {
 	struct syncd *s = h->s;
-	uint64_t no = wire_get_u64(in), fork = wire_get_u64(in), committed;
-	struct commit_acts acts = { .n = 0 };
+	uint64_t no = wire_get_u64(in), fork = wire_get_u64(in);
 	uint8_t theirs[16], mine[16];
 
 	wire_get_raw(in, theirs, 16);
@@ -608,20 +637,65 @@ got_truncate(struct ship *h, struct wire_in *in)
 		ship_facts(h);	/* it knows us as we were */
 		return;
 	}
-	committed = owners_known(s->owners);
-	if (committed < s->commit.commit_lsn)
-		committed = s->commit.commit_lsn;
-	if (history_tail(feed_history(s->feed), fork, feed_tip(s->feed).lsn, committed,
-		tail_has_data(h, fork)) == HISTORY_TAIL_ACKED) {
-		log_err("two histories: lsn %llu to %llu here were acknowledged and the active "
-			"node does not have them; nothing is thrown away, this node stays out",
-		    (unsigned long long)fork + 1, (unsigned long long)feed_tip(s->feed).lsn);
-		commit_split(&s->commit, &acts);
-		core_run(s, &acts);
-		split(h, fork, "two histories: the standby holds records acknowledged alone");
-		return;
+	if (tail_behind(h, fork) == HISTORY_TAIL_ACKED)
+		keep_out(h, fork);
+	else
+		cut(h, fork);
+}
+
+/* The last LSN that can be equal on both, from the lists alone: all that can be known
+ * when the active has trimmed the place. */
+static uint64_t
+common_most(const struct ship *h)
+{
+	struct feed *f = h->s->feed;
+	struct history_log mine = { feed_history(f), feed_oldest(f), feed_tip(f).lsn };
+	struct history_log theirs = { &h->peer.history, h->peer.oldest, h->peer.tip };
+	uint64_t lo, hi;
+
+	return history_common(&mine, &theirs, &lo, &hi) ? hi : 0;
+}
+
+bool
+ship_seed_may(struct ship *h)
+{
+	struct syncd *s = h->s;
+	uint64_t fork;
+	uint8_t hash[16];
+
+	if (s->commit.split || !h->up || !h->peer_known || h->peer.role != DATA_ACTIVE)
+		return false;
+	if (s->commit.seeding || h->follows || feed_tip(s->feed).lsn == 0)
+		return true;	/* it was allowed before; or the log is a piece of theirs */
+	fork = common_most(h);
+	switch (tail_behind(h, fork)) {
+	case HISTORY_TAIL_NONE:
+		return true;
+	case HISTORY_TAIL_UNACKED:
+		if (feed_hash(s->feed, fork, hash) == 0) {
+			cut(h, fork);	/* with its copy, which the seed would not leave */
+			return true;
+		}
+		break;
+	case HISTORY_TAIL_ACKED:
+		break;
 	}
-	cut(h, fork);
+	keep_out(h, fork);
+	return false;
+}
+
+/* An active that has trimmed the place where the logs part would seed this node.  What
+ * was acknowledged here behind that place must be seen before. */
+static void
+check_before_seed(struct ship *h)
+{
+	const struct commit *c = &h->s->commit;
+	uint64_t fork = common_most(h);
+
+	if (!h->s->conf.ship_log || c->split || c->seeding || fork + 1 >= h->peer.oldest)
+		return;
+	if (tail_behind(h, fork) == HISTORY_TAIL_ACKED)
+		keep_out(h, fork);
 }
 
 /* ---- both ---- */
@@ -689,7 +763,8 @@ active_facts(struct ship *h)
 	}
 	commit_active_seen(&h->s->commit, h->peer.fence_no, alone_since(h), &acts);
 	core_run(h->s, &acts);
-	h->gap_told = false;
+	check_before_seed(h);
+	h->gap_told = h->follows = false;
 	h->acked = 0;
 	ship_facts(h);
 }

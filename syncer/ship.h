@@ -25,6 +25,10 @@ void ship_facts(struct ship *);		/* tell the peer who we are now */
 void ship_changed(struct ship *);	/* standby: in sync or not any more */
 void ship_durable(struct ship *);
 void ship_second(struct ship *);
+/* Standby: may all that is here be replaced by a seed?  false, and SPLIT: it holds what
+ * was acknowledged and the active does not have.  A tail that nobody was told of is set
+ * aside first. */
+bool ship_seed_may(struct ship *);
 uint64_t ship_peer_trim(const struct ship *);	/* the peer lets us trim up to this */
 const char *ship_trouble(const struct ship *);	/* why there is no common log, or NULL */
 

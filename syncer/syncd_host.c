@@ -98,6 +98,12 @@ host_point(void *arg, uint64_t lsn, uint8_t hash[16], struct gen *gens, size_t m
 	return 0;
 }
 
+static bool
+host_seed_may(void *arg)
+{
+	return ship_seed_may(((struct syncd *)arg)->ship);
+}
+
 static void
 host_seed_start(void *arg)
 {
@@ -141,7 +147,7 @@ syncd_host_mirror(struct syncd *s, int worker_fd)
 		.send = host_send, .shards = host_shards, .absent = host_absent, .ask_snapshot = host_ask_snapshot,
 		.ask_object = host_ask_object, .offer_object = host_offer_object,
 		.offer_index = host_offer_index, .keep_from = host_keep_from, .oldest = host_oldest,
-		.point = host_point, .seed_start = host_seed_start, .seed_done = host_seed_done };
+		.point = host_point, .seed_may = host_seed_may, .seed_start = host_seed_start, .seed_done = host_seed_done };
 
 	s->mirror = mirror_new(&host, &s->mirror_ops);
 	if (s->mirror != NULL)

@@ -648,6 +648,29 @@ def case_split(p):
     assert a.ctl("sync-status")["status"]["mode"] == "split"
 
 
+def case_split_trimmed(p):
+    """both acknowledged alone, and the fork is trimmed at the active: no seed over it"""
+    a, b = p.start()
+    a.agent.grant_alone = PRESUMED
+    b.kill()
+    p.settled(a.owner, p.load(a.owner, 10, prefix=b"A"))
+    a.kill()
+    b.start()
+    p.promote(1, FORCED)
+    p.serving(1)
+    p.settled(b.owner, p.load(b.owner, 30, size=900000, prefix=b"B"))
+    b.owner.ipc.send(5, struct.pack(">HQ", SHARD, max(b.owner.records)))
+    p.until("trimmed", lambda: b.ctl("sync-status")["status"]["oldest_lsn"] > 20, 30)
+    a.start()
+    p.until("split", lambda: a.agent.state.get("mode") == SPLIT)
+    durable = a.agent.state["durable"]
+    p.run_for(0.5)
+    assert a.agent.state.get("mode") == SPLIT and a.agent.state["durable"] == durable
+    assert not os.path.exists(a.log + "/seeding"), "marked for seeding"
+    assert b.agent.state.get("mode") == SOLO
+    assert "two histories" in b.ctl("sync-status")["status"]["peer"]["trouble"]
+
+
 def case_tail(p):
     """the standby was ahead of an active that lost its unsynced end: the tail is set aside"""
     a, b = p.start()
@@ -807,6 +830,7 @@ CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
+           "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},
            "hook_ack_before_peer": {"hold-ms": 3000},
            "tail": {"hold-ms": 3000}, "syncd_killed_on_active": {"hold-ms": 3000},
            "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}}

@@ -40,7 +40,7 @@ struct end {
 	size_t ngens;
 	int fail_index;
 	int silent_at;			/* the owner dies over this object; 0: never */
-	bool died, absent, more_shards;
+	bool died, absent, more_shards, split;
 };
 
 static struct {
@@ -199,6 +199,12 @@ offer_index(void *arg, uint16_t shard, uint64_t lsn, int fd)
 	return 0;
 }
 
+static bool
+seed_may_(void *arg)
+{
+	return !((struct end *)arg)->split;
+}
+
 static void
 seed_start_(void *arg)
 {
@@ -284,7 +290,7 @@ setup(void **state)
 			.absent = absent,
 			.ask_snapshot = ask_snapshot, .ask_object = ask_object,
 			.offer_object = offer_object, .offer_index = offer_index,
-			.oldest = oldest, .keep_from = keep_from, .point = point, .seed_start = seed_start_,
+			.oldest = oldest, .keep_from = keep_from, .point = point, .seed_may = seed_may_, .seed_start = seed_start_,
 			.seed_done = seed_done_ };
 		e->seed = seed_new(&e->host);
 	}
@@ -419,6 +425,22 @@ shard_without_owner(void **state)
 	assert_int_equal(t->done, 1);
 }
 
+/* What the standby acknowledged alone is not replaced, and not even marked. */
+static void
+split_stays(void **state)
+{
+	struct end *t = &w.end[1];
+
+	(void)state;
+	t->split = true;
+	seed_begin(w.end[0].seed);
+	turn(0, 200);
+	assert_int_equal(t->started + t->offered + t->indexes + t->done, 0);
+	t->split = false;
+	turn(10000, 30000);
+	assert_int_equal(t->done, 1);
+}
+
 static void
 wrong_roles(void **state)
 {
@@ -448,6 +470,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(owner_fails_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(owner_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(shard_without_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(split_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_roles, setup, teardown),
 	};
 
