@@ -150,6 +150,11 @@ units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 etc = $(DESTDIR)$(SYSCONFDIR)
 at_paths = sed -e 's|@SBIN@|$(PREFIX)/sbin|g' -e 's|@RUN@|$(RUNSTATEDIR)/mailpair|g' \
 	-e 's|@VAR@|$(LOCALSTATEDIR)/lib/mailpair|g' -e 's|@ETC@|$(SYSCONFDIR)/mailpair|g'
+# The shipped files name the default folders.
+conf_paths = sed -e 's|\([ "]\)/usr/local/lib/mailpair|\1$(PREFIX)/lib/mailpair|g' \
+	-e 's|\([ "]\)/etc/mailpair|\1$(SYSCONFDIR)/mailpair|g' \
+	-e 's|\([ "]\)/run/mailpair|\1$(RUNSTATEDIR)/mailpair|g' \
+	-e 's|\([ "]\)/var/lib/mailpair|\1$(LOCALSTATEDIR)/lib/mailpair|g'
 install: all
 	install -d $(sbin) $(private)/resource.d $(units) $(etc)/mailpair/tls $(etc)/init.d \
 	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(share)/man/man5 $(share)/man/man8
@@ -159,7 +164,7 @@ install: all
 	    *) install -m 755 $$f $(private)/resource.d ;; esac; done
 	install -m 755 etc/make-users.sh $(private)/make-users
 	set -e; for f in $(wildcard etc/*.conf); do to=$(etc)/mailpair/$${f##*/}; \
-	    if [ -e $$to ]; then echo "kept $$to"; else install -m 644 $$f $$to; fi; done
+	    if [ -e $$to ]; then echo "kept $$to"; else $(conf_paths) $$f >$$to; chmod 644 $$to; fi; done
 	set -e; for f in $(wildcard hagent/*.[58] syncer/*.[58] mail/*.[58]); do \
 	    install -m 644 $$f $(share)/man/man$${f##*.}; done
 	install -m 644 etc/mailpair.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mailpair.conf
