@@ -7,6 +7,7 @@
  *   ack-before-peer            acknowledged before the other node has it
  *   ack-before-fsync           acknowledged before it is on the own disk
  *   accept-old-generation      batches of an older generation are taken
+ *   keep-torn-record           recovery of the log looks at lengths and LSNs only
  *   mirror-wrong-direction     the standby sends its tree to the active
  *   reuse-uid                  after a takeover UIDs continue behind the messages that
  *                              are present, instead of behind all ever given */

@@ -1,10 +1,7 @@
 /* log_segment.c - one segment file: its header, the scan at recovery, the sparse
  * index.  A segment appears under its name only when its header and its length are
- * durable, so a header that is wrong is damage, never an unfinished creation.
- *
- * The torn tail rule: a record carries `synced`, the LSN that was durable when it was
- * written.  Behind a bad place, a good record whose `synced` lies past it proves that
- * the bad record had been durable: damage, not an interrupted write. */
+ * durable, so a header that is wrong is damage, never an unfinished creation.  Where the log
+ * ends and what may be cut behind it is decided by log_scan.c. */
 #define _GNU_SOURCE
 #include "log_segment.h"
 
@@ -19,6 +16,7 @@
 #include "clock.h"
 #include "crc32c.h"
 #include "fs.h"
+#include "log_scan.h"
 #include "mem.h"
 #include "owner.h"
 #include "wire.h"
@@ -203,61 +201,34 @@ gen_of(const struct record *r, struct gen *g)
 	return wire_in_done(&w);
 }
 
-/* Is there a record behind `from` that proves that what stood at the bad place had
- * been durable? */
-static bool
-valid_follows(const uint8_t *buf, size_t len, size_t from, uint64_t bad_lsn)
-{
-	struct record r;
-	size_t used;
-
-	for (size_t at = from; at + RECORD_HEADER <= len; at += RECORD_ALIGN) {
-		struct span in = { (const char *)buf + at, len - at };
-
-		if (wire_load32(buf + at) == RECORD_MAGIC &&
-		    record_decode(in, &r, &used) == PARSE_OK && r.synced >= bad_lsn)
-			return true;
-	}
-	return false;
-}
-
-static bool
-all_zero(const uint8_t *p, size_t n)
-{
-	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
-}
-
 static int
 scan_buffer(struct log_segment *s, const uint8_t *buf, size_t len, struct history *h,
     uint8_t hash[16], bool *torn, uint64_t *bad_at)
 {
-	size_t at = SEGMENT_HEADER, used;
+	struct span in = { (const char *)buf + SEGMENT_HEADER, len - SEGMENT_HEADER };
+	struct log_scan c;
+	enum log_end end;
 	struct record r;
 	struct gen g;
 
-	for (;; at += used) {
-		struct span in = { (const char *)buf + at, len - at };
-
-		if (record_decode(in, &r, &used) != PARSE_OK || r.lsn != s->last + 1 ||
-		    !record_follows(&r, hash))
-			break;
-		segment_note(s, r.lsn, at);
-		s->last = r.lsn;
-		if (r.synced > s->synced)
-			s->synced = r.synced;
-		memcpy(hash, r.hash, 16);
+	log_scan_init(&c, in, s->last, hash);
+	for (size_t at = 0; log_scan_next(&c, &r); at = c.end) {
+		segment_note(s, r.lsn, SEGMENT_HEADER + at);
 		if (gen_of(&r, &g))
 			history_add(h, &g);
 	}
-	s->end = at;
+	s->last = c.last;
+	s->synced = c.synced;
+	s->end = SEGMENT_HEADER + c.end;
 	s->indexed = true;
-	*torn = !all_zero(buf + at, len - at);
-	if (*torn && valid_follows(buf, len, at, s->last + 1)) {
-		*bad_at = at;
-		errno = EBADMSG;
-		return -1;
-	}
-	return 0;
+	memcpy(hash, c.hash, 16);
+	end = log_scan_end(&c);
+	*torn = end != LOG_END_CLEAN;
+	if (end != LOG_END_DAMAGED)
+		return 0;
+	*bad_at = s->end;
+	errno = EBADMSG;
+	return -1;
 }
 
 int

@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 
 #include "crc32c.h"
+#include "hook.h"
 #include "log.h"
 #include "wire.h"
 
@@ -88,7 +89,8 @@ record_decode(struct span in, struct record *r, size_t *used)
 		return PARSE_BAD;
 	if (in.len < record_size(len - RECORD_HEADER))
 		return PARSE_MORE;
-	if (wire_load32(p + AT_CRC) != crc32c(0, p + AT_SHARD, len - AT_SHARD))
+	if (wire_load32(p + AT_CRC) != crc32c(0, p + AT_SHARD, len - AT_SHARD) &&
+	    !hook_on("keep-torn-record"))
 		return PARSE_BAD;
 	r->shard = wire_load16(p + AT_SHARD);
 	r->type = p[AT_TYPE];
