@@ -49,7 +49,7 @@ on_record(void *arg, const struct owner_record *r, uint64_t token)
 	enum mail_rc rc = dir_shard_apply(d->shard, r);
 	struct dir_change *c = token != 0 ? *find(d, token) : NULL;
 
-	d->index.records++;
+	index_owner_record(&d->index, r->lsn);
 	if (c != NULL) {
 		c->settled = true;
 		c->rc = rc;
@@ -74,7 +74,8 @@ on_batch_end(void *arg)
 	}
 	while ((c = done) != NULL) {
 		done = c->next;
-		c->cb(c->arg, c->rc, (enum owner_refusal)0);
+		/* It is in the log, and its answer is not known until it is applied. */
+		c->cb(c->arg, d->index.why != MAIL_OK ? d->index.why : c->rc, (enum owner_refusal)0);
 		free(c);
 	}
 	index_owner_checkpoint(&d->index);

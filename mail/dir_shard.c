@@ -2,8 +2,7 @@
  *
  * Applying is deterministic: every record carries all that it needs; index_db.c sees to
  * it that it happens once.  Two proposals that contradict each other are settled by their
- * order in the log: the second one finds the first one's result.  Any error of SQLite
- * is fatal. */
+ * order in the log: the second one finds the first one's result. */
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +12,13 @@
 #include "mem.h"
 
 enum sql {
-	SQL_TRY, SQL_UNDO, SQL_TRIED, SQL_DOMAIN, SQL_DOMAIN_ADD, SQL_DOMAIN_DELETE,
+	SQL_DOMAIN, SQL_DOMAIN_ADD, SQL_DOMAIN_DELETE,
 	SQL_DOMAIN_USED, SQL_USER, SQL_USER_ADD, SQL_USER_PASSWORD, SQL_USER_SUSPEND,
 	SQL_USER_DELETE, SQL_OLDEST, SQL_ALIAS_ADD, SQL_ALIAS_DELETE, SQL_ALIAS_DELETE_ALL,
 	SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_N
 };
 
 static const char *const sql[SQL_N] = {
-	[SQL_TRY] = "SAVEPOINT try",
-	[SQL_UNDO] = "ROLLBACK TO try",
-	[SQL_TRIED] = "RELEASE try",
 	[SQL_DOMAIN] = "SELECT 1 FROM domain WHERE name = ?",
 	[SQL_DOMAIN_ADD] = "INSERT OR IGNORE INTO domain (name, created_ms) VALUES (?, ?)",
 	[SQL_DOMAIN_DELETE] = "DELETE FROM domain WHERE name = ?",
@@ -256,13 +252,8 @@ enum mail_rc
 dir_shard_try(struct dir_shard *s, enum dir_record type, struct span payload)
 {
 	struct owner_record r = { .type = (uint8_t)type, .payload = payload };
-	enum mail_rc rc;
 
-	index_db_change(s->db, get(s, SQL_TRY));
-	rc = apply(s, &r);
-	index_db_change(s->db, get(s, SQL_UNDO));
-	index_db_change(s->db, get(s, SQL_TRIED));
-	return rc;
+	return index_db_try(s->db, &r, apply, s);
 }
 
 /* ---- looking up ---------------------------------------------------------- */

@@ -1,8 +1,9 @@
 /* dir_shard.h - the directory shard: domains, users, aliases in one SQLite file, a
  * function of the log's records.  Lookups see everything applied so far.
  *
- * Addresses are stored and looked up in lower case (address_fold).  A broken database
- * is fatal: the process is restarted, and the standby has the same data. */
+ * Addresses are stored and looked up in lower case (address_fold).  What a
+ * failing disk does is in index_db.h: a lookup that found nothing, or not all, is an
+ * answer only when index_db_failures() has not grown. */
 #ifndef MAIL_DIR_SHARD_H
 #define MAIL_DIR_SHARD_H
 

@@ -16,6 +16,7 @@
 #include "daemon.h"
 #include "directory.h"
 #include "directory_int.h"
+#include "index_db.h"
 #include "log.h"
 #include "mem.h"
 
@@ -113,6 +114,7 @@ static void
 on_auth(struct directory *d, enum child_kind from, unsigned index, const struct ipc_msg *m)
 {
 	struct auth *a = mem_alloc(sizeof(*a));
+	uint64_t failures = index_db_failures(d->index.db);
 	char name[1024], address[ADDRESS_MAX + 1];
 	struct wire_in in;
 
@@ -126,6 +128,11 @@ on_auth(struct directory *d, enum child_kind from, unsigned index, const struct 
 		return;
 	}
 	a->known = complete_login(d, name, address) && dir_shard_user(d->shard, address, &a->user);
+	if (index_db_failures(d->index.db) != failures) {	/* who it is cannot be told */
+		answer_auth(d, from, index, m->id, MAIL_TEMP, NULL);
+		auth_free(a);
+		return;
+	}
 	if (a->known && !a->user.suspended
 	    && dir_cache_has(d->cache, a->user.id, a->user.hash, a->password, clock_ms())) {
 		answer_auth(d, from, index, m->id, MAIL_OK, &a->user);
@@ -145,6 +152,7 @@ static void
 on_rcpt(struct directory *d, struct ipc *ipc, const struct ipc_msg *m)
 {
 	char address[ADDRESS_MAX + 1];
+	uint64_t failures = index_db_failures(d->index.db);
 	struct dir_targets t = { 0 };
 	struct wire_in in;
 	struct wire_out w;
@@ -153,6 +161,8 @@ on_rcpt(struct directory *d, struct ipc *ipc, const struct ipc_msg *m)
 	wire_in_init(&in, m->body.p, m->body.len);
 	wire_get_str(&in, address, sizeof(address));
 	rc = wire_in_done(&in) ? dir_resolve(d->shard, &d->rules, address, &t) : MAIL_BAD;
+	if (index_db_failures(d->index.db) != failures)
+		rc = MAIL_TEMP;		/* nobody is unknown because of a disk */
 	wire_out_init(&w);
 	wire_put_u8(&w, (uint8_t)rc);
 	wire_put_u16(&w, (uint16_t)t.nlocals);

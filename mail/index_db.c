@@ -2,7 +2,10 @@
  *
  * Applying is idempotent: applied_lsn is set in the transaction of the record, and a
  * record at or below it is skipped.  What a record does is the caller's; whether it
- * comes, and when it is durable, is decided here. */
+ * comes, and when it is durable, is decided here.  After a failure the transaction is
+ * undone, and nothing is applied until index_db_resume(): a record is never skipped
+ * because of a disk.  A file that cannot be opened counts as one that fails: every
+ * statement is NULL then, which SQLite takes for an empty one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,17 +13,24 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "index_db.h"
 #include "index_file.h"
 #include "log.h"
 #include "mem.h"
 #include "span.h"
 
-enum sql { SQL_BEGIN, SQL_COMMIT, SQL_APPLIED, SQL_SET_APPLIED, SQL_N };
+#define SAY_MS 1000			/* between two lines about failing */
+
+enum sql { SQL_BEGIN, SQL_COMMIT, SQL_TRY, SQL_UNDO, SQL_TRIED, SQL_APPLIED, SQL_SET_APPLIED,
+	SQL_N };
 
 static const char *const own_sql[SQL_N] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
+	[SQL_TRY] = "SAVEPOINT try",
+	[SQL_UNDO] = "ROLLBACK TO try",
+	[SQL_TRIED] = "RELEASE try",
 	[SQL_APPLIED] = "SELECT value FROM meta WHERE name = 'applied_lsn'",
 	[SQL_SET_APPLIED] = "UPDATE meta SET value = ? WHERE name = 'applied_lsn'",
 };
@@ -35,17 +45,56 @@ struct index_db {
 	const char *schema;
 	const char *const *sql;
 	int n;
-	sqlite3 *db;
+	sqlite3 *db;			/* NULL: it could not be opened */
 	sqlite3_stmt *own[SQL_N], **stmt;
 	int lock;			/* of the folder: one owner at a time */
-	uint64_t applied;
+	uint64_t applied, committed;
 	bool open;			/* a transaction is */
+	enum mail_rc undo;		/* why the open transaction cannot be kept */
+	enum mail_rc why;		/* why nothing is applied */
+	uint64_t failures;
+	int64_t said_ms;
 };
 
-static _Noreturn void
-broken(struct index_db *x, const char *what)
+/* ---- failing ------------------------------------------------------------- */
+
+/* What the disk, or who filled it, may do to us; all else is a mistake of ours. */
+static bool
+is_the_disk(int code)
 {
-	log_fatal("%s: %s: %s", x->path, what, sqlite3_errmsg(x->db));
+	switch (code & 0xff) {
+	case SQLITE_FULL:
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+	case SQLITE_PROTOCOL:
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_ABORT:		/* what an undone transaction leaves */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+failed(struct index_db *x, const char *what)
+{
+	int code = sqlite3_errcode(x->db), e = sqlite3_system_errno(x->db);
+	int64_t now = clock_ms();
+
+	if (!is_the_disk(code))
+		log_fatal("%s: %s: %s", x->path, what, sqlite3_errmsg(x->db));
+	x->failures++;
+	x->undo = (code & 0xff) == SQLITE_FULL || e == ENOSPC || e == EDQUOT ? MAIL_DISK_FULL
+									     : MAIL_TEMP;
+	if (x->said_ms != 0 && now - x->said_ms < SAY_MS)
+		return;
+	x->said_ms = now;
+	log_err("%s: %s: %s", x->path, what, sqlite3_errmsg(x->db));
 }
 
 /* ---- statements ---------------------------------------------------------- */
@@ -53,10 +102,16 @@ broken(struct index_db *x, const char *what)
 static sqlite3_stmt *
 ready(struct index_db *x, sqlite3_stmt **q, const char *sql)
 {
+	if (x->db == NULL) {
+		x->failures++;
+		return NULL;
+	}
 	if (*q == NULL
 	    && sqlite3_prepare_v3(x->db, sql, -1, SQLITE_PREPARE_PERSISTENT, q, NULL)
-		!= SQLITE_OK)
-		broken(x, sql);
+		!= SQLITE_OK) {
+		failed(x, sql);
+		return NULL;
+	}
 	sqlite3_reset(*q);
 	sqlite3_clear_bindings(*q);
 	return *q;
@@ -77,10 +132,10 @@ index_db_get(struct index_db *x, int n)
 bool
 index_db_row(struct index_db *x, sqlite3_stmt *q)
 {
-	int rc = sqlite3_step(q);
+	int rc = q != NULL ? sqlite3_step(q) : SQLITE_DONE;
 
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		broken(x, sqlite3_sql(q));
+		failed(x, sqlite3_sql(q));
 	return rc == SQLITE_ROW;
 }
 
@@ -96,10 +151,12 @@ index_db_has(struct index_db *x, sqlite3_stmt *q)
 int
 index_db_change(struct index_db *x, sqlite3_stmt *q)
 {
+	uint64_t before = x->failures;
+
 	if (index_db_row(x, q))
-		broken(x, "a change gave a row");
+		log_fatal("%s: a change gave a row", x->path);
 	sqlite3_reset(q);
-	return sqlite3_changes(x->db);
+	return q == NULL || x->failures != before ? 0 : sqlite3_changes(x->db);
 }
 
 void
@@ -114,25 +171,6 @@ index_db_text(sqlite3_stmt *q, int column, char *dst, size_t size)
 /* ---- opening ------------------------------------------------------------- */
 
 static void
-db_open(struct index_db *x)
-{
-	sqlite3_stmt *q;
-
-	if (sqlite3_open_v2(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
-	    != SQLITE_OK)
-		broken(x, "open");
-	sqlite3_busy_timeout(x->db, 5000);
-	if (sqlite3_exec(x->db, own_schema, NULL, NULL, NULL) != SQLITE_OK
-	    || sqlite3_exec(x->db, x->schema, NULL, NULL, NULL) != SQLITE_OK)
-		broken(x, "schema");
-	q = own(x, SQL_APPLIED);
-	if (!index_db_row(x, q))
-		broken(x, "no applied_lsn");
-	x->applied = (uint64_t)sqlite3_column_int64(q, 0);
-	sqlite3_reset(q);
-}
-
-static void
 db_close(struct index_db *x)
 {
 	for (int i = 0; i < SQL_N; i++)
@@ -142,8 +180,37 @@ db_close(struct index_db *x)
 	memset(x->own, 0, sizeof(x->own));
 	memset(x->stmt, 0, (size_t)x->n * sizeof(*x->stmt));
 	if (sqlite3_close(x->db) != SQLITE_OK)
-		broken(x, "close");
+		log_fatal("%s: close: %s", x->path, sqlite3_errmsg(x->db));
 	x->db = NULL;
+}
+
+/* 0; or -1, with nothing open and why set. */
+static int
+db_open(struct index_db *x)
+{
+	uint64_t before = x->failures;
+	sqlite3_stmt *q;
+
+	x->undo = MAIL_OK;
+	if (sqlite3_open_v2(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
+	    != SQLITE_OK)
+		failed(x, "open");
+	sqlite3_busy_timeout(x->db, 5000);
+	if (x->failures == before
+	    && (sqlite3_exec(x->db, own_schema, NULL, NULL, NULL) != SQLITE_OK
+		|| sqlite3_exec(x->db, x->schema, NULL, NULL, NULL) != SQLITE_OK))
+		failed(x, "schema");
+	q = x->failures == before ? own(x, SQL_APPLIED) : NULL;
+	if (x->failures == before && !index_db_row(x, q) && x->failures == before)
+		log_fatal("%s: no applied_lsn", x->path);
+	if (x->failures != before) {
+		x->why = x->undo;
+		db_close(x);
+		return -1;
+	}
+	x->applied = x->committed = (uint64_t)sqlite3_column_int64(q, 0);
+	sqlite3_reset(q);
+	return 0;
 }
 
 struct index_db *
@@ -170,7 +237,7 @@ index_db_close(struct index_db *x)
 {
 	if (x == NULL)
 		return;
-	index_db_commit(x);
+	index_db_commit(x);		/* what fails comes again from the log */
 	db_close(x);
 	close(x->lock);
 	free(x->stmt);
@@ -188,41 +255,119 @@ index_db_applied(const struct index_db *x)
 }
 
 enum mail_rc
+index_db_why(const struct index_db *x)
+{
+	return x->why;
+}
+
+uint64_t
+index_db_failures(const struct index_db *x)
+{
+	return x->failures;
+}
+
+/* Back to the last commit. */
+static void
+undo(struct index_db *x)
+{
+	x->why = x->undo;
+	x->undo = MAIL_OK;
+	x->open = false;
+	x->applied = x->committed;
+	/* SQLite may have undone it by itself.  What cannot be undone goes with the file. */
+	if (!sqlite3_get_autocommit(x->db)
+	    && sqlite3_exec(x->db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
+		db_close(x);
+}
+
+int
+index_db_resume(struct index_db *x)
+{
+	x->why = MAIL_OK;
+	return x->db != NULL ? 0 : db_open(x);
+}
+
+static void
+begin(struct index_db *x)
+{
+	if (x->open)
+		return;
+	x->undo = MAIL_OK;
+	index_db_change(x, own(x, SQL_BEGIN));
+	x->open = true;
+}
+
+enum mail_rc
 index_db_apply(struct index_db *x, const struct owner_record *r,
     enum mail_rc (*apply)(void *, const struct owner_record *), void *arg)
 {
+	enum mail_rc rc = MAIL_OK;
 	sqlite3_stmt *q;
-	enum mail_rc rc;
 
+	if (x->why != MAIL_OK)
+		return x->why;
 	if (r->lsn <= x->applied)
 		return MAIL_OK;
-	if (!x->open)
-		index_db_change(x, own(x, SQL_BEGIN));
-	x->open = true;
-	rc = apply(arg, r);
+	begin(x);
+	if (x->undo == MAIL_OK)
+		rc = apply(arg, r);
+	if (x->undo == MAIL_OK) {
+		q = own(x, SQL_SET_APPLIED);
+		sqlite3_bind_int64(q, 1, (sqlite3_int64)r->lsn);
+		index_db_change(x, q);
+	}
+	if (x->undo != MAIL_OK) {
+		undo(x);
+		return x->why;
+	}
 	if (rc == MAIL_BAD)
 		log_warnx("%s: record lsn=%llu type=%u is malformed or incomplete, skipped", x->dir,
 		    (unsigned long long)r->lsn, r->type);
-	q = own(x, SQL_SET_APPLIED);
-	sqlite3_bind_int64(q, 1, (sqlite3_int64)r->lsn);
-	index_db_change(x, q);
 	x->applied = r->lsn;
 	return rc;
 }
 
-void
+enum mail_rc
+index_db_try(struct index_db *x, const struct owner_record *r,
+    enum mail_rc (*apply)(void *, const struct owner_record *), void *arg)
+{
+	uint64_t before = x->failures;
+	enum mail_rc rc = MAIL_OK;
+
+	if (x->why != MAIL_OK)
+		return x->why;
+	index_db_change(x, own(x, SQL_TRY));
+	if (x->failures == before)
+		rc = apply(arg, r);
+	/* A failure may have taken the transaction, and the savepoint with it. */
+	if (x->failures == before || !sqlite3_get_autocommit(x->db)) {
+		index_db_change(x, own(x, SQL_UNDO));
+		index_db_change(x, own(x, SQL_TRIED));
+	}
+	return x->failures == before ? rc : x->undo;
+}
+
+int
 index_db_commit(struct index_db *x)
 {
 	if (!x->open)
-		return;
-	index_db_change(x, own(x, SQL_COMMIT));
+		return 0;
+	if (x->undo == MAIL_OK)
+		index_db_change(x, own(x, SQL_COMMIT));
+	if (x->undo != MAIL_OK) {
+		undo(x);
+		return -1;
+	}
 	x->open = false;
+	x->committed = x->applied;
+	return 0;
 }
 
 uint64_t
 index_db_checkpoint(struct index_db *x)
 {
-	index_db_commit(x);
+	if (index_db_commit(x) == -1 || x->db == NULL)
+		return 0;
 	/* FULL syncs the WAL, writes the database file and syncs it. */
 	if (sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL)
 	    != SQLITE_OK) {
@@ -239,7 +384,7 @@ index_db_snapshot(struct index_db *x, uint64_t *lsn)
 {
 	index_db_commit(x);
 	*lsn = x->applied;
-	return index_file_copy(x->db, x->dir);
+	return x->db != NULL ? index_file_copy(x->db, x->dir) : -1;
 }
 
 int
@@ -252,6 +397,6 @@ index_db_replace(struct index_db *x, int fd)
 	index_db_commit(x);
 	db_close(x);			/* the last connection takes its WAL away */
 	rc = index_file_install(x->dir);
-	db_open(x);
-	return rc;
+	x->why = MAIL_OK;
+	return db_open(x) == -1 ? -1 : rc;
 }

@@ -1,6 +1,7 @@
 /* index_owner.c - one index_db and the socket of syncd: when the one changes, the other
  * hears of it.
  *
+ * A record that cannot be applied is never skipped: see look().
  * A checkpoint that fails is tried again at the next time; until then syncd keeps the
  * log.  There are no objects beside the index: their list is empty when the peer is
  * seeded, and lib/owner answers what is asked about one. */
@@ -14,6 +15,9 @@
 #include "log.h"
 #include "maild_conf.h"
 #include "owner.h"
+
+#define RETRY_FIRST_MS 1000
+#define RETRY_MAX_MS 30000
 
 static void
 checkpoint(struct index_owner *o)
@@ -49,27 +53,93 @@ attach(struct index_owner *o)
 	owner_attach(o->owner, o->shard, index_db_applied(o->db));
 }
 
+/* ---- failing to apply ---------------------------------------------------- */
+
+/* Does the file not take records now?  Then it is tried again later. */
+static bool
+look(struct index_owner *o)
+{
+	struct timeval tv;
+
+	if (index_db_why(o->db) == MAIL_OK)
+		return false;
+	o->why = index_db_why(o->db);
+	o->need = o->seen;
+	if (o->stopped)
+		return true;
+	o->stopped = true;
+	o->retry_ms = o->retry_ms == 0 ? RETRY_FIRST_MS : o->retry_ms * 2;
+	if (o->retry_ms > RETRY_MAX_MS)
+		o->retry_ms = RETRY_MAX_MS;
+	log_err("%s cannot apply up to lsn=%llu: %s; trying again in %d ms", o->name,
+	    (unsigned long long)o->need, mail_rc_name(o->why), o->retry_ms);
+	tv = (struct timeval){ o->retry_ms / 1000, o->retry_ms % 1000 * 1000 };
+	event_add(o->retry, &tv);
+	return true;
+}
+
+static void
+on_retry(int fd, short what, void *arg)
+{
+	struct index_owner *o = arg;
+
+	(void)fd;
+	(void)what;
+	o->stopped = false;
+	index_db_resume(o->db);
+	if (!look(o))
+		attach(o);
+}
+
+static void
+well(struct index_owner *o)
+{
+	if (o->why == MAIL_OK || index_db_applied(o->db) < o->need)
+		return;
+	o->why = MAIL_OK;
+	o->retry_ms = 0;
+	log_info("%s applies again, up to lsn=%llu", o->name,
+	    (unsigned long long)index_db_applied(o->db));
+}
+
+/* ---- what the process says ----------------------------------------------- */
+
 void
 index_owner_start(struct index_owner *o, struct event_base *base)
 {
-	if ((o->timer = event_new(base, -1, 0, on_timer, o)) == NULL)
+	if ((o->timer = event_new(base, -1, 0, on_timer, o)) == NULL
+	    || (o->retry = event_new(base, -1, 0, on_retry, o)) == NULL)
 		log_fatal("cannot make an event");
 	timer_start(o);
-	attach(o);
+	if (!look(o))
+		attach(o);
 }
 
 void
 index_owner_stop(struct index_owner *o)
 {
 	event_free(o->timer);
-	o->timer = NULL;
+	event_free(o->retry);
+	o->timer = o->retry = NULL;
+}
+
+void
+index_owner_record(struct index_owner *o, uint64_t lsn)
+{
+	o->records++;
+	if (lsn > o->seen)
+		o->seen = lsn;
+	look(o);
 }
 
 void
 index_owner_applied(struct index_owner *o)
 {
 	index_db_commit(o->db);
+	if (look(o))
+		return;
 	owner_applied(o->owner, o->shard, index_db_applied(o->db));
+	well(o);
 }
 
 void
@@ -100,6 +170,6 @@ index_owner_offered(struct index_owner *o, uint64_t lsn, int fd)
 	close(fd);
 	log_info("%s seeded lsn=%llu ok=%d", o->name, (unsigned long long)lsn, ok);
 	owner_offer_answer(o->owner, o->shard, ok);
-	if (ok)
+	if (!look(o) && ok)
 		attach(o);
 }

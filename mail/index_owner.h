@@ -2,11 +2,16 @@
  * directory, the queue): how far it has applied, checkpoints by time and by number of
  * records, seeding.  What a record does, and who waits for it, is the process's own.
  *
- * Records and their answers do not pass here; nothing here fails but with a log line. */
+ * When the file cannot take a record (full disk, I/O error), everything after its last
+ * commit is asked for again 1 to 30 seconds later, for ever; syncd keeps the log.  What a
+ * record's answer then is, the process says (why). */
 #ifndef MAIL_INDEX_OWNER_H
 #define MAIL_INDEX_OWNER_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "mailipc.h"
 
 struct event;
 struct event_base;
@@ -21,13 +26,21 @@ struct index_owner {
 	struct owner *owner;
 	const struct maild_conf *conf;
 	struct event *timer;
-	uint64_t records;		/* applied since the last checkpoint: the owner counts */
+	enum mail_rc why;		/* not MAIL_OK: it lags behind what was delivered */
+	/* private */
+	struct event *retry;
+	bool stopped;			/* until the retry */
+	int retry_ms;
+	uint64_t records;		/* since the last checkpoint */
+	uint64_t seen, need;		/* newest LSN delivered; to be applied before all is well */
 };
 
 /* Attaches the shard, from where its file is on.  The fields up to conf are set. */
 void index_owner_start(struct index_owner *, struct event_base *);
 void index_owner_stop(struct index_owner *);	/* before the base is freed */
-/* At the end of a batch: commits, and says how far. */
+/* After each record: it was given to the file. */
+void index_owner_record(struct index_owner *, uint64_t lsn);
+/* At the end of a batch: commits, and says how far.  When that fails, why is set. */
 void index_owner_applied(struct index_owner *);
 /* A checkpoint, when checkpoint-records have come since the last. */
 void index_owner_checkpoint(struct index_owner *);

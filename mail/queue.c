@@ -33,6 +33,13 @@ queue_active(const struct queue *q)
 	return owner_role(q->owner)->active;
 }
 
+/* A file that lags may still show what was sent already. */
+bool
+queue_may_send(const struct queue *q)
+{
+	return queue_active(q) && owner_role(q->owner)->copies > 0 && q->index.why == MAIL_OK;
+}
+
 bool
 queue_busy(const struct queue *q, uint64_t id)
 {
@@ -131,7 +138,7 @@ on_pump(int fd, short what, void *arg)
 	(void)what;
 	queue_change_tell(q);
 	/* A log that takes nothing now is not asked to: what it said no to comes again. */
-	if (queue_active(q) && owner_role(q->owner)->copies > 0) {
+	if (queue_may_send(q)) {
 		queue_report_again(q);
 		if (now - q->expired_ms >= LOOK_MS) {
 			q->expired_ms = now;

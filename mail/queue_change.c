@@ -1,7 +1,8 @@
 /* queue_change.c - the queue as an owner of its shard: proposes records, applies what
  * was committed, and answers who waits; the rest is index_owner.c.
  *
- * A change is answered after its transaction is committed, never before.  A large
+ * A change is answered after its transaction is committed, never before; when the file
+ * cannot take it, it is answered as done, because the logs hold it.  A large
  * message is proposed piece by piece, a few at a time, and its ENQUEUE when all pieces
  * are committed; what is left of one that was refused is swept by queue.c. */
 #include <stdlib.h>
@@ -140,6 +141,8 @@ admit(struct queue *q, uint64_t size)
 	owner_pending(q->owner, &pending);
 	if (!queue_active(q))
 		return MAIL_NOT_ACTIVE;
+	if (q->index.why != MAIL_OK)
+		return q->index.why;
 	if (queue_shard_count(q->shard) + q->nchanges >= q->conf->queue_messages_max)
 		return MAIL_DISK_FULL;
 	if (fs_free(q->dir, &free_bytes, NULL) == 0
@@ -283,7 +286,9 @@ on_record(void *arg, const struct owner_record *r, uint64_t token)
 	struct queue_change *c;
 	int slot;
 
-	q->index.records++;
+	index_owner_record(&q->index, r->lsn);
+	if (index_db_why(q->index.db) != MAIL_OK)
+		rc = MAIL_OK;		/* both logs hold it, and it is applied when there is room */
 	if ((c = find(q, token, &slot)) == NULL)
 		return;
 	if (slot >= 0) {
@@ -306,7 +311,7 @@ queue_change_tell(struct queue *q)
 {
 	struct queue_change *c, *next;
 
-	index_db_commit(q->index.db);	/* nobody hears of what could still be undone */
+	index_owner_applied(&q->index);	/* nobody hears of what could still be undone */
 	for (c = TAILQ_FIRST(&q->changes); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, next);
 		if (!c->settled)
@@ -322,9 +327,8 @@ on_batch_end(void *arg)
 {
 	struct queue *q = arg;
 
-	index_owner_applied(&q->index);
-	index_owner_checkpoint(&q->index);
 	queue_change_tell(q);
+	index_owner_checkpoint(&q->index);
 	queue_kick(q);
 }
 

@@ -487,7 +487,7 @@ queue_send_pump(struct queue *q)
 	struct queue_job *j;
 
 	record_again(q);
-	if (!q->serving || !queue_active(q) || q->host.blocked != NULL || owner_role(q->owner)->copies == 0) {
+	if (!q->serving || !queue_may_send(q) || q->host.blocked != NULL) {
 		quit_idle(q);
 		return;
 	}

@@ -2,7 +2,7 @@
  *
  * Applying is deterministic; index_db.c sees to it that it happens once.  A message is
  * there with its ENQUEUE, if all its bytes are; it goes, bytes and all, with its last
- * recipient.  Any error of SQLite is fatal. */
+ * recipient. */
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>

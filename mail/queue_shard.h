@@ -1,7 +1,7 @@
 /* queue_shard.h - the queue's shard: messages, their recipients and their bytes in one
  * SQLite file, a function of the log's records (QUEUE.md).
  *
- * A broken database is fatal: the process is restarted, and the standby has the same. */
+ * What a failing disk does is in index_db.h. */
 #ifndef MAIL_QUEUE_SHARD_H
 #define MAIL_QUEUE_SHARD_H
 
