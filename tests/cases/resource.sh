@@ -20,8 +20,8 @@ check() {	# NAME EXPECTED-CODE COMMAND...
 	fi
 }
 
-stand_in() {	# PROGRAM CODE [OUTPUT]
-	printf '#!/bin/sh\necho "$*" >>%s/calls\necho '"'%s'"'\nexit %s\n' "$work" "${3:-}" "$2" \
+stand_in() {	# PROGRAM CODE [OUTPUT]; its arguments go to calls, joined by |
+	printf '#!/bin/sh\n(IFS="|"; echo "$*") >>%s/calls\necho '"'%s'"'\nexit %s\n' "$work" "${3:-}" "$2" \
 	    >"$work/$1"
 	chmod 755 "$work/$1"
 }
@@ -60,6 +60,18 @@ check "syncer stop" 0 "$top/resource.d/syncer" stop
 for s in IPaddr maild syncer Filesystem MailTo dummy; do
 	check "$s unknown verb" 2 "$top/resource.d/$s" explode
 done
+stand_in sendmail 0
+MAILPAIR_RESOURCE=case.$$ SENDMAIL=$work/sendmail
+export MAILPAIR_RESOURCE SENDMAIL
+mkdir -p /run/mailpair
+: >"$work/calls"
+check "MailTo start" 0 "$top/resource.d/MailTo" start 'a@x.example,b@x.example,*@y.example'
+check "MailTo start again" 0 "$top/resource.d/MailTo" start 'a@x.example,b@x.example,*@y.example'
+check "MailTo gives each address by itself, once" 0 \
+    test "$(cat "$work/calls")" = "-i|--|a@x.example|b@x.example|*@y.example"
+check "MailTo status running" 0 "$top/resource.d/MailTo" status
+check "MailTo stop" 0 "$top/resource.d/MailTo" stop 'a@x.example'
+check "MailTo status stopped" 3 "$top/resource.d/MailTo" status
 check "IPaddr without prefix" 2 "$top/resource.d/IPaddr" start 192.0.2.9 lo
 check "IPaddr status absent" 3 "$top/resource.d/IPaddr" status 192.0.2.9/32 lo
 check "Filesystem not mounted" 3 "$top/resource.d/Filesystem" status none "$work"
