@@ -318,7 +318,6 @@ policy_conf_fill(struct agent *a)
 	p->join_wait_ms = c->join_wait_ms;
 	p->switch_ms = c->switch_ms;
 	p->retry_ms = c->retry_ms;
-	p->config = (uint32_t)(c->hash >> 32);
 }
 
 /* A key for each channel and direction, so that nothing can be replayed from one on
@@ -470,9 +469,9 @@ agent_run(const struct hagent_conf *conf, const uint8_t key[32], int fd)
 	if (a->base == NULL)
 		log_fatal("agent cannot make its event loop");
 	start_parts(a, fd, ctl_fd, key);
-	log_info("agent started node=%s boot=%u fixed=%llu config=%08x",
+	log_info("agent started node=%s boot=%u fixed=%llu",
 	    conf->node[conf->self], a->state.boot,
-	    (unsigned long long)a->state.marks.fixed, a->pconf.config);
+	    (unsigned long long)a->state.marks.fixed);
 	if (event_base_dispatch(a->base) == -1)
 		log_fatal("agent event loop");
 	stop_parts(a);

@@ -268,6 +268,16 @@ on_welcome(void *arg, const struct exec_welcome *w)
 	look_done(a);
 }
 
+/* Before the first frame leaves: links are opened by answers that come behind it. */
+static void
+on_config(void *arg, uint32_t digest)
+{
+	struct agent *a = arg;
+
+	log_info("configuration digest=%08x", digest);
+	a->pconf.config = digest;
+}
+
 static void
 looked(struct agent *a, bool here)
 {
@@ -415,8 +425,8 @@ on_gone(void *arg, const char *why)
 	agent_end(arg, 1);
 }
 
-const struct exec_client_ops agent_exec_ops = { on_welcome, on_ran, on_vip, on_opened,
-	on_shutdown, on_gone };
+const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_vip,
+	on_opened, on_shutdown, on_gone };
 
 /* ---- syncd --------------------------------------------------------------- */
 

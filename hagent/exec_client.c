@@ -92,6 +92,9 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		welcome.agents = wire_get_u32(&in);
 		c->ops->welcome(c->arg, &welcome);
 		break;
+	case EX_CONFIG:
+		c->ops->config(c->arg, wire_get_u32(&in));
+		break;
 	case EX_RAN:
 	case EX_VIP_DONE:
 	case EX_OPENED:

@@ -12,6 +12,7 @@ struct exec_client;
 
 struct exec_client_ops {
 	void (*welcome)(void *, const struct exec_welcome *);
+	void (*config)(void *, uint32_t digest);
 	void (*ran)(void *, unsigned resource, enum exec_verb, const struct exec_ran *);
 	/* tag: as given to exec_client_vip() */
 	void (*vip)(void *, unsigned vip, enum exec_vip_op, uint64_t tag,

@@ -27,6 +27,7 @@
 
 #include "agent.h"
 #include "clock.h"
+#include "config_digest.h"
 #include "daemon.h"
 #include "exec_proto.h"
 #include "ipc.h"
@@ -38,6 +39,7 @@
 #define RUNS_MAX (4 * HAGENT_RESOURCES_MAX)
 #define YOUNG_MS 2000		/* an agent that dies before this age delays the next */
 #define DELAY_MAX_MS 1000
+#define LOOK_MS 10000		/* at the configuration files */
 
 struct run {
 	TAILQ_ENTRY(run) next;
@@ -57,7 +59,7 @@ struct executor {
 	const struct executor_start *start;
 	const struct hagent_conf *conf;
 	struct event_base *base;
-	struct event *signals, *respawn, *limit;
+	struct event *signals, *respawn, *limit, *look;
 	int signal_fd;
 	struct ipc *agent;
 	pid_t agent_pid;
@@ -66,6 +68,8 @@ struct executor {
 	int delay_ms;
 	bool group_started, shutting, left;
 	int exit_code;
+	uint32_t config;	/* digest of the three files */
+	bool config_told;	/* that it cannot be made; once */
 	struct vip *vips[HAGENT_VIPS_MAX];
 	/* The peer's own address on each udp link: only ever probed for. */
 	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
@@ -369,6 +373,49 @@ on_agent_gone(struct ipc *ch, const char *why, void *arg)
 		kill(x->agent_pid, SIGKILL);
 }
 
+/* Files that cannot be read now keep the digest that they had. */
+static bool
+config_changed(struct executor *x)
+{
+	const char *file;
+	uint32_t digest;
+
+	if (config_digest(x->conf, &digest, &file) == -1) {
+		if (!x->config_told)
+			log_warn("%s cannot be compared with the other node's", file);
+		x->config_told = true;
+		return false;
+	}
+	x->config_told = false;
+	if (digest == x->config)
+		return false;
+	x->config = digest;
+	return true;
+}
+
+static void
+tell_config(struct executor *x)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u32(&w, x->config);
+	answer(x, x->agents, EX_CONFIG, 0, &w, -1);
+}
+
+/* Somebody edits a file, or copies it to the other node. */
+static void
+on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct executor *x = arg;
+
+	(void)fd;
+	(void)what;
+	arm(x->look, LOOK_MS);
+	if (config_changed(x))
+		tell_config(x);
+}
+
 static void
 welcome(struct executor *x)
 {
@@ -378,6 +425,7 @@ welcome(struct executor *x)
 	wire_put_u8(&w, x->group_started);
 	wire_put_u32(&w, x->agents - 1);
 	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
+	tell_config(x);
 	if (x->shutting) {
 		wire_out_init(&w);
 		answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
@@ -606,6 +654,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->signals = event_new(x->base, x->signal_fd, EV_READ | EV_PERSIST, on_signal, x);
 	x->respawn = evtimer_new(x->base, on_respawn, x);
 	x->limit = evtimer_new(x->base, on_limit, x);
+	x->look = evtimer_new(x->base, on_look, x);
 	event_add(x->signals, NULL);
 	for (size_t i = 0; i < x->conf->nvips; i++)
 		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
@@ -621,7 +670,9 @@ executor_run(const struct executor_start *s)
 
 	set_up(x, s);
 	/* From the loop, so that every agent is forked at the same place. */
+	(void)config_changed(x);
 	arm(x->respawn, 0);
+	arm(x->look, LOOK_MS);
 	daemon_ready();
 	if (event_base_dispatch(x->base) == -1)
 		log_fatal("executor event loop");
@@ -635,6 +686,7 @@ executor_run(const struct executor_start *s)
 	event_free(x->signals);
 	event_free(x->respawn);
 	event_free(x->limit);
+	event_free(x->look);
 	close(x->signal_fd);
 	event_base_free(x->base);
 	code = x->exit_code;

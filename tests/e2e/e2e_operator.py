@@ -243,8 +243,8 @@ def stranger_with_another_key(t):
         t.true(0 < len(lines) <= 6, "log lines about it: %d" % len(lines))
 
 
-@test
-def different_configuration_is_an_alarm(t):
+def start_different(t, name, line):
+    """A pair whose second node has one more line in one file."""
     from lab import Lab
     lab = Lab(build=BUILD, install=t.install)
     real = lab._configure
@@ -252,15 +252,34 @@ def different_configuration_is_an_alarm(t):
     def configure(node):
         real(node)
         if node == "ha-2":
-            with open(os.path.join(lab.node_dir(node), "etc/mailpair/hagent.conf"), "a") as f:
-                f.write("warntime-ms = 1100\n")
+            with open(os.path.join(lab.node_dir(node), "etc/mailpair", name), "a") as f:
+                f.write(line)
     lab._configure = configure
     t.labs.append(lab)
     lab.start()
     node = lab.wait_active(40)
-    r = wait_for("the alarm", 20, lambda: (lambda r: r if "config" in r.stdout + r.stderr else None)(
+    r = wait_for("the alarm", 20, lambda: (lambda r: r if "configurations" in r.stderr else None)(
         lab.execute(node, "hactl", "status", check=False)), 0.2)
     t.true(r.returncode in (1, 2), "exit %d" % r.returncode)
+    return lab, node
+
+
+@test
+def different_configuration_is_an_alarm(t):
+    start_different(t, "hagent.conf", "warntime-ms = 1100\n")
+
+
+@test
+def different_mail_configuration_is_an_alarm(t):
+    lab, node = start_different(t, "maild.conf", "message-size-max = 31M\n")
+    # The other file is copied while everything runs: the alarm ends by itself.
+    good, bad = (os.path.join(lab.node_dir(n), "etc/mailpair/maild.conf") for n in NODES)
+    with open(good) as f:
+        text = f.read()
+    with open(bad, "w") as f:
+        f.write(text)
+    wait_for("the end of the alarm", 30, lambda: "configurations" not in lab.execute(
+        node, "hactl", "status", check=False).stderr, 0.5)
 
 
 BAD_FILES = [
