@@ -1,22 +1,5 @@
 /* policy.c - who is active.  A pure function of state and view; see policy.h.
  *
- *   BOOT ── syncd and the executor say that nothing runs ──────────────→ WAIT
- *    └──── services still run (only the agent restarted) ──→ ACTIVE, or DEMOTE
- *   WAIT ── peer active ──→ TARGET ── complete (P1) ──→ STANDBY
- *    │  ↖── silent peer ──────┘                            │
- *    │ MEETING: both idle, none complete: newest history   │ P1 and P2: RELEASE, REBOOT,
- *    │ HOLDER: alone, but only it could extend its data    │ SILENCE, OPERATOR
- *    └────────────────────────┬────────────────────────────┘
- *                             ↓
- *   PROMOTE  number durable → syncd's record → duplicate-address probe →
- *      │     resources left to right → addresses
- *      ├── failed ──────────────────────────────→ DEMOTE
- *      ↓
- *   ACTIVE ── newer active seen · isolated · planned · resource failed · no ping ──→ DEMOTE
- *   DEMOTE   (drain) → addresses → resources right to left → syncd → released mark
- *            durable → WAIT with RELEASE(gen, lsn) in every frame
- *            an address or resource that stays keeps the node in DEMOTE, alarmed
- *
  * Kind of the new generation: RELEASE and MEETING clean (needs both nodes), REBOOT
  * takeover, SILENCE and HOLDER presumed, OPERATOR forced.
  *
@@ -386,6 +369,24 @@ boot_turn(struct turn *t)
 		turn_role(t, ROLE_WAIT, "nothing runs here");
 }
 
+/*
+ *   BOOT ── syncd and the executor say that nothing runs ──────────────→ WAIT
+ *    └──── services still run (only the agent restarted) ──→ ACTIVE, or DEMOTE
+ *   WAIT ── peer active ──→ TARGET ── complete (P1) ──→ STANDBY
+ *    │  ↖── silent peer ──────┘                            │
+ *    │ MEETING: both idle, none complete: newest history   │ P1 and P2: RELEASE, REBOOT,
+ *    │ HOLDER: alone, but only it could extend its data    │ SILENCE, OPERATOR
+ *    └────────────────────────┬────────────────────────────┘
+ *                             ↓
+ *   PROMOTE  number durable → syncd's record → duplicate-address probe →
+ *      │     resources left to right → addresses
+ *      ├── failed ──────────────────────────────→ DEMOTE
+ *      ↓
+ *   ACTIVE ── newer active seen · isolated · planned · resource failed · no ping ──→ DEMOTE
+ *   DEMOTE   (drain) → addresses → resources right to left → syncd → released mark
+ *            durable → WAIT with RELEASE(gen, lsn) in every frame
+ *            an address or resource that stays keeps the node in DEMOTE, alarmed
+ */
 void
 policy_step(struct policy *p, const struct policy_view *v, struct policy_actions *out)
 {

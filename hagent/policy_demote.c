@@ -126,7 +126,7 @@ st_res(struct turn *t)
 		p->retry_ms = t->v->now_ms + p->conf->retry_ms;
 		turn_alarm(t, ALARM_STOP_FAILED, true, "a resource does not stop");
 		turn_op_done(t, 18, "a resource does not stop on this node",
-		    "hactl resource list");
+		    "hactl status");
 	}
 	for (unsigned i = p->conf->nres; i > 0; i--)
 		if (!stop_one(t, i - 1))

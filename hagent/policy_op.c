@@ -114,7 +114,7 @@ op_failover(struct turn *t, const struct policy_event *e)
 
 	if (e->op_node != p->conf->node) {
 		refuse(t, e, 14, "it is the node that takes over that must decide",
-		    "log in there and run: hactl failover");
+		    "hactl failover  # on the other node");
 		return;
 	}
 	if (e->peer_is_off && t->v->peer.silent && !e->dry_run)
@@ -129,7 +129,7 @@ op_failover(struct turn *t, const struct policy_event *e)
 		if (t->v->peer.silent)
 			turn_probe(t, true, false);
 		refuse(t, e, 14, why, t->v->peer.silent
-		    ? "switch the other node off, then: hactl failover --peer-is-off"
+		    ? "hactl failover --peer-is-off  # when the other node is switched off"
 		    : "hactl switchover");
 	} else if (!policy_idle(p)) {
 		refuse(t, e, 13, "this node is changing its role", "hactl status -w");

@@ -2,15 +2,10 @@
  *
  * A situation is text, one line an instant:
  *   node 0|1 · set NAME VALUE · marks NAME VALUE · T WORD... -> EXPECTATION, ...
- * T is the time in ms, never going back.  WORD... is one event or change of the view:
- *   tick | peer silent|heard|quiet|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
- *   [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G] [marked=G] [outdate=G] [alone=G] [switch=G] | ping on|off | data MODE gen=N
- *   [kind=K] [by=NODE] [durable=N] [outdated] | syncd up|gone | probe clear|taken|unknown |
- *   promoted | demoted | refused | alone | join | newer gen=N kind=K | adopted gen=N kind=K |
- *   res I start|stop|status running|stopped|failed | vip I up|down ok|failed |
- *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry]
- * After -> stand actions that this turn must have (a leading ! : must not have), by name
- * with optional text behind "=", role=NAME, or why=TEXT_OF_HISTORY with _ for blanks.  README.md of this folder has examples. */
+ * T is the time in ms, never going back.  WORD... is one event or change of the view.
+ * After -> stand actions that this turn must have (a leading ! : must not have), by
+ * name with optional text behind "=", role=NAME, or why=TEXT_OF_HISTORY with _ for
+ * blanks. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +13,20 @@
 
 #include "policy_int.h"
 
+/* The words:
+ *   tick
+ *   peer silent|heard|quiet|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
+ *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
+ *       [marked=G] [outdate=G] [alone=G] [switch=G]
+ *   ping on|off
+ *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated]
+ *   syncd up|gone
+ *   probe clear|taken|unknown
+ *   promoted | demoted | refused | alone | join
+ *   newer gen=N kind=K | adopted gen=N kind=K
+ *   res I start|stop|status running|stopped|failed
+ *   vip I up|down ok|failed
+ *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry] */
 struct run {
 	struct policy p;
 	struct policy_conf conf;
