@@ -127,6 +127,27 @@ serves() {
 	    in_net "ha-$1" ip -br addr | grep -q '192.0.2.5/24.*2001:db8::5/64'
 }
 
+# The agent of node 1 starts anew while node 2 cannot write its state: node 2 hears the
+# new boot, believes nothing of it, and does again once it is durable.
+state_mount() {	# ro|rw
+	nsenter -t "$(init_of 2)" -m mount -o "remount,bind,$1" /var/lib/mailpair
+}
+
+sees_active() {
+	ha 2 status --json | grep -q '"name":"ha-1","local":false,"role":"active"'
+}
+
+unknown_boot() {
+	ha 2 status --json | grep -q '"state":"unproven"' && grep -q 'state cannot be written' "$work/ha-2.log"
+}
+
+stays() {	# COMMAND...: true for two deadtimes
+	for _ in 1 2 3 4 5 6 7 8; do
+		"$@" || return 1
+		sleep 0.5
+	done
+}
+
 network && configure || exit 1
 start 1
 start 2
@@ -134,6 +155,14 @@ check "elects one" serves 1
 check "is healthy on the other node too" ha 2 status
 kill -KILL "$(pgrep -P "$(init_of 1)")"
 check "goes on when the agent dies" serves 1
+check "is seen as active" sees_active
+state_mount ro
+kill -KILL "$(pgrep -P "$(init_of 1)")"
+check "a boot that is not durable says nothing" unknown_boot
+check "and goes on saying nothing" stays unknown_boot
+check "the one that cannot write does not take over" serves 1
+state_mount rw
+check "it counts once it is durable" sees_active
 check "hands over" ha 1 switchover --to ha-2
 check "serves on the other" serves 2
 check "hands back, asked on the standby" ha 1 switchover --to ha-1
