@@ -507,3 +507,18 @@ store_object_open(struct store *st, uint16_t shard, const uint8_t sha[32])
 	errno = ENOENT;
 	return -1;
 }
+
+bool
+store_object_known(const struct store *st, const uint8_t sha[32])
+{
+	for (size_t i = 0; i < KNOWN_OBJECTS; i++)
+		if (memcmp(st->known[i], sha, 32) == 0)
+			return true;
+	return false;
+}
+
+void
+store_object_good(struct store *st, const uint8_t sha[32])
+{
+	memcpy(st->known[st->known_next++ % KNOWN_OBJECTS], sha, 32);
+}

@@ -14,6 +14,7 @@
 #define HASH_SLOTS 4096
 #define WATCH_SLOTS 256
 #define DEFAULT_BOXES 5
+#define KNOWN_OBJECTS 64
 
 enum change_kind {
 	CHANGE_DELIVER, CHANGE_APPEND, CHANGE_FLAGS, CHANGE_EXPUNGE, CHANGE_COPY,
@@ -147,6 +148,8 @@ struct store {
 	bool dead_watches;
 	struct store_jobs *jobs;
 	int64_t checkpoint_at;
+	uint8_t known[KNOWN_OBJECTS][32];	/* the newest that were found good */
+	unsigned known_next;
 };
 
 /* ---- store.c ---- */

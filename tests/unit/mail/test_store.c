@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include "fake_syncd.h"
 #include "fs.h"
 #include "log.h"
+#include "object_map.h"
 #include "shard_record.h"
 #include "store_admin.h"
 
@@ -357,6 +359,45 @@ test_large(void **state)
 	assert_int_equal(env->res[1].rc, MAIL_DISK_FULL);
 	assert_int_equal(box_of("INBOX").exists, 1);
 	free(text);
+}
+
+/* Overwrites the object; the same length is no proof of the same bytes. */
+static void
+object_becomes(const uint8_t sha[32], const char *text)
+{
+	char hex[65], *path;
+	FILE *f;
+
+	hex_encode(sha, 32, hex);
+	path = mem_printf("%s/store-00/objects/%.2s/%s", env->dir, hex, hex);
+	assert_non_null(f = fopen(path, "w"));
+	assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+	free(path);
+}
+
+static void
+test_rot(void **state)
+{
+	struct object_map o = { 0 };
+	struct store_msg m;
+
+	(void)state;
+	deliver(&env->res[0], USER, "abc\r\n");
+	UNTIL(env->told == 1);
+	assert_int_equal(store_message(env->st, 0, box_of("INBOX").id, 1, &m), MAIL_OK);
+	object_becomes(m.sha, "abd\r\n");
+	assert_int_equal(object_map_open(&o, env->st, 0, &m), -1);
+	assert_int_equal(errno, EBADMSG);
+	object_becomes(m.sha, "abc");
+	assert_int_equal(object_map_open(&o, env->st, 0, &m), -1);
+	assert_int_equal(errno, EIO);
+	object_becomes(m.sha, "abc\r\n");
+	for (int i = 0; i < 2; i++) {	/* looked at, then known */
+		assert_int_equal(object_map_open(&o, env->st, 0, &m), 0);
+		assert_true(span_is(o.text, "abc\r\n"));
+		object_map_close(&o);
+	}
+	free(m.keywords);
 }
 
 static bool
@@ -848,7 +889,7 @@ main(int argc, char **argv)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_deliver), T(test_refused_first), T(test_undecided), T(test_refusals),
-		T(test_large), T(test_large_given_up),
+		T(test_large), T(test_large_given_up), T(test_rot),
 		T(test_flags_copy_expunge), T(test_structure), T(test_forget), T(test_watch),
 		T(test_generations), T(test_uid_never_again), T(test_restart), T(test_operations),
 		T(test_low_space), T(test_apply_fails), T(test_mixed_load), T(test_seed),
