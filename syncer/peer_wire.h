@@ -14,7 +14,7 @@ enum peer_frame {
 				 * rules (batches below are refused), u64 oldest lsn, u64 tip lsn,
 				 * raw tip hash[16], u64 durable lsn, u64 commit lsn, history */
 	PEER_HASH_ASK,		/* u64 lsn */
-	PEER_HASH,		/* u64 lsn, u8 known, raw hash[16] */
+	PEER_HASH,		/* u64 lsn, u8 enum peer_hash, raw hash[16] */
 	PEER_TRUNCATE,		/* u64 gen no, u64 lsn, raw hash[16]: your log goes on behind this */
 	PEER_SPLIT,		/* u64 fork lsn, u64 tip lsn, str reason */
 	PEER_BATCH,		/* u64 gen no, u64 commit lsn, u64 first lsn, raw prev hash[16],
@@ -24,6 +24,12 @@ enum peer_frame {
 	PEER_APPLIED,		/* u64 applied lsn, u64 lsn up to which this node may be trimmed */
 	PEER_NEWER,		/* gen: refused, there is a newer one */
 	PEER_MIRROR = 32,	/* the mirror's own words */
+};
+
+enum peer_hash {
+	PEER_HASH_TRIMMED,	/* not kept any more, or not there: no hash */
+	PEER_HASH_KNOWN,
+	PEER_HASH_BAD,		/* it is here and cannot be read: no hash, and no proof */
 };
 
 #endif

@@ -169,6 +169,21 @@ need_seed(struct ship *h)
 		s->mirror_ops->seed_wanted(s->mirror);
 }
 
+/* Damage is no proof of anything: a copy must not be replaced because the log from
+ * which it was made cannot be read. */
+static void
+damaged(struct ship *h, const char *where, uint64_t lsn)
+{
+	char text[sizeof(h->trouble)];
+
+	h->state = SHIP_STUCK;
+	(void)snprintf(text, sizeof(text), "%s cannot be read at lsn=%llu: it is damaged", where,
+	    (unsigned long long)lsn);
+	if (strcmp(h->trouble, text) != 0)
+		log_err("%s; nothing is sent or replaced", text);
+	memcpy(h->trouble, text, sizeof(text));
+}
+
 static void
 split(struct ship *h, uint64_t fork, const char *why)
 {
@@ -210,8 +225,12 @@ found(struct ship *h, uint64_t lsn)
 	uint8_t hash[16];
 	struct wire_out w;
 
-	if (lsn + 1 < feed_oldest(h->s->feed) || feed_hash(h->s->feed, lsn, hash) == -1) {
+	if (lsn + 1 < feed_oldest(h->s->feed)) {
 		need_seed(h);
+		return;
+	}
+	if (feed_hash(h->s->feed, lsn, hash) == -1) {
+		damaged(h, "the log of this node", lsn);
 		return;
 	}
 	if (h->peer.tip == lsn) {
@@ -280,17 +299,22 @@ static void
 got_hash(struct ship *h, struct wire_in *in)
 {
 	uint64_t lsn = wire_get_u64(in);
-	bool known = wire_get_u8(in) != 0;
-	uint8_t theirs[16], mine[16];
+	uint8_t known = wire_get_u8(in), theirs[16], mine[16];
 
 	wire_get_raw(in, theirs, 16);
 	if (!wire_in_done(in) || h->state != SHIP_SEARCH || lsn != h->asked)
 		return;
 	/* what one of us has trimmed had been committed on both */
-	if (!known || feed_hash(h->s->feed, lsn, mine) == -1)
+	if (known == PEER_HASH_BAD)
+		damaged(h, "the standby's log", lsn);
+	else if (known == PEER_HASH_TRIMMED)
+		search_step(h, true);
+	else if (feed_hash(h->s->feed, lsn, mine) == 0)
+		search_step(h, memcmp(mine, theirs, 16) == 0);
+	else if (errno == ERANGE)
 		search_step(h, true);
 	else
-		search_step(h, memcmp(mine, theirs, 16) == 0);
+		damaged(h, "the log of this node", lsn);
 }
 
 static void
@@ -299,11 +323,15 @@ got_hash_ask(struct ship *h, struct wire_in *in)
 	uint64_t lsn = wire_get_u64(in);
 	uint8_t hash[16] = { 0 };
 	struct wire_out w;
-	bool known;
+	uint8_t known = PEER_HASH_KNOWN;
 
 	if (!wire_in_done(in))
 		return;
-	known = feed_hash(h->s->feed, lsn, hash) == 0;
+	if (feed_hash(h->s->feed, lsn, hash) == -1) {
+		known = errno == ERANGE ? PEER_HASH_TRIMMED : PEER_HASH_BAD;
+		if (known == PEER_HASH_BAD)
+			log_warn("cannot read the log lsn=%llu", (unsigned long long)lsn);
+	}
 	wire_out_init(&w);
 	wire_put_u64(&w, lsn);
 	wire_put_u8(&w, known);
@@ -343,11 +371,10 @@ collect(struct ship *h, struct wire_out *body)
 		n++;
 	}
 	if (rc == -1) {
-		log_warn("cannot read the log lsn=%llu", (unsigned long long)h->next + n);
 		if (errno == ERANGE)
 			need_seed(h);
 		else
-			h->state = SHIP_STUCK;
+			damaged(h, "the log of this node", h->next + n);
 	}
 	return n;
 }

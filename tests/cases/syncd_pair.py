@@ -6,7 +6,8 @@ As any user; as root with SYNCD_USER syncd drops to that user, with its filter.
 Each case makes its own pair in a temporary directory and prints one line.  The cases
 hook_... want a build with HOOKS=1 and run only when they are named.
 """
-import json, os, pwd, random, shutil, signal, socket, struct, subprocess, sys, tempfile, time
+import json, os, pwd, random, resource, select, shutil, signal, socket, struct, subprocess, sys
+import tempfile, threading, time
 
 from old_active import OldActive, PEER_ACK, PEER_NEWER
 
@@ -127,20 +128,25 @@ class Agent:
         return any(h[0] == type_ for h in self.heard)
 
 
+def owner_ipc(node):
+    """A connection to the owners' socket: who connects decides what may be owned."""
+    path, user = node.run + "/syncd-owner.sock", os.environ.get("SYNCD_USER")
+    if user:
+        os.chmod(path, 0o666)
+        os.seteuid(pwd.getpwnam(user).pw_uid)
+    try:
+        return Ipc(path)
+    finally:
+        if user:
+            os.seteuid(0)
+
+
 class Owner:
     """One shard: keeps every payload it was given, in order."""
 
     def __init__(self, node, start=0):
         self.node = node
-        path, user = node.run + "/syncd-owner.sock", os.environ.get("SYNCD_USER")
-        if user:                # who connects decides what may be owned
-            os.chmod(path, 0o666)
-            os.seteuid(pwd.getpwnam(user).pw_uid)
-        try:
-            self.ipc = Ipc(path)
-        finally:
-            if user:
-                os.seteuid(0)
+        self.ipc = owner_ipc(node)
         self.ipc.send(1, struct.pack(">HH", 1, 4) + b"test")
         self.ipc.send(2, struct.pack(">HQ", SHARD, start))
         self.records = {}     # lsn -> payload
@@ -192,14 +198,15 @@ class Node:
         os.makedirs(self.dir)
         self.process = self.agent = self.owner = None
 
-    def start(self, attach=True, hook=None):
+    def start(self, attach=True, hook=None, files=1024):
         env = dict(os.environ)
         env.pop("MAILPAIR_HOOK", None)
         if hook:
             env["MAILPAIR_HOOK"] = hook
         self.err = open(self.dir + "/stderr", "a")
         self.process = subprocess.Popen([SYNCD, "-f", "-d", "-c", self.conf, "-N", self.name],
-                                        stderr=self.err, env=env)
+                                        stderr=self.err, env=env, preexec_fn=lambda:
+                                        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
         end = now() + 10
         while now() < end:
             try:
@@ -278,7 +285,8 @@ class Pair:
                     (os.environ.get("SYNCD_USER", ""), self.port))
             f.write('node "ha-1" { address = { "127.0.0.1", "127.0.0.3" } certificate = "%s" }\n'
                     % pins[0])
-            f.write('node "ha-2" { address = { "127.0.0.2" } certificate = "%s" }\n' % pins[1])
+            f.write('node "ha-2" { address = { "127.0.0.2", "127.0.0.1" } certificate = "%s" }\n'
+                    % pins[1])
             f.write('certificate-file = "%s/crt"\nkey-file = "%s/key"\n' % (n.dir, n.dir))
             f.write('log-directory = "%s"\nrun-directory = "%s"\n' % (n.log, n.run))
             for k, v in self.options.items():
@@ -671,6 +679,34 @@ def case_split_trimmed(p):
     assert "two histories" in b.ctl("sync-status")["status"]["peer"]["trouble"]
 
 
+def damage(log, what):
+    """Flips one bit inside the payload `what` in the oldest segment of a log."""
+    path = "%s/%s" % (log, min(f for f in os.listdir(log) if f.endswith(".seg")))
+    with open(path, "r+b") as f:
+        at = f.read().index(what)
+        f.seek(at)
+        f.write(bytes([what[0] ^ 1]))
+
+
+def case_damaged_active(p):
+    """a place that the active cannot read is no place in common: nothing is seeded over it"""
+    a, b = p.start()
+    a.agent.grant_alone = PRESUMED
+    last = p.load(a.owner, 1, prefix=b"the-last-one-in-common")
+    p.settled(a.owner, last)
+    p.equal()
+    b.kill()
+    p.settled(a.owner, p.load(a.owner, 30, size=900000))
+    damage(a.log, b"the-last-one-in-common")
+    b.start()
+    p.until("trouble", lambda: "damaged" in
+            (a.ctl("sync-status")["status"]["peer"].get("trouble") or ""))
+    p.run_for(0.5)
+    with open(a.dir + "/stderr") as f:
+        assert "seeding the standby" not in f.read(), "seeded from a damaged log"
+    assert a.agent.state.get("mode") == SOLO and not b.agent.state["insync"]
+
+
 def case_tail(p):
     """the standby was ahead of an active that lost its unsynced end: the tail is set aside"""
     a, b = p.start()
@@ -760,18 +796,113 @@ def case_trim(p):
 def case_path_change(p):
     """a silent connection is dropped and the other address is used"""
     a, b = p.start()
-    path = b.ctl("sync-status")["status"]["peer"]["path"]
-    assert path in ("127.0.0.1", "127.0.0.3"), path
-    a.process.send_signal(signal.SIGSTOP)
-    time.sleep(0.7)
-    a.process.send_signal(signal.SIGCONT)
-    p.until("connected", lambda: b.ctl("sync-status")["status"]["peer"]["path"] in
-            ("127.0.0.1", "127.0.0.3"))
-    p.run_for(0.3)
+
+    def path():
+        return b.ctl("sync-status")["status"]["peer"]["path"]
+
+    for _ in range(2):          # there and back
+        before = path()
+        assert before in ("127.0.0.1", "127.0.0.3"), before
+        a.process.send_signal(signal.SIGSTOP)
+        p.until("dropped as silent", lambda: path() == "")
+        a.process.send_signal(signal.SIGCONT)
+        p.until("connected again", lambda: path() != "")
+        assert path() != before, "the same address again: %s" % before
+        p.in_step()
+        origins = p.load(a.owner, 10)
+        p.settled(a.owner, origins)
+        assert all(a.owner.acked[o][2] == 2 for o in origins)
+
+
+class Strangers(threading.Thread):
+    """Connections to the peer's port that say nothing, made anew as soon as they are closed."""
+
+    def __init__(self, port, count=30):
+        super().__init__(daemon=True)
+        self.port, self.count, self.made, self.ends = port, count, 0, False
+
+    def connect(self):
+        s = socket.socket()
+        s.bind(("127.0.0.9", 0))
+        s.connect(("127.0.0.1", self.port))
+        self.made += 1
+        return s
+
+    def run(self):
+        conns = []
+        while not self.ends:
+            try:
+                conns += [self.connect() for _ in range(self.count - len(conns))]
+                for s in select.select(conns, [], [], 0.05)[0]:
+                    s.close()
+                    conns.remove(s)
+            except OSError:     # the daemon is away, or has gone in the middle
+                self.ends = self.ends or self.made > 1000000
+        for s in conns:
+            s.close()
+
+
+def case_strangers(p):
+    """connections of others to the peer's port keep the other node out for no moment"""
+    a, b = p.start()
+    b.kill()
+    others = Strangers(p.port)
+    others.start()
+    try:
+        p.until("many strangers", lambda: others.made > 100)
+        b.start()
+        p.in_step(timeout=5)
+        o = a.owner.append(b"nevertheless")
+        p.settled(a.owner, [o])
+        assert a.owner.acked[o][2] == 2
+    finally:
+        others.ends = True
+        others.join()
+
+
+def cpu_ticks(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def case_no_descriptors(p):
+    """a syncd without descriptors rests and goes on, with those it has and with new ones"""
+    a, b = p.nodes
+    a.start(files=40)
+    b.start()
+    p.promote(0, CLEAN)
     p.in_step()
-    origins = p.load(a.owner, 10)
-    p.settled(a.owner, origins)
-    assert all(a.owner.acked[o][2] == 2 for o in origins)
+    p.serving()
+    pid = a.process.pid
+    others = [owner_ipc(a) for _ in range(45 - len(os.listdir("/proc/%d/fd" % pid)))]
+    p.until("none left", lambda: len(os.listdir("/proc/%d/fd" % pid)) == 40)
+    before = cpu_ticks(pid)
+    p.run_for(1.0)
+    spent = (cpu_ticks(pid) - before) / os.sysconf("SC_CLK_TCK")
+    assert spent < 0.5, "%.2f s of the processor in one second" % spent
+    o = a.owner.append(b"meanwhile")
+    p.settled(a.owner, [o])
+    assert a.owner.acked[o][2] == 2
+    with open(a.dir + "/stderr") as f:
+        told = f.read().count("cannot accept a connection at syncd-owner.sock")
+    assert told == 1, "said %d times" % told
+    for s in others:
+        s.close()
+    a.agent = Agent(a)
+    p.until("a new agent is heard", lambda: a.agent.state.get("mode") == SYNC)
+
+
+def case_owners_max(p):
+    """so many owners and no more, and who has a place keeps it"""
+    a, b = p.start()
+    others = [owner_ipc(a) for _ in range(8)]
+    p.until("five of eight are refused", lambda: [o.receive() for o in others] and
+            sum(o.dead for o in others) == 5)
+    for o in others:
+        o.close()
+    o = a.owner.append(b"the first has its place")
+    p.settled(a.owner, [o])
 
 
 def hook_case(hook, where, check):
@@ -830,9 +961,12 @@ CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
+           "damaged_active": {"recent-size": '"1M"'},
            "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},
            "hook_ack_before_peer": {"hold-ms": 3000},
            "tail": {"hold-ms": 3000}, "syncd_killed_on_active": {"hold-ms": 3000},
+           "strangers": {"silent-ms": 3000, "hold-ms": 20000},
+           "no_descriptors": {"hold-ms": 3000}, "owners_max": {"owners-max": 4},
            "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}}
 
 
