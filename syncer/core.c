@@ -243,15 +243,25 @@ on_failed(void *arg, int err)
 	core_log_lost(arg, "a write or sync failed", err);
 }
 
+/* Each of the two causes holds by itself: room for others is no segment for us yet, and
+ * a segment that could be made leaves no more room than there was. */
+static void
+room_changed(struct syncd *s)
+{
+	struct commit_acts acts = { .n = 0 };
+
+	commit_full(&s->commit, s->low_room || s->no_room, &acts);
+	core_run(s, &acts);
+}
+
 static void
 on_full(void *arg, bool full)
 {
 	struct syncd *s = arg;
-	struct commit_acts acts = { .n = 0 };
 
-	log_warnx("log disk %s", full ? "full: appends are refused" : "has room again");
-	commit_full(&s->commit, full, &acts);
-	core_run(s, &acts);
+	log_warnx("log disk %s", full ? "full: appends are refused" : "takes a segment again");
+	s->no_room = full;
+	room_changed(s);
 }
 
 /* ---- time ---- */
@@ -259,21 +269,21 @@ on_full(void *arg, bool full)
 static void
 check_room(struct syncd *s)
 {
-	struct commit_acts acts = { .n = 0 };
 	uint64_t room;
 	unsigned used;
-	bool full;
+	bool low;
 
 	if (s->conf.low_water_size == 0 ||
 	    fs_free(s->conf.log_directory, &room, &used) == -1)
 		return;
-	full = room < s->conf.low_water_size;
-	if (full != s->commit.full)
-		log_warnx("disk %s free=%llu low-water-size=%llu",
-		    full ? "below the low-water mark" : "has room again",
-		    (unsigned long long)room, (unsigned long long)s->conf.low_water_size);
-	commit_full(&s->commit, full, &acts);
-	core_run(s, &acts);
+	low = room < s->conf.low_water_size;
+	if (low == s->low_room)
+		return;
+	log_warnx("disk %s free=%llu low-water-size=%llu",
+	    low ? "below the low-water mark" : "above the low-water mark again",
+	    (unsigned long long)room, (unsigned long long)s->conf.low_water_size);
+	s->low_room = low;
+	room_changed(s);
 }
 
 static void
@@ -324,7 +334,7 @@ core_open(struct syncd *s)
 	struct commit_conf cc = { .node = c->node, .rule = c->commit, .ship = c->ship_log,
 		.hold_ms = c->hold_ms, .stable_ms = c->rejoin_stable_ms,
 		.silent_ms = c->silent_ms, .held_max_bytes = c->pending_max,
-		.join_lag = c->join_lag };
+		.join_lag = (uint64_t)c->join_lag };
 	struct commit_acts acts = { .n = 0 };
 	char err[512];
 	struct log_tip tip;

@@ -41,6 +41,8 @@ struct syncd {
 	int64_t second_ms;		/* when the once-a-second work was done */
 	int64_t alone_wall_ms;		/* since when one copy, for people */
 	uint8_t ack_copies;		/* of what was committed last */
+	bool low_room;			/* free space is below low-water-size */
+	bool no_room;			/* the writer waits: no segment can be made */
 	enum data_role seen_role;
 	enum data_mode seen_mode;
 };
@@ -56,10 +58,10 @@ uint64_t core_write(struct syncd *, uint16_t shard, uint8_t type, uint64_t origi
     struct span payload);
 /* The log was cut or reset by the ship: commit starts from what is there now. */
 void core_log_changed(struct syncd *);
-/* Durable marks in the log directory. */
 /* The log's disk failed: says so, marks this node outdated when the other one has
  * everything, and ends the process.  Nothing is tried twice. */
 void core_log_lost(struct syncd *, const char *what, int err) __attribute__((noreturn));
+/* A durable mark in the log directory. */
 int core_mark_seeding(struct syncd *, bool on);
 void core_state(struct syncd *, struct data_state *);
 
