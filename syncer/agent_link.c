@@ -8,13 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "clock.h"
 #include "core.h"
 #include "daemon.h"
-#include "fs.h"
 #include "ipc.h"
+#include "listener.h"
 #include "log.h"
 #include "mem.h"
 
@@ -22,7 +20,7 @@
 
 struct agent_link {
 	struct syncd *s;
-	struct event *listen;
+	struct listener *listen;
 	struct ipc *ipc;	/* NULL: no agent */
 	bool hello;
 };
@@ -238,19 +236,12 @@ agent_allowed(struct ipc *ipc)
 }
 
 static void
-on_accept(evutil_socket_t lfd, short what, void *arg)
+on_accept(int fd, const struct sockaddr *from, void *arg)
 {
 	struct agent_link *l = arg;
-	int fd = accept(lfd, NULL, NULL);
 	struct ipc *ipc;
 
-	(void)what;
-	if (fd == -1)
-		return;
-	if (fs_cloexec(fd, true) == -1) {
-		close(fd);
-		return;
-	}
+	(void)from;
 	ipc = ipc_new(l->s->base, fd, AGENT_BODY_MAX, on_msg, on_gone, l);
 	if (!agent_allowed(ipc)) {
 		log_warnx("agent refused: wrong user");
@@ -268,8 +259,7 @@ agent_link_new(struct syncd *s, int fd)
 	struct agent_link *l = mem_alloc(sizeof(*l));
 
 	l->s = s;
-	l->listen = event_new(s->base, fd, EV_READ | EV_PERSIST, on_accept, l);
-	event_add(l->listen, NULL);
+	l->listen = listener_new(s->base, fd, "syncd-agent.sock", on_accept, l);
 	return l;
 }
 
@@ -279,7 +269,6 @@ agent_link_free(struct agent_link *l)
 	if (l == NULL)
 		return;
 	ipc_free(l->ipc);
-	close(event_get_fd(l->listen));
-	event_free(l->listen);
+	listener_free(l->listen);
 	free(l);
 }

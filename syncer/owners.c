@@ -20,8 +20,8 @@
 
 #include "core.h"
 #include "daemon.h"
-#include "fs.h"
 #include "ipc.h"
+#include "listener.h"
 #include "log.h"
 #include "mem.h"
 #include "owners_wire.h"
@@ -50,6 +50,14 @@ may_own(uid_t uid, uint16_t shard)
 	if (shard == SHARD_QUEUE)
 		return user_is("mailqueue", uid);
 	return shard >= SHARD_STORE0 && shard < SHARD_MAX && user_is("mailstore", uid);
+}
+
+/* One that may own nothing must not take the place of one that does. */
+static bool
+may_own_any(uid_t uid)
+{
+	return may_own(uid, SHARD_DIRECTORY) || may_own(uid, SHARD_QUEUE) ||
+	    may_own(uid, SHARD_STORE0);
 }
 
 /* ---- connections ---- */
@@ -96,6 +104,7 @@ conn_free(struct oconn *c)
 
 	drop_held(o, c);
 	TAILQ_REMOVE(&o->conns, c, next);
+	o->nconns--;
 	for (size_t i = 0; i < c->nattach; i++)
 		owners_seed_gone(o, &c->attach[i]);
 	feed_reader_clear(&c->reader);
@@ -268,6 +277,18 @@ check_live(struct oconn *c)
 
 static void on_drained(struct ipc *, void *);
 
+/* What an owner asks for is answered: one that does not read its answers is not read
+ * either, so that what waits for it has an end. */
+static void
+conn_read(struct oconn *c)
+{
+	bool room = ipc_unsent(c->ipc) <= UNSENT_HIGH;
+
+	if (!room)
+		ipc_on_drained(c->ipc, UNSENT_HIGH / 2, on_drained);
+	ipc_read_enable(c->ipc, room && !c->choked);
+}
+
 /* Returns true when there is more to do at once. */
 static bool
 conn_deliver(struct oconn *c)
@@ -307,6 +328,7 @@ on_drained(struct ipc *ipc, void *arg)
 	struct oconn *c = arg;
 
 	(void)ipc;
+	conn_read(c);
 	owners_kick(c->o);
 }
 
@@ -387,8 +409,7 @@ got_append(struct oconn *c, struct wire_in *in)
 	switch (commit_append(&s->commit, h.payload.len, &why)) {
 	case COMMIT_DO_WRITE:
 		write_append(c, &h);
-		if (log_writer_bytes(s->writer) > s->conf.pending_max)
-			ipc_read_enable(c->ipc, false);
+		c->choked = log_writer_bytes(s->writer) > s->conf.pending_max;
 		break;
 	case COMMIT_DO_HOLD:
 		hold(c, &h);
@@ -408,7 +429,10 @@ owners_room(struct owners *o)
 	if (log_writer_bytes(o->s->writer) > o->s->conf.pending_max / 2)
 		return;
 	TAILQ_FOREACH(c, &o->conns, next)
-		ipc_read_enable(c->ipc, true);
+		if (c->choked) {
+			c->choked = false;
+			conn_read(c);
+		}
 }
 
 void
@@ -579,21 +603,32 @@ on_msg(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 	}
 	if (!ok)
 		on_gone(ipc, "broken message", c);
+	else
+		conn_read(c);
+}
+
+static bool
+too_many(struct owners *o)
+{
+	bool crowd = o->nconns >= (size_t)o->s->conf.owners_max;
+
+	if (crowd && !o->crowd_told)
+		log_warnx("owners refused: more than owners-max=%d connections",
+		    o->s->conf.owners_max);
+	o->crowd_told = crowd;
+	return crowd;
 }
 
 static void
-on_accept(evutil_socket_t lfd, short what, void *arg)
+on_accept(int fd, const struct sockaddr *from, void *arg)
 {
 	struct owners *o = arg;
-	int fd = accept(lfd, NULL, NULL);
 	struct oconn *c;
 	gid_t gid;
 	pid_t pid;
 
-	(void)what;
-	if (fd == -1)
-		return;
-	if (fs_cloexec(fd, true) == -1) {
+	(void)from;
+	if (too_many(o)) {
 		close(fd);
 		return;
 	}
@@ -601,8 +636,9 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 	c->o = o;
 	c->ipc = ipc_new(o->s->base, fd, IPC_BODY_MAX, on_msg, on_gone, c);
 	TAILQ_INSERT_TAIL(&o->conns, c, next);
-	if (ipc_peer(c->ipc, &c->uid, &gid, &pid) == -1) {
-		on_gone(c->ipc, "no credentials", c);
+	o->nconns++;
+	if (ipc_peer(c->ipc, &c->uid, &gid, &pid) == -1 || !may_own_any(c->uid)) {
+		on_gone(c->ipc, "may own nothing", c);
 		return;
 	}
 	conn_role(c);
@@ -649,8 +685,7 @@ owners_new(struct syncd *s, int fd)
 	TAILQ_INIT(&o->conns);
 	TAILQ_INIT(&o->held);
 	o->pump = event_new(s->base, -1, 0, on_pump, o);
-	o->listen = event_new(s->base, fd, EV_READ | EV_PERSIST, on_accept, o);
-	event_add(o->listen, NULL);
+	o->listen = listener_new(s->base, fd, "syncd-owner.sock", on_accept, o);
 	return o;
 }
 
@@ -663,8 +698,7 @@ owners_free(struct owners *o)
 		return;
 	while ((c = TAILQ_FIRST(&o->conns)) != NULL)
 		conn_free(c);
-	close(event_get_fd(o->listen));
-	event_free(o->listen);
+	listener_free(o->listen);
 	event_free(o->pump);
 	free(o);
 }

@@ -10,6 +10,7 @@
 #include "owners.h"
 
 struct event;
+struct listener;
 
 struct attach {			/* one shard of a connection */
 	uint16_t shard;
@@ -32,6 +33,7 @@ struct oconn {
 	struct feed_reader reader;
 	struct { uint64_t lsn, origin; } *own;	/* written, not yet committed */
 	size_t nown, own_at, own_cap;
+	bool choked;		/* the writer has too much to do to read more from here */
 	bool role_told;
 	uint8_t told_active, told_live, told_copies;
 	uint64_t told_gen;
@@ -49,7 +51,10 @@ struct held {			/* an append that is not written yet */
 
 struct owners {
 	struct syncd *s;
-	struct event *listen, *pump;
+	struct listener *listen;
+	struct event *pump;
+	size_t nconns;
+	bool crowd_told;	/* that there were too many, since there were fewer */
 	TAILQ_HEAD(, oconn) conns;
 	TAILQ_HEAD(, held) held;
 	uint64_t known;

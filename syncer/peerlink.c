@@ -1,7 +1,9 @@
 /* peerlink.c - connections between the two syncds: making them, proving who is at
  * the other end, noticing that one has gone silent.  Node 1 connects to node 0's
  * addresses in turn and stays with the one that works; node 0 takes the newest log
- * connection, because a peer that comes again has given up the one before.
+ * connection, because a peer that comes again has given up the one before.  Until the
+ * handshake is done anybody may be at the other end: strangers have few places, and
+ * none that one of the peer's own addresses could want.
  *
  * What can fail is the network: everything ends in down() and another attempt.  Does
  * not know what the frames mean beyond HELLO, PING and WANT_BULK. */
@@ -22,6 +24,7 @@
 #include <event2/event.h>
 
 #include "clock.h"
+#include "listener.h"
 #include "log.h"
 #include "mem.h"
 #include "peer_wire.h"
@@ -29,6 +32,8 @@
 #include "wire.h"
 
 #define CONNS_MAX 8		/* under way at once, all kinds */
+#define STRANGERS_MAX 3		/* of them not proved, and from no address of the peer's */
+#define STRANGER_MS 250		/* a handshake has this long before another may try */
 #define ROOM_LOW (1u << 20)
 #define OUR_FRAMES 16		/* types below are peerlink's own */
 
@@ -39,6 +44,7 @@ struct conn {
 	enum conn_state state;
 	uint8_t channel;
 	bool outgoing;
+	bool stranger;			/* incoming, from no address of the peer's */
 	int fd;				/* CONN_TCP */
 	struct event *connecting;	/* CONN_TCP */
 	struct bufferevent *bev;
@@ -50,7 +56,7 @@ struct peerlink {
 	struct peerlink_conf conf;
 	struct peerlink_ops ops;
 	void *arg;
-	struct event *listen[PEERLINK_ADDRESSES_MAX];
+	struct listener *listen[PEERLINK_ADDRESSES_MAX];
 	struct event *timer;
 	struct conn conns[CONNS_MAX];
 	struct conn *log;		/* the one that is up; NULL */
@@ -392,21 +398,81 @@ connect_to(struct peerlink *pl, uint8_t channel)
 	event_add(c->connecting, NULL);
 }
 
+static bool
+from_peer(const struct peerlink *pl, const struct sockaddr *sa)
+{
+	union address a, from = { 0 };
+	socklen_t len;
+
+	memcpy(&from, sa, sa->sa_family == AF_INET ? sizeof(from.in) : sizeof(from.in6));
+	for (size_t i = 0; i < pl->conf.nfrom; i++) {
+		if (resolve(pl->conf.from[i], 0, &a, &len) == -1 ||
+		    a.sa.sa_family != from.sa.sa_family)
+			continue;
+		if (a.sa.sa_family == AF_INET
+			? a.in.sin_addr.s_addr == from.in.sin_addr.s_addr
+			: memcmp(&a.in6.sin6_addr, &from.in6.sin6_addr, 16) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The oldest of a kind that has not proved itself; *n: how many there are. */
+static struct conn *
+oldest_unproved(struct peerlink *pl, bool stranger, size_t *n)
+{
+	struct conn *oldest = NULL;
+
+	*n = 0;
+	for (size_t i = 0; i < CONNS_MAX; i++) {
+		struct conn *c = &pl->conns[i];
+
+		if (c->state != CONN_HELLO || c->outgoing || c->stranger != stranger)
+			continue;
+		++*n;
+		if (oldest == NULL || c->started_ms < oldest->started_ms)
+			oldest = c;
+	}
+	return oldest;
+}
+
+/* Room for one more.  A stranger may take the place of one that has had its time, not
+ * sooner, or a flood would keep everybody from finishing; the peer takes any. */
+static struct conn *
+place_for(struct peerlink *pl, bool stranger)
+{
+	struct conn *c, *oldest;
+	size_t n;
+
+	oldest = oldest_unproved(pl, true, &n);
+	if (stranger && n >= STRANGERS_MAX) {
+		if (clock_ms() - oldest->started_ms < STRANGER_MS)
+			return NULL;
+		conn_end(oldest, "another one wants its place");
+	}
+	c = conn_new(pl, PEERLINK_LOG, false);
+	if (c == NULL && !stranger) {
+		oldest = oldest != NULL ? oldest : oldest_unproved(pl, false, &n);
+		if (oldest != NULL)
+			conn_end(oldest, "the peer wants its place");
+		c = conn_new(pl, PEERLINK_LOG, false);
+	}
+	return c;
+}
+
 static void
-on_accept(evutil_socket_t lfd, short what, void *arg)
+on_accept(int fd, const struct sockaddr *from, void *arg)
 {
 	struct peerlink *pl = arg;
-	int fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	struct conn *c;
+	bool stranger = !from_peer(pl, from);
+	struct conn *c = place_for(pl, stranger);
 
-	(void)what;
-	if (fd == -1)
+	if (c == NULL) {
+		close(fd);
 		return;
-	c = conn_new(pl, PEERLINK_LOG, false);
-	if (c == NULL)
-		close(fd);	/* strangers hold them all; they time out */
-	else
-		conn_tls(c, fd);
+	}
+	c->stranger = stranger;
+	conn_tls(c, fd);
 }
 
 static int
@@ -424,15 +490,14 @@ listen_on(struct peerlink *pl, size_t i)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* an interface that is down now must not keep us from its address later */
 	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
-	if (bind(fd, &a.sa, len) == -1 || listen(fd, 16) == -1) {
+	if (bind(fd, &a.sa, len) == -1 || listen(fd, 128) == -1) {
 		int saved = errno;
 
 		close(fd);
 		errno = saved;
 		return -1;
 	}
-	pl->listen[i] = event_new(pl->base, fd, EV_READ | EV_PERSIST, on_accept, pl);
-	event_add(pl->listen[i], NULL);
+	pl->listen[i] = listener_new(pl->base, fd, pl->conf.addresses[i], on_accept, pl);
 	return 0;
 }
 
@@ -517,12 +582,8 @@ peerlink_free(struct peerlink *pl)
 	for (size_t i = 0; i < CONNS_MAX; i++)
 		if (pl->conns[i].state != CONN_FREE)
 			conn_clear(&pl->conns[i]);
-	for (size_t i = 0; i < PEERLINK_ADDRESSES_MAX; i++) {
-		if (pl->listen[i] == NULL)
-			continue;
-		close(event_get_fd(pl->listen[i]));
-		event_free(pl->listen[i]);
-	}
+	for (size_t i = 0; i < PEERLINK_ADDRESSES_MAX; i++)
+		listener_free(pl->listen[i]);
 	event_free(pl->timer);
 	free(pl);
 }

@@ -30,6 +30,8 @@ struct peerlink_conf {
 	unsigned node;			/* this one: 0 listens, 1 connects */
 	char *const *addresses;		/* of node 0 */
 	size_t naddresses;
+	char *const *from;		/* of node 1: others at the port are strangers */
+	size_t nfrom;
 	uint16_t port;
 	int silent_ms, ping_ms, retry_ms;
 	SSL_CTX *tls;			/* borrowed */

@@ -167,6 +167,7 @@ open_peer(struct syncd *s, SSL_CTX *tls)
 	static const struct peerlink_ops ops = { on_up, on_frame, on_down, on_room, on_bulk };
 	struct peerlink_conf pc = { .cluster = s->conf.cluster, .node = s->conf.node,
 		.addresses = s->conf.nodes[0].address, .naddresses = s->conf.nodes[0].naddresses,
+		.from = s->conf.nodes[1].address, .nfrom = s->conf.nodes[1].naddresses,
 		.port = s->conf.port, .silent_ms = s->conf.silent_ms, .ping_ms = s->conf.ping_ms,
 		.retry_ms = s->conf.retry_ms, .tls = tls };
 

@@ -54,6 +54,8 @@ static const struct int_option ints[] = {
 	{ "silent-ms", offsetof(struct syncd_conf, silent_ms), 100, 60000 },
 	{ "ping-ms", offsetof(struct syncd_conf, ping_ms), 20, 10000 },
 	{ "retry-ms", offsetof(struct syncd_conf, retry_ms), 20, 10000 },
+	{ "join-lag", offsetof(struct syncd_conf, join_lag), 0, 1000000 },
+	{ "owners-max", offsetof(struct syncd_conf, owners_max), 4, 1024 },
 };
 
 /* These run while the file is read, so that a mistake has its line. */
@@ -91,7 +93,9 @@ static const struct conf_check checks[] = {
 	{ "pending-max", check_size },	{ "recent-size", check_size },
 	{ "hold-ms", check_int },	{ "rejoin-stable-ms", check_int },
 	{ "silent-ms", check_int },	{ "ping-ms", check_int },
-	{ "retry-ms", check_int },	{ NULL, NULL },
+	{ "retry-ms", check_int },	{ "join-lag", check_int },
+	{ "owners-max", check_int },	{ "node|address", conf_check_ip },
+	{ NULL, NULL },
 };
 
 static void
@@ -157,7 +161,6 @@ copy(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
 						: COMMIT_AUTO;
 	c->ship_log = strcmp(cfg_getstr(cfg, "ship"), "log") == 0;
 	c->port = (uint16_t)cfg_getint(cfg, "port");
-	c->join_lag = (uint64_t)cfg_getint(cfg, "join-lag");
 	if (c->cluster[0] == '\0' || strlen(c->cluster) > 255)
 		conf_error(path, 0, "cluster: the name of the pair is expected");
 	read_numbers(cfg, c);
@@ -195,6 +198,7 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_INT("ping-ms", 250, CFGF_NONE),
 		CFG_INT("retry-ms", 250, CFGF_NONE),
 		CFG_INT("join-lag", 64, CFGF_NONE),
+		CFG_INT("owners-max", 128, CFGF_NONE),
 		CFG_STR("segment-size", "64M", CFGF_NONE),
 		CFG_STR("retain-size", "4G", CFGF_NONE),
 		CFG_STR("low-water-size", "256M", CFGF_NONE),

@@ -25,8 +25,8 @@ struct syncd_conf {
 	char *log_directory, *run_directory;
 	enum commit_rule commit;
 	bool ship_log;
-	int hold_ms, rejoin_stable_ms, silent_ms, ping_ms, retry_ms;
-	uint64_t join_lag, segment_size, retain_size, low_water_size, pending_max, recent_size;
+	int hold_ms, rejoin_stable_ms, silent_ms, ping_ms, retry_ms, join_lag, owners_max;
+	uint64_t segment_size, retain_size, low_water_size, pending_max, recent_size;
 	struct mirror_conf mirror;
 };
 
