@@ -25,6 +25,8 @@ chmod 755 "$tree"
 rm -f "$tree/etc/apt/sources.list"
 cp -a /etc/apt/. "$tree/etc/apt/"
 cp /etc/resolv.conf "$tree/etc/resolv.conf" 2>/dev/null || :
+# What an installer writes and debootstrap does not.
+echo "127.0.0.1 localhost" >"$tree/etc/hosts"
 mkdir "$tree/mailpair"
 git -C "$top" archive HEAD | tar -x -C "$tree/mailpair"
 echo "fresh tree after $(($(date +%s) - began)) s: $(chroot "$tree" sh -c 'command -v make gcc python3 || echo no make, gcc or python3')"
