@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,40 @@ open_section(const char *text)
 			line += *p == '\n';
 	}
 	return depth == 0 ? 0 : lines[depth - 1];
+}
+
+/* p begins a word of its own, and a value follows. */
+static bool
+assigns(const char *begin, const char *p, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (strncmp(p, name, len) != 0 || (p > begin && strchr(" \t\r\n{}", p[-1]) == NULL))
+		return false;
+	p += len;
+	p += strspn(p, " \t\r\n+");
+	return *p == '=';
+}
+
+int
+conf_option_line(const char *path, const char *name)
+{
+	int line = 1, found = 0;
+	char *text;
+	size_t len;
+
+	if (fs_read(path, FILE_MAX, &text, &len) == -1)
+		return 0;
+	for (const char *p = text; *p != '\0' && found == 0;) {
+		const char *next = skip_quoted(text, p);
+
+		if (next == p && assigns(text, p, name))
+			found = line;
+		for (next += next == p; p < next; p++)
+			line += *p == '\n';
+	}
+	free(text);
+	return found;
 }
 
 static void

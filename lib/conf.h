@@ -20,6 +20,9 @@ cfg_t *conf_load_checked(const char *path, cfg_opt_t *opts, const struct conf_ch
 void conf_error(const char *path, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 int conf_failed(void);		/* errors printed so far in this process */
+/* The line on which the file itself first gives this option a value, in whatever
+ * section; 0: it does not. */
+int conf_option_line(const char *path, const char *name);
 /* The line on which a section or option was given; 0 when unknown. */
 int conf_line(cfg_t *sec);
 

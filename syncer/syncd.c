@@ -68,25 +68,6 @@ make_key(const struct syncd_conf *c)
 	return print_pin(c);
 }
 
-static SSL_CTX *
-peer_tls(const struct syncd_conf *c)
-{
-	const struct syncd_node *peer = &c->nodes[1 - c->node];
-	struct tls_pin pin;
-	char err[256];
-	SSL_CTX *tls;
-
-	if (tls_pin_parse(peer->certificate, &pin) == -1) {
-		log_err("node %s has no certificate pin in the configuration (syncd -p there)",
-		    peer->name);
-		return NULL;
-	}
-	tls = tls_peer_new(c->certificate_file, c->key_file, &pin, 1, err, sizeof(err));
-	if (tls == NULL)
-		log_err("cannot use the certificate: %s (syncd -k makes it)", err);
-	return tls;
-}
-
 /* ---- start ---- */
 
 static int
@@ -211,11 +192,10 @@ close_mirror(struct syncd *s)
 }
 
 static int
-run(struct syncd *s, const struct daemon_options *o)
+run(struct syncd *s, const struct daemon_options *o, SSL_CTX *tls)
 {
 	struct daemon_user user;
 	struct sockets fds;
-	SSL_CTX *tls;
 	struct event *term, *intr;
 	bool drop = geteuid() == 0 && s->conf.user[0] != '\0';
 	int worker = -1;
@@ -225,8 +205,6 @@ run(struct syncd *s, const struct daemon_options *o)
 		return 1;
 	}
 	if (make_directories(&s->conf, drop ? &user : NULL) == -1)
-		return 1;
-	if ((tls = peer_tls(&s->conf)) == NULL)
 		return 1;
 	if (!o->foreground && daemon_detach() == -1)
 		return 1;
@@ -273,7 +251,6 @@ run(struct syncd *s, const struct daemon_options *o)
 	event_free(term);
 	event_free(intr);
 	event_base_free(s->base);
-	SSL_CTX_free(tls);
 	return 0;
 }
 
@@ -282,6 +259,7 @@ main(int argc, char **argv)
 {
 	static struct syncd s;
 	struct daemon_options o = { .conf = PATH_ETC "/syncd.conf" };
+	SSL_CTX *tls = NULL;
 	int rc = daemon_options(&o, "syncd", "c:N:fdnkpVh", usage, argc, argv);
 
 	if (rc != -1)
@@ -290,14 +268,15 @@ main(int argc, char **argv)
 	log_init("syncd", o.foreground || o.check, o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (syncd_conf_load(o.conf, o.node, &s.conf) == -1)
 		return CTL_BAD_CONFIG;
-	if (o.check)
-		rc = 0;
-	else if (strchr(o.more, 'k') != NULL)
+	if (strchr(o.more, 'k') != NULL)
 		rc = make_key(&s.conf);
 	else if (strchr(o.more, 'p') != NULL)
 		rc = print_pin(&s.conf);
+	else if ((tls = syncd_conf_tls(o.conf, &s.conf)) == NULL)
+		rc = CTL_BAD_CONFIG;
 	else
-		rc = run(&s, &o);
+		rc = o.check ? 0 : run(&s, &o, tls);
+	SSL_CTX_free(tls);
 	syncd_conf_clear(&s.conf);
 	return rc;
 }

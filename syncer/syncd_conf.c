@@ -114,6 +114,7 @@ read_node(const char *path, cfg_t *sec, struct syncd_node *n)
 	size_t count = cfg_size(sec, "address");
 
 	n->name = mem_dup(cfg_title(sec));
+	n->line = conf_line(sec);
 	n->certificate = mem_dup(cfg_getstr(sec, "certificate"));
 	if (count == 0 || count > PEERLINK_ADDRESSES_MAX)
 		conf_error(path, conf_line(sec), "node \"%s\": 1 to %d addresses are expected",
@@ -162,14 +163,16 @@ copy(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
 	c->ship_log = strcmp(cfg_getstr(cfg, "ship"), "log") == 0;
 	c->port = (uint16_t)cfg_getint(cfg, "port");
 	if (c->cluster[0] == '\0' || strlen(c->cluster) > 255)
-		conf_error(path, 0, "cluster: the name of the pair is expected");
+		conf_error(path, conf_option_line(path, "cluster"), "cluster: the name of the pair is expected");
 	read_numbers(cfg, c);
 	read_nodes(path, cfg, me, c);
 	mirror_conf_read(path, cfg, &c->mirror);
 	if (c->silent_ms < 3 * c->ping_ms)
-		conf_error(path, 0, "silent-ms must be at least 3 * ping-ms");
+		conf_error(path, conf_option_line(path, "silent-ms"),
+		    "silent-ms must be at least 3 * ping-ms");
 	if (c->retain_size < 2 * c->segment_size)
-		conf_error(path, 0, "retain-size must be at least 2 * segment-size");
+		conf_error(path, conf_option_line(path, "retain-size"),
+		    "retain-size must be at least 2 * segment-size");
 }
 
 static cfg_opt_t node_opts[] = {
@@ -223,6 +226,28 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 	copy(path, cfg, node_name, c);
 	cfg_free(cfg);
 	return conf_failed() > 0 ? -1 : 0;
+}
+
+SSL_CTX *
+syncd_conf_tls(const char *path, const struct syncd_conf *c)
+{
+	const struct syncd_node *peer = &c->nodes[1 - c->node];
+	struct tls_pin pin;
+	char err[256];
+	SSL_CTX *tls;
+
+	if (tls_pin_parse(peer->certificate, &pin) == -1) {
+		conf_error(path, peer->line,
+		    "node \"%s\": certificate: the pin is expected that syncd -p prints there",
+		    peer->name);
+		return NULL;
+	}
+	tls = tls_peer_new(c->certificate_file, c->key_file, &pin, 1, err, sizeof(err));
+	if (tls == NULL)
+		conf_error(path, conf_option_line(path, strstr(err, c->key_file) != NULL ?
+		    "key-file" : "certificate-file"), "%s (syncd -k makes key and certificate)",
+		    err);
+	return tls;
 }
 
 void

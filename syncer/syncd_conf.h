@@ -14,6 +14,7 @@ struct syncd_node {
 	char *address[PEERLINK_ADDRESSES_MAX];
 	size_t naddresses;
 	char *certificate;		/* "sha256:..." */
+	int line;			/* of its section */
 };
 
 struct syncd_conf {
@@ -32,6 +33,9 @@ struct syncd_conf {
 
 /* node_name: NULL = uname -n.  0, or -1 with the errors on stderr. */
 int syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *);
+/* What shows who we are to the peer: this node's certificate and key, the peer's pin.
+ * NULL with the error, and its line, on stderr. */
+SSL_CTX *syncd_conf_tls(const char *path, const struct syncd_conf *);
 void syncd_conf_clear(struct syncd_conf *);
 
 #endif

@@ -6,7 +6,7 @@ As any user; as root with SYNCD_USER syncd drops to that user, with its filter.
 Each case makes its own pair in a temporary directory and prints one line.  The cases
 hook_... want a build with HOOKS=1 and run only when they are named.
 """
-import json, os, pwd, random, resource, select, shutil, signal, socket, struct, subprocess, sys
+import json, os, pwd, random, re, resource, select, shutil, signal, socket, struct, subprocess, sys
 import tempfile, threading, time
 
 from old_active import OldActive, PEER_ACK, PEER_NEWER
@@ -903,6 +903,45 @@ def case_owners_max(p):
         o.close()
     o = a.owner.append(b"the first has its place")
     p.settled(a.owner, [o])
+
+
+def case_configuration(p):
+    """what cannot work is named with file and line, and ends both -n and a start with 19"""
+    a = p.nodes[0]
+    with open(a.conf) as f:
+        good = f.read()
+
+    def run(text, *args):
+        with open(a.conf, "w") as f:
+            f.write(text)
+        r = subprocess.run([SYNCD, "-c", a.conf, "-N", a.name, *args], stderr=subprocess.PIPE,
+                           stdout=subprocess.DEVNULL, timeout=10)
+        return r.returncode, r.stderr.decode()
+
+    assert run(good, "-n") == (0, ""), run(good, "-n")
+    crt, key = a.dir + "/crt", a.dir + "/key"
+    for old, new, where, what in (
+            ('"127.0.0.3"', '"foo"', "node", "address must be"),
+            ("ping-ms = 50", "join-lag = -5", "join-lag", "expected a number from 0"),
+            ("ping-ms = 50", "owners-max = 3", "owners-max", "expected a number from 4"),
+            ("ping-ms = 50", "ping-ms = 200", "silent-ms", "silent-ms must be at least"),
+            (crt, crt + "-missing", "certificate-file", "crt-missing: No such file"),
+            (key, key + "-missing", "key-file", "key-missing: No such file"),
+            (key, crt, "key-file", crt)):
+        assert old in good
+        bad = good.replace(old, new)
+        assert bad != good
+        for args in (("-n",), ("-f",)):
+            code, text = run(bad, *args)
+            assert code == 19 and text.startswith("ERROR %s:" % a.conf) and what in text, \
+                (new, code, text)
+            line = int(text.split(":")[1])
+            named = bad.splitlines()[line - 1]
+            assert named.split()[0] == where, (line, named, text)
+    pin = re.sub(r'(ha-2.*certificate = )"sha256:[0-9a-f]*"', r'\1""', good)
+    code, text = run(pin, "-n")
+    assert pin != good and code == 19 and "ERROR %s:5: " % a.conf in text, (code, text)
+    run(good, "-n")
 
 
 def hook_case(hook, where, check):

@@ -107,6 +107,26 @@ test_files(void **state)
 }
 
 static void
+test_option_line(void **state)
+{
+	static const char text[] = "# port = 1\ncount = 3\nlink \"port = 2\" {\n"
+	    "\tsupport = 4 port=5\n}\n/* share = 1\n */ share\n = 7\nshare = 8\n";
+	static const struct { const char *name; int line; } want[] = { { "count", 2 },
+		{ "port", 4 }, { "share", 7 }, { "path", 0 }, { "support", 4 }, { "coun", 0 } };
+	char dir[] = "/tmp/test_conf.XXXXXX", path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/t.conf", dir);
+	assert_int_equal(fs_replace(dir, "t.conf", text, strlen(text), 0600), 0);
+	for (size_t i = 0; i < COUNT(want); i++)
+		if (conf_option_line(path, want[i].name) != want[i].line)
+			fail_msg("%s: line %d", want[i].name, conf_option_line(path, want[i].name));
+	assert_int_equal(fs_remove_tree(dir), 0);
+	assert_int_equal(conf_option_line(path, "count"), 0);
+}
+
+static void
 test_size(void **state)
 {
 	static const struct { const char *text; int rc; uint64_t bytes; } sizes[] = {
@@ -130,6 +150,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_option_line),
 		cmocka_unit_test(test_size),
 	};
 
