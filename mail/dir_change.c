@@ -56,6 +56,44 @@ on_record(void *arg, const struct owner_record *r, uint64_t token)
 	}
 }
 
+/* ---- the number of shards ------------------------------------------------ */
+
+static void
+on_layout(void *arg, enum mail_rc rc, enum owner_refusal refused)
+{
+	struct directory *d = arg;
+
+	(void)rc;			/* asked again with the next role */
+	(void)refused;
+	d->layout_asked = false;
+}
+
+/* Both nodes learn it from the log: who was set up with another number must not serve. */
+static void
+look_at_layout(struct directory *d)
+{
+	struct ipc *parent = child_peer(d->child, CHILD_PARENT, 0);
+	unsigned n;
+	struct wire_out w;
+
+	if (d->layout_known || d->layout_asked || d->index.why != MAIL_OK)
+		return;
+	n = dir_shard_layout(d->shard);
+	if (n == 0 && !owner_role(d->owner)->active)
+		return;
+	wire_out_init(&w);
+	wire_put_u16(&w, (uint16_t)(n != 0 ? n : d->conf->shards));
+	if (n == 0) {
+		d->layout_asked = true;
+		dir_change_put(d, DIR_LAYOUT, &w, on_layout, d);
+		return;
+	}
+	d->layout_known = n == d->conf->shards;
+	if (!d->layout_known && parent != NULL)
+		ipc_send(parent, PM_LAYOUT, 0, w.p, w.len, -1);
+	wire_out_clear(&w);
+}
+
 static void
 on_batch_end(void *arg)
 {
@@ -79,6 +117,7 @@ on_batch_end(void *arg)
 		free(c);
 	}
 	index_owner_checkpoint(&d->index);
+	look_at_layout(d);
 }
 
 static void
@@ -107,6 +146,7 @@ on_role(void *arg, const struct owner_role *role)
 	struct directory *d = arg;
 
 	child_state(d->child, role, index_db_applied(d->index.db));
+	look_at_layout(d);
 }
 
 static void
@@ -125,6 +165,8 @@ on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 
 	(void)shard;
 	index_owner_offered(&d->index, lsn, fd);
+	d->layout_known = false;
+	look_at_layout(d);
 }
 
 void

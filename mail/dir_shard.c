@@ -15,7 +15,8 @@ enum sql {
 	SQL_DOMAIN, SQL_DOMAIN_ADD, SQL_DOMAIN_DELETE,
 	SQL_DOMAIN_USED, SQL_USER, SQL_USER_ADD, SQL_USER_PASSWORD, SQL_USER_SUSPEND,
 	SQL_USER_DELETE, SQL_OLDEST, SQL_ALIAS_ADD, SQL_ALIAS_DELETE, SQL_ALIAS_DELETE_ALL,
-	SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_N
+	SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_LAYOUT,
+	SQL_LAYOUT_ADD, SQL_N
 };
 
 static const char *const sql[SQL_N] = {
@@ -43,6 +44,8 @@ static const char *const sql[SQL_N] = {
 			"FROM domain ORDER BY name",
 	[SQL_USERS] = "SELECT id, shard, suspended, created_ms, address, hash FROM user "
 		      "WHERE ?1 IS NULL OR domain = ?1 ORDER BY domain, address",
+	[SQL_LAYOUT] = "SELECT value FROM meta WHERE name = 'shards'",
+	[SQL_LAYOUT_ADD] = "INSERT OR IGNORE INTO meta VALUES ('shards', ?)",
 };
 
 static const char schema[]
@@ -216,6 +219,19 @@ apply_alias(struct dir_shard *s, bool add, struct wire_in *in)
 }
 
 static enum mail_rc
+apply_layout(struct dir_shard *s, struct wire_in *in)
+{
+	uint16_t n = wire_get_u16(in);
+	sqlite3_stmt *q;
+
+	if (!wire_in_done(in) || n == 0)
+		return MAIL_BAD;
+	q = get(s, SQL_LAYOUT_ADD);
+	sqlite3_bind_int(q, 1, n);
+	return index_db_change(s->db, q) == 1 ? MAIL_OK : MAIL_EXISTS;
+}
+
+static enum mail_rc
 apply(void *shard, const struct owner_record *r)
 {
 	struct dir_shard *s = shard;
@@ -237,6 +253,8 @@ apply(void *shard, const struct owner_record *r)
 	case DIR_ALIAS_ADD:
 	case DIR_ALIAS_DELETE:
 		return apply_alias(s, r->type == DIR_ALIAS_ADD, &in);
+	case DIR_LAYOUT:
+		return apply_layout(s, &in);
 	default:
 		return MAIL_BAD;
 	}
@@ -257,6 +275,16 @@ dir_shard_try(struct dir_shard *s, enum dir_record type, struct span payload)
 }
 
 /* ---- looking up ---------------------------------------------------------- */
+
+unsigned
+dir_shard_layout(struct dir_shard *s)
+{
+	sqlite3_stmt *q = get(s, SQL_LAYOUT);
+	unsigned n = index_db_row(s->db, q) ? (unsigned)sqlite3_column_int(q, 0) : 0;
+
+	sqlite3_reset(q);
+	return n;
+}
 
 bool
 dir_shard_domain(struct dir_shard *s, const char *name)

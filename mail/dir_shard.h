@@ -29,6 +29,7 @@ enum dir_record {			/* payloads in wire.h terms */
 	DIR_USER_DELETE,		/* str address */
 	DIR_ALIAS_ADD,			/* str address, u16 n x str target */
 	DIR_ALIAS_DELETE,		/* str address, u16 n x str target; n = 0: all */
+	DIR_LAYOUT,			/* u16 shards; only the first counts */
 };
 
 struct dir_user {
@@ -50,6 +51,9 @@ struct index_db *dir_shard_index(struct dir_shard *);
 enum mail_rc dir_shard_apply(struct dir_shard *, const struct owner_record *);
 /* What apply would answer now; nothing is kept. */
 enum mail_rc dir_shard_try(struct dir_shard *, enum dir_record, struct span payload);
+
+/* The number of shards of the pair; 0: no record said it yet. */
+unsigned dir_shard_layout(struct dir_shard *);
 
 bool dir_shard_domain(struct dir_shard *, const char *name);
 bool dir_shard_user(struct dir_shard *, const char *address, struct dir_user *);

@@ -33,6 +33,8 @@ struct directory {
 	struct waits *waits;		/* questions to the parent */
 	struct dir_change *changes;	/* proposed, not yet answered */
 	struct index_owner index;
+	bool layout_known;		/* the log and maild.conf agree on the number of shards */
+	bool layout_asked;		/* a record about it is under way */
 };
 
 /* dir_change.c: a proposed record and who waits for it.  done() comes exactly once;

@@ -10,6 +10,7 @@
 #include "ctl.h"
 #include "daemon.h"
 #include "fs.h"
+#include "layout.h"
 #include "log.h"
 #include "maild_conf.h"
 #include "parent.h"
@@ -37,7 +38,7 @@ pid_file(const struct maild_conf *conf)
 static int
 run(const struct maild_conf *conf, const struct daemon_options *o)
 {
-	char err[256];
+	char err[512];
 	SSL_CTX *tls = tls_server_new(conf->tls_cert_file, conf->tls_key_file, err, sizeof(err));
 	int rc;
 
@@ -45,7 +46,10 @@ run(const struct maild_conf *conf, const struct daemon_options *o)
 		fprintf(stderr, "ERROR %s: %s\n", o->conf, err);
 		return CTL_BAD_CONFIG;
 	}
-	if (o->check)
+	if (layout_check(conf, err, sizeof(err)) == -1) {
+		fprintf(stderr, "ERROR %s: %s\n", o->conf, err);
+		rc = CTL_BAD_CONFIG;
+	} else if (o->check)
 		rc = 0;
 	else if (geteuid() != 0) {
 		fprintf(stderr, "ERROR maild starts as root and drops its rights itself\n");

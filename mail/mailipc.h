@@ -46,9 +46,10 @@ enum mailipc_type {
 	 * whole body = JSON request, the answer has the same id and is JSON with "exit"
 	 * as in lib/ctl.h; the parent asks stores and queue with the same types.
 	 * PEER u8 enum child_kind, u16 index; fd: your channel to that process, new or
-	 * instead of the broken one.  SOCKET fd: the listening control socket. */
+	 * instead of the broken one.  SOCKET fd: the listening control socket.  LAYOUT u16
+	 * shards: what the directory's log says; another number ends maild. */
 	PM_SERVE = 1, PM_LISTEN, PM_SERVING, PM_STATE, PM_RELOAD, PM_CTL, PM_CTL_ANSWER,
-	PM_PEER, PM_SOCKET,
+	PM_PEER, PM_SOCKET, PM_LAYOUT,
 
 	/* gate, queue -> directory */
 	DM_AUTH = 32,		/* str user, str password, str service, str client ip */

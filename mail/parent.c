@@ -21,7 +21,9 @@
 #include "daemon.h"
 #include "directory.h"
 #include "fs.h"
+#include "ctl.h"
 #include "gate.h"
+#include "layout.h"
 #include "log.h"
 #include "mailipc.h"
 #include "mem.h"
@@ -98,7 +100,7 @@ make_dirs(const struct maild_conf *c)
 		rc = make_sub(c, name, 0700, "mailstore");
 		free(name);
 	}
-	return rc;
+	return rc == 0 ? layout_make(c) : -1;
 }
 
 /* ---- channels ------------------------------------------------------------ */
@@ -179,6 +181,24 @@ on_state(struct parent *p, struct proc *from, const struct ipc_msg *m)
 	parent_progress(p);
 }
 
+/* A node with another number would lack mailboxes, or look for them in the wrong shard. */
+static void
+on_layout(struct parent *p, const struct ipc_msg *m)
+{
+	struct wire_in in;
+	unsigned n;
+
+	wire_in_init(&in, m->body.p, m->body.len);
+	n = wire_get_u16(&in);
+	if (!wire_in_done(&in) || n == p->conf->shards)
+		return;
+	log_err("shards is %u, expected %u: the pair's store was made with that, and it cannot "
+	    "change; correct maild.conf", p->conf->shards, n);
+	layout_set(p->conf, n);
+	p->rc = CTL_BAD_CONFIG;
+	event_base_loopbreak(p->base);
+}
+
 static void
 on_message(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 {
@@ -194,6 +214,10 @@ on_message(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 		if (from->kind == CHILD_GATE && m->body.len == 1)
 			from->serving = m->body.p[0] != 0;
 		parent_progress(p);
+		break;
+	case PM_LAYOUT:
+		if (from->kind == CHILD_DIRECTORY)
+			on_layout(p, m);
 		break;
 	case PM_CTL:
 		if (from->kind == CHILD_DIRECTORY)
@@ -496,5 +520,5 @@ parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 	end_all(&p);
 	parent_clear(&p);
 	SSL_CTX_free(p.tls);
-	return 0;
+	return p.rc;
 }

@@ -47,6 +47,7 @@ struct parent {
 	uint32_t last_id;
 	struct wire_out state;		/* PM_STATE of the directory, for new gates */
 	bool ending;
+	int rc;				/* what maild ends with */
 };
 
 /* parent_serve.c */

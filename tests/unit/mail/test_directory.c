@@ -119,6 +119,31 @@ test_records(void **state)
 }
 
 static enum mail_rc
+layout(struct dir_shard *s, uint16_t shards)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shards);
+	return apply(s, DIR_LAYOUT, &w, ++lsn);
+}
+
+/* The first that the log says holds for ever. */
+static void
+test_layout(void **state)
+{
+	struct dir_shard *s = fresh();
+
+	(void)state;
+	assert_int_equal(dir_shard_layout(s), 0);
+	assert_int_equal(layout(s, 0), MAIL_BAD);
+	assert_int_equal(layout(s, 16), MAIL_OK);
+	assert_int_equal(layout(s, 8), MAIL_EXISTS);
+	assert_int_equal(dir_shard_layout(s), 16);
+	end(s);
+}
+
+static enum mail_rc
 try_named(struct dir_shard *s, enum dir_record type, const char *name)
 {
 	struct wire_out w;
@@ -363,6 +388,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_layout),
 		cmocka_unit_test(test_try),
 		cmocka_unit_test(test_durable),
 		cmocka_unit_test(test_bad_seed),
