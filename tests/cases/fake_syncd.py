@@ -130,6 +130,8 @@ def toggle(syncd, what):
         syncd.refusing = not syncd.refusing
     for client in syncd.clients:
         client.send(ROLE, syncd.role())
+    # Who sent the signal reads this line: from here on it holds.
+    print("active=%d refusing=%d" % (syncd.active, syncd.refusing), flush=True)
 
 
 async def main():

@@ -4,6 +4,7 @@
 A real maild over fake_syncd.py, and a smart host made of a few lines of Python, all on
 127.0.0.1.  Prints "ok NAME" and "not ok NAME"; needs root.
 """
+import errno
 import json
 import os
 import shutil
@@ -128,7 +129,7 @@ class Node:
         self.syncd = self.maild = None
 
     def conf(self):
-        text = 'hostname = "mail.test"\nstores = 1\nshards = 2\ngates = 1\n'
+        text = 'hostname = "mail.test"\nstores = 1\ngates = 1\n'
         text += 'tls-certificate-file = "%s/c"\ntls-key-file = "%s/k"\n' % (self.dir, self.dir)
         text += 'state-directory = "%s/var"\nrun-directory = "%s/run"\n' % (self.dir, self.dir)
         text += 'syncd-owner-socket = "%s/owner.sock"\nstore-low-water = "0"\n' % self.dir
@@ -136,7 +137,7 @@ class Node:
             text += "%s-listen = {}\n" % name
         for name, port in self.ports.items():
             text += '%s-listen = {"127.0.0.1:%d"}\n' % (name, port)
-        for name, value in self.options.items():
+        for name, value in {"shards": 2, **self.options}.items():
             text += "%s = %s\n" % (name, value)
         with open(self.dir + "/maild.conf", "w") as f:
             f.write(text)
@@ -159,16 +160,27 @@ class Node:
                                       stdout=log, stderr=log)
         wait(lambda: self.ctl("listeners", "open")[0] == 0, 10)
 
+    def toggle(self, sig):
+        """Changes what syncd does; returns when it holds."""
+        os.kill(self.syncd.pid, sig)
+        return self.syncd.stdout.readline()
+
+    def children(self):
+        return sorted(subprocess.run(["pgrep", "-P", str(self.maild.pid)], text=True,
+                                     capture_output=True).stdout.split())
+
     def kill(self):
         """Like a power cut: no process gets to say anything."""
-        kids = subprocess.run(["pgrep", "-P", str(self.maild.pid)], text=True,
-                              capture_output=True).stdout.split()
-        for pid in [self.maild.pid] + [int(k) for k in kids]:
+        for pid in [self.maild.pid] + [int(k) for k in self.children()]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self.maild.wait()
+
+    def text(self):
+        with open(self.dir + "/log", "rb") as f:
+            return f.read()
 
     def stop_maild(self):
         if self.maild is None or self.maild.poll() is not None:
@@ -201,6 +213,17 @@ def submit(node, rcpts, text, sender="alice@our.test"):
         s.starttls(context=ssl._create_unverified_context())
         s.login("alice@our.test", "secret")
         return s.sendmail(sender, rcpts, text)
+
+
+def answer(node, rcpts, text="Subject: x\r\n\r\nx\r\n"):
+    """The code that a submission ends with."""
+    try:
+        submit(node, rcpts, text)
+        return 250
+    except smtplib.SMTPRecipientsRefused as e:
+        return list(e.recipients.values())[0][0]
+    except smtplib.SMTPResponseException as e:
+        return e.smtp_code
 
 
 def inbox(node):
@@ -328,15 +351,10 @@ def expired(node, host):
 
 def frozen(node, host):
     n = len(host.mail)
-    os.kill(node.syncd.pid, signal.SIGUSR2)
-    time.sleep(0.3)
-    try:
-        submit(node, ["bob@far.test"], "Subject: x\r\n\r\nx\r\n")
-        code = 250
-    except smtplib.SMTPDataError as e:
-        code = e.smtp_code
+    node.toggle(signal.SIGUSR2)
+    code = answer(node, ["bob@far.test"])
     check("not stored twice: 451", code == 451, code)
-    os.kill(node.syncd.pid, signal.SIGUSR2)
+    node.toggle(signal.SIGUSR2)
     check("not stored twice: not sent", not wait(lambda: len(host.mail) > n, 1.5))
 
 
@@ -344,13 +362,13 @@ def standby(node, host):
     host.rules = {"bob@far.test": ["450 4.2.0 not now"]}
     n = len(host.mail)
     submit(node, ["bob@far.test"], "Subject: x\r\n\r\nx\r\n")
-    os.kill(node.syncd.pid, signal.SIGUSR1)
+    node.toggle(signal.SIGUSR1)
     wait(lambda: node.ctl("queue", "retry", "all")[0] == 14, 5)
     host.rules = {}
     check("a standby does not send", not wait(lambda: len(host.mail) > n, 2.5))
     check("a standby refuses changes", node.ctl("queue", "retry", "all")[0] == 14)
     check("a standby shows the queue", len(node.queued()) == 1)
-    os.kill(node.syncd.pid, signal.SIGUSR1)
+    node.toggle(signal.SIGUSR1)
     check("active again: sent", wait(lambda: len(host.mail) == n + 1, 10))
 
 
@@ -358,12 +376,77 @@ def no_host(node):
     node.stop_maild()
     node.options["smart-host"] = '""'
     node.start()
-    try:
-        submit(node, ["bob@far.test"], "Subject: x\r\n\r\nx\r\n")
-        code = 250
-    except smtplib.SMTPRecipientsRefused as e:
-        code = e.recipients["bob@far.test"][0]
+    code = answer(node, ["bob@far.test"])
     check("without a smart host: 550", code == 550, code)
+
+
+def other_shards(node):
+    """The number of shards is law once the store is made."""
+    node.stop_maild()
+    node.options["shards"] = 1
+    node.conf()
+    for flag in ("-n", "-f"):
+        p = subprocess.run([node.build + "/maild", flag, "-c", node.dir + "/maild.conf"],
+                           text=True, capture_output=True, timeout=20)
+        check("other shards, %s: 19, and what is expected" % flag, p.returncode == 19 and
+              "shards is 1, expected 2" in p.stderr, (p.returncode, p.stderr))
+    # The log is above the file: a node that was set up differently ends, and stays so.
+    shutil.rmtree(node.dir + "/var/shards")
+    p = subprocess.run([node.build + "/maild", "-f", "-c", node.dir + "/maild.conf"],
+                       text=True, capture_output=True, timeout=20)
+    check("other shards than the pair: 19", p.returncode == 19 and
+          "shards is 1, expected 2" in p.stderr, (p.returncode, p.stderr[-500:]))
+    del node.options["shards"]
+    node.start()
+    check("the right number: starts", node.ctl("queue", "list")[0] == 0)
+
+
+def fill(path):
+    """Not a byte is left."""
+    with open(path, "wb", buffering=0) as f:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while f.write(bytes(size)) == size:
+                    pass
+            except OSError as e:
+                if e.errno != errno.ENOSPC:
+                    raise
+
+
+def full_disk(node, host):
+    """The log goes on (it is elsewhere here), the files of directory, queue and stores do
+    not: nothing dies, what was promised is kept, and all comes back by itself."""
+    host.rules = {}
+    n, kids = len(host.mail), node.children()
+    ballast = node.dir + "/var/ballast"
+    fill(ballast)
+    check("full: mail for elsewhere is refused", answer(node, ["bob@far.test"]) in (451, 452))
+    acked = 0
+    for i in range(60):         # until the stores' and the directory's files need room
+        acked += answer(node, ["alice@our.test"], "Subject: full %d\r\n\r\nx\r\n" % i) == 250
+        node.ctl("domain", "add", "d%d.test" % i)
+        node.ctl("queue", "hold", "all")
+        fill(ballast + ".%d" % i)
+        if b"directory cannot apply" in node.text() and b"queue cannot apply" in node.text():
+            break
+    check("full: directory and queue had no room", b"directory cannot apply" in node.text() and
+          b"queue cannot apply" in node.text())
+    check("full: nobody is unknown", answer(node, ["alice@our.test"]) in (250, 451, 452))
+    check("full: a change is not said to be done", node.ctl("domain", "add", "late.test")[0] != 0)
+    check("full: no process died", node.children() == kids, (kids, node.children()))
+    for name in os.listdir(node.dir + "/var"):
+        if name.startswith("ballast"):
+            os.unlink(os.path.join(node.dir, "var", name))
+
+    def sent():
+        node.ctl("queue", "release", "all")
+        return answer(node, ["bob@far.test"]) == 250
+    check("room again: mail for elsewhere", wait(sent, 40))
+    check("room again: it is sent", wait(lambda: len(host.mail) > n, 20))
+    check("room again: changes", wait(lambda: node.ctl("domain", "add", "room.test")[0] == 0, 40))
+    check("what the log took is there", wait(
+        lambda: sum(b"Subject: full" in m for m in inbox(node)) >= acked, 40), acked)
+    check("afterwards: no process died", node.children() == kids)
 
 
 def main():
@@ -386,6 +469,8 @@ def main():
         f.write("relay:pass:word\n")
     shutil.chown(dir + "/credentials", "mailqueue")
     node.options["smart-host-credentials-file"] = '"%s/credentials"' % dir
+    os.mkdir(dir + "/var")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "none", dir + "/var"], check=True)
     try:
         node.start()
         node.ctl("domain", "add", "our.test")
@@ -400,6 +485,8 @@ def main():
         frozen(node, host)
         expired(node, host)
         standby(node, host)
+        full_disk(node, host)
+        other_shards(node)
         no_host(node)
     finally:
         rc = node.stop()
@@ -411,6 +498,7 @@ def main():
         check("nothing broke in the log", not bad, bad[:3])
         if failed:
             print(text[-6000:])
+        subprocess.run(["umount", dir + "/var"], check=True)
         shutil.rmtree(dir)
     sys.exit(1 if failed else 0)
 
