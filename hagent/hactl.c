@@ -19,7 +19,33 @@
 #define TIMEOUT_MS 60000
 #define QUICK_MS 5000
 
+enum { O_JSON = 256, O_TIMEOUT, O_NOCOLOR, O_RUN, O_VERSION, O_WATCH, O_TO, O_DRY, O_OFF,
+	O_LOSS, O_YES, O_PATH, O_DELETES };
+#define BIT(option) (1u << ((option) - O_JSON))
+#define ALWAYS (BIT(O_JSON) | BIT(O_TIMEOUT) | BIT(O_NOCOLOR) | BIT(O_RUN))
+#define LOOK BIT(O_WATCH)		/* what prints a state */
+#define TRY (BIT(O_DRY) | BIT(O_YES))	/* what changes one, and can be tried */
+
+static const struct option longs[] = {
+	{ "json", no_argument, NULL, O_JSON },
+	{ "timeout", required_argument, NULL, O_TIMEOUT },
+	{ "no-color", no_argument, NULL, O_NOCOLOR },
+	{ "run-dir", required_argument, NULL, O_RUN },
+	{ "version", no_argument, NULL, O_VERSION },
+	{ "watch", no_argument, NULL, O_WATCH },
+	{ "to", required_argument, NULL, O_TO },
+	{ "dry-run", no_argument, NULL, O_DRY },
+	{ "peer-is-off", no_argument, NULL, O_OFF },
+	{ "accept-loss", no_argument, NULL, O_LOSS },
+	{ "yes", no_argument, NULL, O_YES },
+	{ "path", required_argument, NULL, O_PATH },
+	{ "accept-deletes", no_argument, NULL, O_DELETES },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
 struct options {
+	unsigned given;			/* BIT() of each */
 	bool json, no_color, yes, dry_run, peer_is_off, accept_loss, watch;
 	bool accept_deletes;
 	int watch_s, timeout_ms;
@@ -42,20 +68,27 @@ static const struct verb {
 	const char *noun, *verb, *op, *sock;
 	enum operand operand;
 	bool change;
+	unsigned takes;			/* options, beside ALWAYS */
 	print_fn *print;
 } verbs[] = {
-	{ "status", NULL, "status", "hagentd.sock", OPERAND_NONE, false, hactl_print_status },
-	{ "links", NULL, "links", "hagentd.sock", OPERAND_NONE, false, hactl_print_links },
-	{ "history", NULL, "history", "hagentd.sock", OPERAND_NONE, false,
+	{ "status", NULL, "status", "hagentd.sock", OPERAND_NONE, false, LOOK,
+	    hactl_print_status },
+	{ "links", NULL, "links", "hagentd.sock", OPERAND_NONE, false, LOOK,
+	    hactl_print_links },
+	{ "history", NULL, "history", "hagentd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_history },
-	{ "switchover", NULL, "switchover", "hagentd.sock", OPERAND_NONE, true, print_data },
-	{ "failover", NULL, "failover", "hagentd.sock", OPERAND_NONE, true, print_data },
-	{ "standby", NULL, "standby", "hagentd.sock", OPERAND_NODE, true, print_data },
-	{ "online", NULL, "online", "hagentd.sock", OPERAND_NODE, true, print_data },
-	{ "resource", "cleanup", "cleanup", "hagentd.sock", OPERAND_RESOURCE, true,
+	{ "switchover", NULL, "switchover", "hagentd.sock", OPERAND_NONE, true,
+	    TRY | BIT(O_TO), print_data },
+	{ "failover", NULL, "failover", "hagentd.sock", OPERAND_NONE, true,
+	    TRY | BIT(O_TO) | BIT(O_OFF) | BIT(O_LOSS), print_data },
+	{ "standby", NULL, "standby", "hagentd.sock", OPERAND_NODE, true, TRY, print_data },
+	{ "online", NULL, "online", "hagentd.sock", OPERAND_NODE, true, TRY, print_data },
+	{ "resource", "cleanup", "cleanup", "hagentd.sock", OPERAND_RESOURCE, true, TRY,
 	    print_data },
-	{ "sync", "status", "sync-status", "syncd.sock", OPERAND_NONE, false, print_data },
-	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true, print_data },
+	{ "sync", "status", "sync-status", "syncd.sock", OPERAND_NONE, false, LOOK,
+	    hactl_print_sync },
+	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
+	    BIT(O_YES) | BIT(O_PATH) | BIT(O_DELETES), print_data },
 };
 
 static int
@@ -67,13 +100,10 @@ usage(FILE *out, int code)
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
 	    "       hactl standby NODE | online NODE\n"
 	    "       hactl resource cleanup [NAME]\n"
-	    "       hactl sync status | sync now [--path DIR] [--accept-deletes]\n"
+	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
 	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
 	return code;
 }
-
-enum { O_JSON = 256, O_TO, O_DRY, O_OFF, O_LOSS, O_TIMEOUT, O_NOCOLOR, O_YES, O_VERSION,
-	O_RUN, O_PATH, O_DELETES };
 
 static int
 whole_number(const char *s, int max)
@@ -91,7 +121,7 @@ static int
 set_option(struct options *o, int ch)
 {
 	switch (ch) {
-	case 'w':
+	case O_WATCH:
 		o->watch = true;
 		return 0;
 	case O_JSON:
@@ -111,8 +141,10 @@ set_option(struct options *o, int ch)
 		return 0;
 	case O_TIMEOUT:
 		o->timeout_ms = whole_number(optarg, 86400);
-		if (o->timeout_ms <= 0)
+		if (o->timeout_ms <= 0) {
+			fprintf(stderr, "ERROR --timeout: expected 1 to 86400 seconds\n");
 			return -1;
+		}
 		o->timeout_ms *= 1000;
 		return 0;
 	case O_NOCOLOR:
@@ -139,23 +171,6 @@ set_option(struct options *o, int ch)
 static int
 parse_options(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{ "json", no_argument, NULL, O_JSON },
-		{ "to", required_argument, NULL, O_TO },
-		{ "dry-run", no_argument, NULL, O_DRY },
-		{ "peer-is-off", no_argument, NULL, O_OFF },
-		{ "accept-loss", no_argument, NULL, O_LOSS },
-		{ "timeout", required_argument, NULL, O_TIMEOUT },
-		{ "no-color", no_argument, NULL, O_NOCOLOR },
-		{ "yes", no_argument, NULL, O_YES },
-		{ "watch", no_argument, NULL, 'w' },
-		{ "path", required_argument, NULL, O_PATH },
-		{ "accept-deletes", no_argument, NULL, O_DELETES },
-		{ "run-dir", required_argument, NULL, O_RUN },
-		{ "version", no_argument, NULL, O_VERSION },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
 	int ch;
 
 	while ((ch = getopt_long(argc, argv, "wh", longs, NULL)) != -1) {
@@ -165,10 +180,28 @@ parse_options(int argc, char **argv, struct options *o)
 			printf("hactl %s\n", MAILPAIR_VERSION);
 			return CTL_OK;
 		}
+		if (ch == 'w')
+			ch = O_WATCH;
 		if (set_option(o, ch) == -1)
 			return usage(stderr, CTL_USAGE);
+		o->given |= BIT(ch);
 	}
 	return -1;
+}
+
+/* An option that a verb would not look at is a mistake of who gave it: what it was
+ * meant for would not happen. */
+static bool
+options_fit(const struct verb *v, const struct options *o)
+{
+	for (const struct option *l = longs; l->name != NULL; l++) {
+		if (l->val < O_JSON || (o->given & ~(ALWAYS | v->takes) & BIT(l->val)) == 0)
+			continue;
+		fprintf(stderr, "ERROR hactl %s%s%s does not take --%s\n", v->noun,
+		    v->verb == NULL ? "" : " ", v->verb == NULL ? "" : v->verb, l->name);
+		return false;
+	}
+	return true;
 }
 
 struct printer {
@@ -238,7 +271,7 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 		return;
 	}
 	/* A pure end line says nothing more than the exit code. */
-	bool has_data = p->verb->print == print_data;
+	bool has_data = p->verb->print == print_data || p->verb->print == hactl_print_sync;
 
 	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
 		print_json(last);
@@ -246,7 +279,7 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 		printf("%s\n", json_string_value(json_object_get(last, "text")));
 	else if (!p->o->json && has_data &&
 	    json_object_get(last, "error") == NULL)
-		hactl_print_any(last, 0, stdout);
+		p->verb->print(last, colored(p->o), stdout);
 	if (!p->o->json)
 		ctl_complain(last);
 }
@@ -337,6 +370,28 @@ find_verb(char **argv, int argc, int *used)
 	return NULL;
 }
 
+/* What stands behind the verb: what it is about, or the pause of --watch. */
+static bool
+operands(const struct verb *v, struct options *o, int argc, char **argv, const char **operand)
+{
+	if (v->operand != OPERAND_NONE && argc > 0) {
+		*operand = *argv++;
+		argc--;
+	} else if (o->watch && argc > 0) {
+		o->watch_s = whole_number(*argv++, 3600);
+		argc--;
+	}
+	if (o->watch_s <= 0)
+		fprintf(stderr, "ERROR --watch: expected 1 to 3600 seconds\n");
+	else if (argc > 0)
+		fprintf(stderr, "ERROR unexpected argument \"%s\"\n", argv[0]);
+	else if (v->operand == OPERAND_NODE && *operand == NULL)
+		fprintf(stderr, "ERROR hactl %s: expected the name of a node\n", v->noun);
+	else
+		return true;
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -353,20 +408,8 @@ main(int argc, char **argv)
 		return usage(stderr, CTL_USAGE);
 	argv += used;
 	argc -= used;
-	if (v->operand != OPERAND_NONE && argc > 0) {
-		operand = argv[0];
-		argc--;
-	} else if (o.watch && argc > 0 && (o.watch_s = whole_number(argv[0], 3600)) > 0) {
-		argc--;
-	}
-	if (argc > 0 || (v->operand == OPERAND_NODE && operand == NULL) ||
-	    (o.watch && v->change) ||
-	    ((o.path != NULL || o.accept_deletes) && strcmp(v->op, "sync-now") != 0))
-		return usage(stderr, CTL_USAGE);
-	if (o.dry_run && v->change && strcmp(v->sock, "hagentd.sock") != 0) {
-		fprintf(stderr, "ERROR %s %s cannot be tried without doing it\n", v->noun, v->verb);
+	if (!options_fit(v, &o) || !operands(v, &o, argc, argv, &operand))
 		return CTL_USAGE;
-	}
 	if (!confirmed(&o)) {
 		fprintf(stderr, "ERROR not confirmed; nothing changed\n");
 		return CTL_USAGE;

@@ -7,19 +7,7 @@
 
 #include <string.h>
 
-static const char *
-text(json_t *o, const char *name)
-{
-	const char *s = json_string_value(json_object_get(o, name));
-
-	return s == NULL || s[0] == '\0' ? "-" : s;
-}
-
-static long long
-number(json_t *o, const char *name)
-{
-	return (long long)json_integer_value(json_object_get(o, name));
-}
+#include "answer.h"
 
 static json_t *
 node_of(json_t *s, const char *role)
@@ -28,7 +16,7 @@ node_of(json_t *s, const char *role)
 	json_t *n;
 
 	json_array_foreach(json_object_get(s, "nodes"), i, n)
-		if (strcmp(text(n, "role"), role) == 0)
+		if (strcmp(answer_text(n, "role"), role) == 0)
 			return n;
 	return NULL;
 }
@@ -40,7 +28,7 @@ alarm_on(json_t *s, const char *name)
 	json_t *a;
 
 	json_array_foreach(json_object_get(s, "alarms"), i, a)
-		if (strcmp(text(a, "name"), name) == 0)
+		if (strcmp(answer_text(a, "name"), name) == 0)
 			return true;
 	return false;
 }
@@ -50,14 +38,14 @@ print_checked(json_t *s, json_t *to, FILE *out)
 {
 	json_t *data = json_object_get(s, "data");
 
-	fprintf(out, "CHECKED  %s ready", text(to, "name"));
+	fprintf(out, "CHECKED  %s ready", answer_text(to, "name"));
 	if (!alarm_on(s, "config"))
-		fprintf(out, ", config equal (%s)", text(s, "config"));
+		fprintf(out, ", config equal (%s)", answer_text(s, "config"));
 	if (json_is_object(data))
-		fprintf(out, ", log in step (%lld:%lld)", number(to, "generation"),
-		    number(to, "durable_lsn"));
+		fprintf(out, ", log in step (%lld:%lld)", answer_int(to, "generation"),
+		    answer_int(to, "durable_lsn"));
 	if (json_is_integer(json_object_get(to, "disk_used_percent")))
-		fprintf(out, ", disk %lld %% free", 100 - number(to, "disk_used_percent"));
+		fprintf(out, ", disk %lld %% free", 100 - answer_int(to, "disk_used_percent"));
 	fputc('\n', out);
 }
 
@@ -72,10 +60,10 @@ print_handover(json_t *s, FILE *out)
 	print_checked(s, to, out);
 	fprintf(out, "WOULD    take the address from %s, stop %lld resources there (right to "
 	    "left),\n         start them on %s with a new epoch above %lld (left to right), "
-	    "announce the address\n", text(from, "name"), resources, text(to, "name"),
-	    number(s, "epoch"));
+	    "announce the address\n", answer_text(from, "name"), resources, answer_text(to, "name"),
+	    answer_int(s, "epoch"));
 	fprintf(out, "CANNOT CHECK  upstream ARP caches, clients' retry behaviour, whether "
-	    "every resource starts on %s\n", text(to, "name"));
+	    "every resource starts on %s\n", answer_text(to, "name"));
 }
 
 /* Keeping the active out is a switchover first. */
@@ -83,7 +71,7 @@ static bool
 hands_over(json_t *s, const char *op, const char *node)
 {
 	if (strcmp(op, "standby") == 0)
-		return node != NULL && strcmp(text(node_of(s, "active"), "name"), node) == 0;
+		return node != NULL && strcmp(answer_text(node_of(s, "active"), "name"), node) == 0;
 	return strcmp(op, "switchover") == 0;
 }
 
@@ -100,5 +88,5 @@ hactl_print_plan(json_t *s, const char *op, const char *node, FILE *out)
 	else if (strcmp(op, "failover") == 0)
 		fprintf(out, "WOULD    start every resource and the address here, with a new "
 		    "epoch above %lld\nCANNOT CHECK  whether the other node comes back with "
-		    "mail that is missing here\n", number(s, "epoch"));
+		    "mail that is missing here\n", answer_int(s, "epoch"));
 }

@@ -6,43 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-static const char *
-text(json_t *o, const char *name)
-{
-	const char *s = json_string_value(json_object_get(o, name));
-
-	return s == NULL || s[0] == '\0' ? "-" : s;
-}
-
-static long long
-number(json_t *o, const char *name)
-{
-	return json_integer_value(json_object_get(o, name));
-}
-
-static bool
-has(json_t *o, const char *name)
-{
-	return json_is_integer(json_object_get(o, name));
-}
-
-/* "3d 04:12", "04:11:09", "41 s" */
-static const char *
-span_text(long long ms, char *buf, size_t size)
-{
-	long long s = ms / 1000;
-
-	if (ms < 0)
-		snprintf(buf, size, "never");
-	else if (s < 60)
-		snprintf(buf, size, "%lld s", s);
-	else if (s < 86400)
-		snprintf(buf, size, "%02lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-	else
-		snprintf(buf, size, "%lldd %02lld:%02lld", s / 86400, s / 3600 % 24,
-		    s / 60 % 60);
-	return buf;
-}
+#include "answer.h"
 
 static const char *
 wall_text(long long ms, const char *format, char *buf, size_t size)
@@ -70,7 +34,7 @@ painted(const char *health, bool color, char *buf, size_t size)
 static bool
 in_step(json_t *data)
 {
-	const char *mode = text(data, "mode");
+	const char *mode = answer_text(data, "mode");
 
 	return json_is_true(json_object_get(data, "connected")) &&
 	    (strcmp(mode, "SYNC") == 0 || strcmp(mode, "INSYNC") == 0);
@@ -83,7 +47,7 @@ active_of(json_t *s)
 	json_t *node;
 
 	json_array_foreach(json_object_get(s, "nodes"), i, node)
-		if (strcmp(text(node, "role"), "active") == 0)
+		if (strcmp(answer_text(node, "role"), "active") == 0)
 			return node;
 	return NULL;
 }
@@ -93,7 +57,8 @@ active_of(json_t *s)
 static void
 print_commit(json_t *s, json_t *data, FILE *out)
 {
-	const char *mode = text(data, "mode"), *rule = text(data, "commit"), *copies = "-";
+	const char *mode = answer_text(data, "mode"), *rule = answer_text(data, "commit");
+	const char *copies = "-";
 	json_t *active = active_of(s);
 
 	if (in_step(data))
@@ -112,12 +77,12 @@ print_head(json_t *s, bool color, FILE *out)
 	char paint[40], now[40];
 	json_t *data = json_object_get(s, "data");
 
-	fprintf(out, "PAIR %s   epoch %lld   %s   failback %s   ", text(s, "cluster"),
-	    number(s, "epoch"), painted(text(s, "health"), color, paint, sizeof(paint)),
-	    text(s, "failback"));
+	fprintf(out, "PAIR %s   epoch %lld   %s   failback %s   ", answer_text(s, "cluster"),
+	    answer_int(s, "epoch"), painted(answer_text(s, "health"), color, paint, sizeof(paint)),
+	    answer_text(s, "failback"));
 	if (json_is_object(data))
 		print_commit(s, data, out);
-	fprintf(out, "%s\n", wall_text(number(s, "wall_ms"), "%d %b %H:%M:%S", now,
+	fprintf(out, "%s\n", wall_text(answer_int(s, "wall_ms"), "%d %b %H:%M:%S", now,
 	    sizeof(now)));
 }
 
@@ -125,7 +90,7 @@ print_head(json_t *s, bool color, FILE *out)
 static const char *
 state_text(json_t *n)
 {
-	const char *state = text(n, "state");
+	const char *state = answer_text(n, "state");
 
 	return strcmp(state, "sync") == 0 ? "running" : strcmp(state, "insync") == 0 ? "ready"
 	    : state;
@@ -136,22 +101,23 @@ print_node(json_t *n, long long ahead, FILE *out)
 {
 	char since[32] = "-", res[48] = "-", log[48] = "-", disk[16] = "-";
 
-	if (has(n, "role_ms"))
-		span_text(number(n, "role_ms"), since, sizeof(since));
-	if (strcmp(text(n, "role"), "active") == 0 && has(n, "resources"))
-		snprintf(res, sizeof(res), "%lld/%lld %s", number(n, "resources_up"),
-		    number(n, "resources"), number(n, "resources_up") ==
-		    number(n, "resources") ? "ok" : "not ok");
-	if (has(n, "durable_lsn"))
-		snprintf(log, sizeof(log), "%lld:%lld", number(n, "generation"),
-		    number(n, "durable_lsn"));
-	if (strcmp(text(n, "role"), "standby") == 0 && number(n, "durable_lsn") < ahead)
+	if (answer_has(n, "role_ms"))
+		answer_span(answer_int(n, "role_ms"), since, sizeof(since));
+	if (strcmp(answer_text(n, "role"), "active") == 0 && answer_has(n, "resources"))
+		snprintf(res, sizeof(res), "%lld/%lld %s", answer_int(n, "resources_up"),
+		    answer_int(n, "resources"), answer_int(n, "resources_up") ==
+		    answer_int(n, "resources") ? "ok" : "not ok");
+	if (answer_has(n, "durable_lsn"))
+		snprintf(log, sizeof(log), "%lld:%lld", answer_int(n, "generation"),
+		    answer_int(n, "durable_lsn"));
+	if (strcmp(answer_text(n, "role"), "standby") == 0 && answer_int(n, "durable_lsn") < ahead)
 		snprintf(log + strlen(log), sizeof(log) - strlen(log), " (-%lld)",
-		    ahead - number(n, "durable_lsn"));
-	if (has(n, "disk_used_percent"))
-		snprintf(disk, sizeof(disk), "%lld %%", number(n, "disk_used_percent"));
-	fprintf(out, " %-10.40s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", text(n, "name"),
-	    text(n, "role"), state_text(n), res, since, log, disk, text(n, "version"));
+		    ahead - answer_int(n, "durable_lsn"));
+	if (answer_has(n, "disk_used_percent"))
+		snprintf(disk, sizeof(disk), "%lld %%", answer_int(n, "disk_used_percent"));
+	fprintf(out, " %-10.40s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", answer_text(n, "name"),
+	    answer_text(n, "role"), state_text(n), res, since, log, disk,
+	    answer_text(n, "version"));
 }
 
 static void
@@ -162,8 +128,8 @@ print_links_line(json_t *s, FILE *out)
 
 	fprintf(out, "LINKS  ");
 	json_array_foreach(json_object_get(s, "links"), i, l)
-		fprintf(out, " %s %s (late p99 %lld ms)  ", text(l, "name"), text(l, "state"),
-		    number(l, "late_p99_ms"));
+		fprintf(out, " %s %s (late p99 %lld ms)  ", answer_text(l, "name"),
+		    answer_text(l, "state"), answer_int(l, "late_p99_ms"));
 	json_array_foreach(json_object_get(s, "pings"), i, l)
 		answering += json_is_true(json_object_get(l, "answers"));
 	fprintf(out, " ping %zu/%zu   quorum -   watchdog -\n", answering,
@@ -178,13 +144,14 @@ print_vips(json_t *s, FILE *out)
 	json_t *v;
 
 	json_array_foreach(json_object_get(s, "vips"), i, v) {
-		fprintf(out, "VIP     %s ", text(v, "address"));
+		fprintf(out, "VIP     %s ", answer_text(v, "address"));
 		if (json_is_string(json_object_get(v, "node")))
-			fprintf(out, "on %s:%s", text(v, "node"), text(v, "interface"));
+			fprintf(out, "on %s:%s", answer_text(v, "node"),
+			    answer_text(v, "interface"));
 		else
 			fprintf(out, "nowhere");
-		if (has(v, "up_ms"))
-			fprintf(out, "   announced %s ago", span_text(number(v, "up_ms"), buf,
+		if (answer_has(v, "up_ms"))
+			fprintf(out, "   announced %s ago", answer_span(answer_int(v, "up_ms"), buf,
 			    sizeof(buf)));
 		fputc('\n', out);
 	}
@@ -199,11 +166,11 @@ print_resources(json_t *s, FILE *out)
 
 	/* What is as it should be is counted in the table above. */
 	json_array_foreach(json_object_get(s, "resources"), i, r) {
-		const char *words = text(r, "words");
+		const char *words = answer_text(r, "words");
 
-		if (strcmp(text(r, "state"), here ? "up" : "down") != 0)
-			fprintf(out, "RES     %s %s   %.200s\n", text(r, "name"), text(r, "state"),
-			    words);
+		if (strcmp(answer_text(r, "state"), here ? "up" : "down") != 0)
+			fprintf(out, "RES     %s %s   %.200s\n", answer_text(r, "name"),
+			    answer_text(r, "state"), words);
 	}
 }
 
@@ -217,14 +184,14 @@ print_risk(json_t *s, FILE *out)
 	if (!json_is_object(data) || node == NULL)
 		return;
 	known = json_is_true(json_object_get(node, "local")) || in_step(data);
-	fprintf(out, "LOSS IF %s DIED NOW   ", text(node, "name"));
+	fprintf(out, "LOSS IF %s DIED NOW   ", answer_text(node, "name"));
 	if (!known)
 		fprintf(out, "unknown, this node is not in step\n");
-	else if (number(data, "at_risk") == 0)
+	else if (answer_int(data, "at_risk") == 0)
 		fprintf(out, "acknowledged mail 0   flag changes 0\n");
 	else
 		fprintf(out, "acknowledged mail and flag changes %lld\n",
-		    number(data, "at_risk"));
+		    answer_int(data, "at_risk"));
 }
 
 /* Only what is certain: a planned switch loses nothing, a forced one may have. */
@@ -233,7 +200,7 @@ loss_text(json_t *w)
 {
 	if (json_is_true(json_object_get(w, "planned")))
 		return ", lost nothing";
-	return strcmp(text(w, "kind"), "forced") == 0 ? ", mail may have been lost" : "";
+	return strcmp(answer_text(w, "kind"), "forced") == 0 ? ", mail may have been lost" : "";
 }
 
 static void
@@ -243,13 +210,13 @@ print_switch(json_t *w, const char *head, FILE *out)
 
 	if (!json_is_object(w))
 		return;
-	fprintf(out, "%s%s epoch %lld %s %s %s -> %s", head, wall_text(number(w, "wall_ms"),
-	    "%d %b %H:%M:%S", when, sizeof(when)), number(w, "epoch"), text(w, "kind"),
+	fprintf(out, "%s%s epoch %lld %s %s %s -> %s", head, wall_text(answer_int(w, "wall_ms"),
+	    "%d %b %H:%M:%S", when, sizeof(when)), answer_int(w, "epoch"), answer_text(w, "kind"),
 	    json_is_true(json_object_get(w, "planned")) ? "planned" : "unplanned",
-	    text(w, "from"), text(w, "to"));
-	if (number(w, "outage_ms") >= 0)
-		fprintf(out, ", outage %.2f s", (double)number(w, "outage_ms") / 1000);
-	fprintf(out, ", %s%s\n", text(w, "reason"), loss_text(w));
+	    answer_text(w, "from"), answer_text(w, "to"));
+	if (answer_int(w, "outage_ms") >= 0)
+		fprintf(out, ", outage %.2f s", (double)answer_int(w, "outage_ms") / 1000);
+	fprintf(out, ", %s%s\n", answer_text(w, "reason"), loss_text(w));
 }
 
 void
@@ -260,8 +227,8 @@ hactl_print_status(json_t *s, bool color, FILE *out)
 	json_t *n;
 
 	json_array_foreach(json_object_get(s, "nodes"), i, n)
-		if (number(n, "durable_lsn") > ahead)
-			ahead = number(n, "durable_lsn");
+		if (answer_int(n, "durable_lsn") > ahead)
+			ahead = answer_int(n, "durable_lsn");
 	print_head(s, color, out);
 	fprintf(out, " %-10s %-9s %-10s %-11s %-11s %-18s %-5s %s\n", "NODE", "ROLE", "STATE",
 	    "RESOURCES", "SINCE", "LOG", "DISK", "VERSION");
@@ -309,21 +276,21 @@ hactl_print_links(json_t *s, bool color, FILE *out)
 	    "NOT SENT");
 	json_array_foreach(json_object_get(s, "links"), i, l) {
 		fprintf(out, "%-10s %-7s %-10s %5lld ms  %-10s %5lld ms %5lld ms %5lld ms "
-		    "%-8lld %-8lld %lld\n", text(l, "name"), text(l, "medium"),
-		    text(l, "state"), number(l, "interval_ms"),
-		    span_text(number(l, "heard_ms"), heard, sizeof(heard)),
-		    number(l, "late_p50_ms"), number(l, "late_p99_ms"),
-		    number(l, "late_max_ms"), number(l, "accepted"), number(l, "lost"),
-		    number(l, "not_sent"));
-		if (strcmp(text(l, "why"), "-") != 0)
-			fprintf(out, "   down: %.80s\n", text(l, "why"));
+		    "%-8lld %-8lld %lld\n", answer_text(l, "name"), answer_text(l, "medium"),
+		    answer_text(l, "state"), answer_int(l, "interval_ms"),
+		    answer_span(answer_int(l, "heard_ms"), heard, sizeof(heard)),
+		    answer_int(l, "late_p50_ms"), answer_int(l, "late_p99_ms"),
+		    answer_int(l, "late_max_ms"), answer_int(l, "accepted"), answer_int(l, "lost"),
+		    answer_int(l, "not_sent"));
+		if (strcmp(answer_text(l, "why"), "-") != 0)
+			fprintf(out, "   down: %.80s\n", answer_text(l, "why"));
 		print_refused(l, out);
 	}
 	json_array_foreach(json_object_get(s, "pings"), i, l)
-		fprintf(out, "ping %-20s %s  %s ago, %lld us\n", text(l, "address"),
+		fprintf(out, "ping %-20s %s  %s ago, %lld us\n", answer_text(l, "address"),
 		    json_is_true(json_object_get(l, "answers")) ? "answers" : "silent ",
-		    span_text(number(l, "heard_ms"), heard, sizeof(heard)),
-		    number(l, "rtt_us"));
+		    answer_span(answer_int(l, "heard_ms"), heard, sizeof(heard)),
+		    answer_int(l, "rtt_us"));
 }
 
 void
@@ -334,7 +301,7 @@ hactl_print_history(json_t *s, bool color, FILE *out)
 
 	(void)color;
 	json_array_foreach(json_object_get(s, "history"), i, w) {
-		fprintf(out, "epoch %-6lld ", number(w, "epoch"));
+		fprintf(out, "epoch %-6lld ", answer_int(w, "epoch"));
 		print_switch(w, "", out);
 	}
 }

@@ -9,6 +9,8 @@
 void hactl_print_status(json_t *, bool color, FILE *);
 void hactl_print_links(json_t *, bool color, FILE *);
 void hactl_print_history(json_t *, bool color, FILE *);
+/* The last line of the answer, which holds "status". */
+void hactl_print_sync(json_t *, bool color, FILE *);
 /* Any object: one "name  value" line per member, nested ones indented. */
 void hactl_print_any(json_t *, int indent, FILE *);
 /* What an operation that was allowed as a dry run would do; node may be NULL. */

@@ -34,6 +34,16 @@ def hactl_commands(t):
             t.true(word in text, "links lacks %r:\n%s" % (word, text))
     hactl(active, "no-such-verb", code=10)
     hactl(active, "status", "--no-such-option", code=10)
+    # An option that would be ignored is refused, and nothing is done.
+    for args, option in ((("status", "--to", standby), "--to"),
+                         (("switchover", "--accept-loss"), "--accept-loss"),
+                         (("standby", standby, "--peer-is-off"), "--peer-is-off"),
+                         (("links", "--yes"), "--yes"), (("failover", "-w"), "--watch"),
+                         (("status", "-w", "0"), "--watch"),
+                         (("sync", "now", "--dry-run"), "--dry-run"),
+                         (("sync", "status", "--path", "/srv"), "--path")):
+        text = hactl(active, *args, code=10)
+        t.true("ERROR " in text and option in text, "%s: %s" % (" ".join(args), text))
     hactl(active, "switchover", "--to", "nobody", code=12)
     text = hactl(standby, "failover", "--to", standby, code=14)
     for word in ("ERROR refused: ", "\nWHY ", "\nHINT "):
@@ -70,7 +80,9 @@ def hactl_commands(t):
     wait_for("the other is active", 20, lambda: lab.active() == standby, 0.1)
     hactl(standby, "online", active)
     lab.wait_in_step(60)
-    hactl(standby, "sync", "status")
+    text = hactl(standby, "sync", "status")
+    for word in ("LOG ", "commit auto", "DURABLE", "LAG", "PEER    connected", *NODES):
+        t.true(word in text, "sync status lacks %r:\n%s" % (word, text))
     lab.kill(active)
     wait_for("going on alone", 30, lambda: lab.execute(standby, "hactl", "status", check=False)
              .returncode == 1, 0.2)
@@ -98,6 +110,8 @@ def mailctl_commands(t):
     t.true("alice@example.net" in mailctl("alias", "members", "info@example.net"), "members")
     mailctl("alias", "add", code=10)
     mailctl("nonsense", code=10)
+    t.true("--password-stdin" in mailctl("user", "show", "alice@example.net", "--password-stdin",
+                                         code=10), "an option that would be ignored")
     # What is only tried is checked and not done.
     for args, code in ((("domain", "delete", "example.net"), 13),
                        (("domain", "add", "new.example"), 0),
@@ -105,7 +119,7 @@ def mailctl_commands(t):
                        (("user", "delete", "carol@example.net"), 12),
                        (("user", "suspend", "alice@example.net"), 0),
                        (("alias", "delete", "info@example.net"), 0),
-                       (("listeners", "close"), 10)):
+                       (("user", "list"), 10), (("listeners", "close"), 10)):
         mailctl(*args, "--dry-run", code=code)
     mailctl("user", "import", "/dev/stdin", "--dry-run", input="dave@example.net,x\n")
     t.true("new.example" not in mailctl("domain", "list"), "a domain that was only tried")
