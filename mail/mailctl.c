@@ -31,10 +31,32 @@ static const char usage_text[]
       "  store stat|verify|checkpoint       listeners open|close|drain|status\n"
       "options: --json  --timeout seconds  --yes  --password-stdin  --dry-run  --socket path\n";
 
+static const struct option longs[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "yes", no_argument, NULL, 'y' },
+	{ "password-stdin", no_argument, NULL, 'p' },
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ "no-color", no_argument, NULL, 'c' },
+	{ "socket", required_argument, NULL, 's' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Which of them were given, and which a verb looks at beside those that all do. */
+enum { YES = 1, PASSWORD = 2, DRY = 4, CHANGE = YES | DRY };
+
+static const struct {
+	int letter;			/* of longs */
+	unsigned bit;
+} own[] = { { 'y', YES }, { 'p', PASSWORD }, { 'n', DRY } };
+
 struct cmd {
+	unsigned given;
 	const char *socket;
 	int timeout_ms;			/* -1: the verb's own */
-	bool json, yes, password_stdin, dry_run;
+	bool json;
 	char **argv;			/* behind noun and verb */
 	int argc;
 	const char *noun, *verb;
@@ -66,7 +88,7 @@ ask(const struct cmd *c, json_t *req, int timeout_ms)
 		timeout_ms = c->timeout_ms;
 	/* The server's limit is a little shorter than ours, so that it can say why. */
 	json_object_set_new(req, "timeout_ms", json_integer(timeout_ms));
-	json_object_set_new(req, "dry_run", json_boolean(c->dry_run));
+	json_object_set_new(req, "dry_run", json_boolean((c->given & DRY) != 0));
 	rc = ctl_ask(c->socket, req, timeout_ms + 1000, on_part, (void *)c, &last);
 	if (last != NULL)
 		mailctl_print_last(last, c->json);
@@ -95,7 +117,7 @@ confirmed(const struct cmd *c)
 {
 	char line[16];
 
-	if (c->yes || c->dry_run || !isatty(STDIN_FILENO))
+	if ((c->given & (YES | DRY)) != 0 || !isatty(STDIN_FILENO))
 		return true;
 	fprintf(stderr, "delete %s? [y/N] ", c->argv[0]);
 	return fgets(line, sizeof(line), stdin) != NULL && (line[0] == 'y' || line[0] == 'Y');
@@ -141,7 +163,7 @@ cmd_user_password(struct cmd *c)
 	json_t *req;
 	int rc;
 
-	if (mailctl_password(c->password_stdin, password, sizeof(password)) == -1)
+	if (mailctl_password((c->given & PASSWORD) != 0, password, sizeof(password)) == -1)
 		return CTL_USAGE;
 	req = request(c);
 	json_object_set_new(req, "address", json_string(c->argv[0]));
@@ -222,7 +244,7 @@ cmd_user_import(struct cmd *c)
 	}
 	if (json_array_size(users) > 0 && rc != CTL_REFUSED && rc != CTL_UNKNOWN)
 		rc = send_batch(c, &users, rc);
-	if (c->dry_run && !c->json)
+	if ((c->given & DRY) != 0 && !c->json)
 		printf("nothing changed; %zu users were checked, %d lines are malformed\n", total, bad);
 	fclose(f);
 	json_decref(users);
@@ -251,43 +273,55 @@ cmd_queue(struct cmd *c)
 static const struct verb {
 	const char *noun, *verb;
 	int min, max;			/* arguments */
+	unsigned takes;			/* options, beside those of all */
 	int (*run)(struct cmd *);
 } verbs[] = {
-	{ "domain", "add", 1, 1, cmd_named },
-	{ "domain", "list", 0, 0, cmd_plain },
-	{ "domain", "show", 1, 1, cmd_named },
-	{ "domain", "delete", 1, 1, cmd_named },
-	{ "user", "add", 1, 1, cmd_user_password },
-	{ "user", "passwd", 1, 1, cmd_user_password },
-	{ "user", "list", 0, 1, cmd_user_list },
-	{ "user", "show", 1, 1, cmd_named },
-	{ "user", "delete", 1, 1, cmd_named },
-	{ "user", "suspend", 1, 2, cmd_user_suspend },
-	{ "user", "import", 1, 1, cmd_user_import },
-	{ "alias", "add", 2, 1000, cmd_alias },
-	{ "alias", "list", 0, 0, cmd_plain },
-	{ "alias", "members", 1, 1, cmd_named },
-	{ "alias", "delete", 1, 1000, cmd_alias },
-	{ "store", "stat", 0, 0, cmd_store },
-	{ "store", "verify", 0, 0, cmd_store },
-	{ "store", "checkpoint", 0, 0, cmd_store },
-	{ "queue", "list", 0, 0, cmd_plain },
-	{ "queue", "show", 1, 1, cmd_queue },
-	{ "queue", "hold", 1, 1, cmd_queue },
-	{ "queue", "release", 1, 1, cmd_queue },
-	{ "queue", "retry", 1, 1, cmd_queue },
-	{ "queue", "delete", 1, 1, cmd_queue },
-	{ "listeners", "open", 0, 0, cmd_plain },
-	{ "listeners", "close", 0, 0, cmd_plain },
-	{ "listeners", "drain", 0, 0, cmd_plain },
-	{ "listeners", "status", 0, 0, cmd_plain },
+	{ "domain", "add", 1, 1, CHANGE, cmd_named },
+	{ "domain", "list", 0, 0, 0, cmd_plain },
+	{ "domain", "show", 1, 1, 0, cmd_named },
+	{ "domain", "delete", 1, 1, CHANGE, cmd_named },
+	{ "user", "add", 1, 1, CHANGE | PASSWORD, cmd_user_password },
+	{ "user", "passwd", 1, 1, CHANGE | PASSWORD, cmd_user_password },
+	{ "user", "list", 0, 1, 0, cmd_user_list },
+	{ "user", "show", 1, 1, 0, cmd_named },
+	{ "user", "delete", 1, 1, CHANGE, cmd_named },
+	{ "user", "suspend", 1, 2, CHANGE, cmd_user_suspend },
+	{ "user", "import", 1, 1, CHANGE, cmd_user_import },
+	{ "alias", "add", 2, 1000, CHANGE, cmd_alias },
+	{ "alias", "list", 0, 0, 0, cmd_plain },
+	{ "alias", "members", 1, 1, 0, cmd_named },
+	{ "alias", "delete", 1, 1000, CHANGE, cmd_alias },
+	{ "store", "stat", 0, 0, 0, cmd_store },
+	{ "store", "verify", 0, 0, 0, cmd_store },
+	{ "store", "checkpoint", 0, 0, YES, cmd_store },
+	{ "queue", "list", 0, 0, 0, cmd_plain },
+	{ "queue", "show", 1, 1, 0, cmd_queue },
+	{ "queue", "hold", 1, 1, YES, cmd_queue },
+	{ "queue", "release", 1, 1, YES, cmd_queue },
+	{ "queue", "retry", 1, 1, YES, cmd_queue },
+	{ "queue", "delete", 1, 1, YES, cmd_queue },
+	{ "listeners", "open", 0, 0, YES, cmd_plain },
+	{ "listeners", "close", 0, 0, YES, cmd_plain },
+	{ "listeners", "drain", 0, 0, YES, cmd_plain },
+	{ "listeners", "status", 0, 0, 0, cmd_plain },
 };
 
-/* Changes of the directory can be applied and undone; those of others cannot. */
+/* An option that a verb would not look at is a mistake of who gave it: what it was
+ * meant for would not happen.  Only changes of the directory can be tried, because
+ * only these can be applied and undone. */
 static bool
-tryable(const char *noun)
+options_fit(const struct verb *v, const struct cmd *c)
 {
-	return strcmp(noun, "domain") == 0 || strcmp(noun, "user") == 0 || strcmp(noun, "alias") == 0;
+	for (const struct option *l = longs; l->name != NULL; l++) {
+		for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+			if (own[i].letter != l->val || (c->given & ~v->takes & own[i].bit) == 0)
+				continue;
+			fprintf(stderr, "ERROR mailctl %s %s does not take --%s\n", v->noun,
+			    v->verb, l->name);
+			return false;
+		}
+	}
+	return true;
 }
 
 static int
@@ -298,27 +332,12 @@ run(struct cmd *c)
 
 		if (strcmp(v->noun, c->noun) != 0 || strcmp(v->verb, c->verb) != 0)
 			continue;
-		if (c->dry_run && !tryable(v->noun)) {
-			fprintf(stderr, "ERROR %s %s cannot be tried without doing it\n", v->noun, v->verb);
+		if (!options_fit(v, c))
 			return CTL_USAGE;
-		}
 		return c->argc < v->min || c->argc > v->max ? usage() : v->run(c);
 	}
 	return usage();
 }
-
-static const struct option longs[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "timeout", required_argument, NULL, 't' },
-	{ "yes", no_argument, NULL, 'y' },
-	{ "password-stdin", no_argument, NULL, 'p' },
-	{ "dry-run", no_argument, NULL, 'n' },
-	{ "no-color", no_argument, NULL, 'c' },
-	{ "socket", required_argument, NULL, 's' },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },
-	{ NULL, 0, NULL, 0 },
-};
 
 /* -1: go on; else the exit code. */
 static int
@@ -338,13 +357,13 @@ options_read(int argc, char **argv, struct cmd *c)
 			c->timeout_ms = (int)n * 1000;
 			break;
 		case 'y':
-			c->yes = true;
+			c->given |= YES;
 			break;
 		case 'p':
-			c->password_stdin = true;
+			c->given |= PASSWORD;
 			break;
 		case 'n':
-			c->dry_run = true;
+			c->given |= DRY;
 			break;
 		case 'c':
 			break;			/* nothing of ours is coloured */
