@@ -282,9 +282,8 @@ segment_cut(struct log_segment *s)
 	return 0;
 }
 
-/* Walks headers from `at` on until the record `lsn`, noting places on the way. */
-static int
-walk(struct log_segment *s, uint64_t lsn, uint64_t *at)
+int
+segment_walk(struct log_segment *s, uint64_t lsn, uint64_t *at)
 {
 	uint8_t head[RECORD_HEADER];
 
@@ -309,8 +308,8 @@ walk(struct log_segment *s, uint64_t lsn, uint64_t *at)
 	return -1;
 }
 
-int
-segment_find(struct log_segment *s, uint64_t lsn, uint64_t *at)
+uint64_t
+segment_near(const struct log_segment *s, uint64_t lsn)
 {
 	size_t lo = 0, hi = s->nindex;
 
@@ -322,8 +321,12 @@ segment_find(struct log_segment *s, uint64_t lsn, uint64_t *at)
 		else
 			hi = mid;
 	}
-	*at = lo > 0 ? s->index[lo - 1].at : SEGMENT_HEADER;
-	if (walk(s, lsn, at) == -1)
-		return -1;
-	return 0;
+	return lo > 0 ? s->index[lo - 1].at : SEGMENT_HEADER;
+}
+
+int
+segment_find(struct log_segment *s, uint64_t lsn, uint64_t *at)
+{
+	*at = segment_near(s, lsn);
+	return segment_walk(s, lsn, at);
 }

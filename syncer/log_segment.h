@@ -47,7 +47,12 @@ int segment_settle(struct log_segment *);
 /* Cuts the file behind `end` and preallocates again with zeros, durably. */
 int segment_cut(struct log_segment *);
 void segment_note(struct log_segment *, uint64_t lsn, uint64_t at);
-/* Offset of a record that is kept here; -1 and EBADMSG when the file disagrees. */
+/* The last place in the index at or before a record: memory only. */
+uint64_t segment_near(const struct log_segment *, uint64_t lsn);
+/* From there on to the record itself, by reading headers; notes places on the way when
+ * the index does not cover the segment.  -1 and EBADMSG as below. */
+int segment_walk(struct log_segment *, uint64_t lsn, uint64_t *at);
+/* Both: offset of a record that is kept here; -1 and EBADMSG when the file disagrees. */
 int segment_find(struct log_segment *, uint64_t lsn, uint64_t *at);
 
 #endif

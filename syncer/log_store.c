@@ -6,10 +6,11 @@
  * Locking.  The lock guards the list, the tip, the history, and of every segment last,
  * end and index.  While the writer thread may write, only it changes the tip, the
  * history and the last segment, and only it adds one: so it may read these without the
- * lock, and changes them under it.  The main thread reads under the lock, and removes
+ * lock, and changes them under it.  The main thread looks under the lock, and removes
  * under it segments before the last.  A segment is allocated by itself and stays where it is
- * until it is removed, so the last one that the writer has picked is there while it
- * writes without the lock.  Cut and reset want the writer idle. */
+ * until the main thread removes it: so the writer may write to the last one, and the main
+ * thread read from any up to the end that it saw, without the lock, and neither waits
+ * for the other's disk.  Cut and reset want the writer idle. */
 #include "log_store.h"
 
 #include <dirent.h>
@@ -445,33 +446,60 @@ verify(const uint8_t *buf, size_t *len, uint64_t lsn, uint64_t last)
 	return 0;
 }
 
-static int
-read_locked(struct log_store *s, uint64_t lsn, size_t max, uint8_t **buf, size_t *len)
-{
+/* Where to read; found under the lock, read without it, for only the main thread
+ * reads and takes segments away. */
+struct place {
 	struct log_segment *seg;
+	uint64_t near, end, last;
+};
+
+/* 1: it is here; 0: behind the end; -1: ERANGE. */
+static int
+locate(struct log_store *s, uint64_t lsn, struct place *p)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (lsn <= s->tip.lsn) {
+		p->seg = segment_of(s, lsn);
+		rc = p->seg == NULL ? -1 : 1;
+	}
+	if (rc == 1) {
+		p->near = segment_near(p->seg, lsn);
+		p->end = p->seg->end;
+		p->last = p->seg->last;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (rc == -1)
+		errno = ERANGE;
+	return rc;
+}
+
+int
+log_store_read(struct log_store *s, uint64_t lsn, size_t max, uint8_t **buf, size_t *len)
+{
+	struct place p;
 	uint64_t at;
 	ssize_t n;
+	int rc;
 
 	*buf = NULL;
 	*len = 0;
-	if (lsn > s->tip.lsn)
-		return 0;
-	seg = segment_of(s, lsn);
-	if (seg == NULL) {
-		errno = ERANGE;
-		return -1;
-	}
-	if (segment_find(seg, lsn, &at) == -1)
+	rc = locate(s, lsn, &p);
+	if (rc != 1)
+		return rc;
+	at = p.near;
+	if (segment_walk(p.seg, lsn, &at) == -1)
 		return -1;
 	if (max < RECORD_MAX + RECORD_ALIGN)
 		max = RECORD_MAX + RECORD_ALIGN;	/* at least one always fits */
-	if (max > seg->end - at)
-		max = (size_t)(seg->end - at);
+	if (max > p.end - at)
+		max = (size_t)(p.end - at);
 	*buf = mem_alloc(max);
-	n = fs_pread_all(seg->fd, *buf, max, (off_t)at);
+	n = fs_pread_all(p.seg->fd, *buf, max, (off_t)at);
 	if (n >= 0) {
 		*len = (size_t)n;
-		if (verify(*buf, len, lsn, seg->last) == 0)
+		if (verify(*buf, len, lsn, p.last) == 0)
 			return 0;
 	}
 	free(*buf);
@@ -480,32 +508,32 @@ read_locked(struct log_store *s, uint64_t lsn, size_t max, uint8_t **buf, size_t
 	return -1;
 }
 
-int
-log_store_read(struct log_store *s, uint64_t lsn, size_t max, uint8_t **buf, size_t *len)
+/* The hashes that are in memory. */
+static bool
+hash_known(struct log_store *s, uint64_t lsn, uint8_t hash[16])
 {
-	int rc;
+	const uint8_t *known = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	rc = read_locked(s, lsn, max, buf, len);
+	if (lsn == s->tip.lsn)
+		known = s->tip.hash;
+	else if (lsn + 1 == s->segs[0]->first)
+		known = s->segs[0]->prev_hash;
+	if (known != NULL)
+		memcpy(hash, known, 16);
 	pthread_mutex_unlock(&s->lock);
-	return rc;
+	return known != NULL;
 }
 
-static int
-hash_locked(struct log_store *s, uint64_t lsn, uint8_t hash[16])
+int
+log_store_hash(struct log_store *s, uint64_t lsn, uint8_t hash[16])
 {
 	uint8_t *buf;
 	size_t len;
 
-	if (lsn == s->tip.lsn) {
-		memcpy(hash, s->tip.hash, 16);
+	if (hash_known(s, lsn, hash))
 		return 0;
-	}
-	if (lsn + 1 == s->segs[0]->first) {
-		memcpy(hash, s->segs[0]->prev_hash, 16);
-		return 0;
-	}
-	if (read_locked(s, lsn, 1, &buf, &len) == -1)
+	if (log_store_read(s, lsn, 1, &buf, &len) == -1)
 		return -1;
 	if (len == 0) {
 		errno = ERANGE;
@@ -514,17 +542,6 @@ hash_locked(struct log_store *s, uint64_t lsn, uint8_t hash[16])
 	memcpy(hash, buf + 48, 16);
 	free(buf);
 	return 0;
-}
-
-int
-log_store_hash(struct log_store *s, uint64_t lsn, uint8_t hash[16])
-{
-	int rc;
-
-	pthread_mutex_lock(&s->lock);
-	rc = hash_locked(s, lsn, hash);
-	pthread_mutex_unlock(&s->lock);
-	return rc;
 }
 
 /* ---- cutting, trimming, starting anew ---- */
@@ -564,6 +581,7 @@ cut_locked(struct log_store *s, uint64_t lsn)
 	}
 	seg->end = at;
 	seg->last = lsn;
+	seg->indexed = true;	/* the search above noted all of it; the writer goes on with it */
 	while (seg->nindex > 0 && seg->index[seg->nindex - 1].lsn > lsn)
 		seg->nindex--;
 	return segment_cut(seg) == 0 && fsync(s->dirfd) == 0 ? 0 : -1;
