@@ -3,7 +3,8 @@
  *
  * The mailbox is looked up before the message is asked for, so a client is told
  * TRYCREATE without sending it.  A bare LF becomes CRLF, since stored messages have
- * CRLF lines; a NUL is refused, since no IMAP answer could carry it. */
+ * CRLF lines; a NUL is refused, since no IMAP answer could carry it.  The memory of all
+ * APPENDs of a worker is bounded; what comes above it is read and answered with NO. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,12 @@
 #include "mem.h"
 
 #define PIECE (32u << 10)
+#define NO_MEMORY "NO [UNAVAILABLE] Too much mail is being received, try again"
 
 struct imap_append_state {
 	int fd;
+	struct session *s;
+	uint64_t taken;			/* memory that is counted for it */
 	uint64_t left;			/* bytes of the literal to come */
 	uint64_t box;
 	struct imap_flags flags;	/* in the command's arena */
@@ -36,6 +40,7 @@ imap_append_free(struct imap_append_state *a)
 		return;
 	if (a->fd != -1)
 		close(a->fd);
+	session_append_give(a->s, a->taken);
 	free(a);
 }
 
@@ -54,7 +59,12 @@ write_piece(struct session *s, struct imap_append_state *a, const char *p, size_
 		a->was_cr = p[i] == '\r';
 		out[len++] = p[i];
 	}
-	if (a->error == NULL && fs_write_all(a->fd, out, len) == -1) {
+	if (a->error == NULL && !session_append_take(s, len))
+		a->error = NO_MEMORY;
+	if (a->error != NULL)
+		return;
+	a->taken += len;
+	if (fs_write_all(a->fd, out, len) == -1) {
 		log_warn("imap %s append: cannot hold the message", s->sid);
 		a->error = "NO [UNAVAILABLE] Temporary failure";
 	}
@@ -101,6 +111,9 @@ check(struct session *s, const struct imap_append *cmd, struct imap_append_state
 		return "NO [UNAVAILABLE] Temporary failure";
 	if (s->imap->input.size > session_limits(s)->append_max)
 		return "NO [TOOBIG] Message too large";
+	if (!session_append_take(s, s->imap->input.size))
+		return NO_MEMORY;
+	session_append_give(s, s->imap->input.size);	/* taken as it comes */
 	a->box = box.id;
 	if ((a->fd = memfd_create("append", MFD_CLOEXEC)) == -1) {
 		log_warn("imap %s append: memfd", s->sid);
@@ -131,6 +144,7 @@ imap_append_literal(struct session *s)
 	imap_begin(s, cmd.tag, imap_command_find(SPAN("APPEND")), false);
 	a = im->append = mem_alloc(sizeof(*a));
 	a->fd = -1;
+	a->s = s;
 	a->left = im->input.size;
 	a->flags = cmd.flags;
 	a->date_s = cmd.has_date ? cmd.date_s : clock_wall_ms() / 1000;

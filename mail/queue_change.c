@@ -7,11 +7,11 @@
  * are committed; what is left of one that was refused is swept by queue.c. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <openssl/evp.h>
 
 #include "fs.h"
 #include "hex.h"
@@ -23,6 +23,7 @@
 
 #define BLOBS_UNDER_WAY 4
 #define CHANGES_MAX 4000
+#define TRACE_MAX 65536			/* what the gate puts above a message */
 
 struct queue_change {
 	TAILQ_ENTRY(queue_change) next;
@@ -98,25 +99,38 @@ return_path(int fd)
 	return nl != NULL && span_starts_nocase(text, "Return-Path:") ? (uint64_t)(nl - buf) + 1 : 0;
 }
 
-/* Looks at the whole text once; -1: it cannot be read. */
+static bool
+eight_bit(const unsigned char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i] > 127)
+			return true;
+	return false;
+}
+
+/* Looks at the whole text once; -1: it cannot be read.  The file is another process's
+ * and is read, never mapped: one that shrinks under us must not kill the queue. */
 static int
 survey(const struct queue_change *c, struct queue_enqueue *e)
 {
-	const unsigned char *p;
-	uint64_t total = c->skip + c->size;
-	void *map = mmap(NULL, (size_t)total, PROT_READ, MAP_SHARED, c->fd, 0);
+	unsigned char *buf = mem_alloc(QUEUE_INLINE_MAX);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint64_t at = 0;
+	ssize_t n = 0;
 
-	if (map == MAP_FAILED)
-		return -1;
-	p = (const unsigned char *)map + c->skip;
-	sha256(p, (size_t)c->size, e->sha);
-	for (uint64_t i = 0; i < c->size; i++)
-		if (p[i] > 127) {
+	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
+		log_fatal("no SHA-256");
+	while (at < c->size
+	    && (n = fs_pread_all(c->fd, buf, QUEUE_INLINE_MAX, (off_t)(c->skip + at))) > 0) {
+		EVP_DigestUpdate(md, buf, (size_t)n);
+		if (eight_bit(buf, (size_t)n))
 			e->flags |= QUEUE_EIGHT_BIT;
-			break;
-		}
-	munmap(map, (size_t)total);
-	return 0;
+		at += (uint64_t)n;
+	}
+	EVP_DigestFinal_ex(md, e->sha, NULL);
+	EVP_MD_CTX_free(md);
+	free(buf);
+	return at == c->size ? 0 : -1;
 }
 
 static uint64_t
@@ -221,7 +235,8 @@ queue_change_enqueue(struct queue *q, const char *trace, const char *sender,
 
 	c = change_new(q, cb, arg);
 	c->fd = fd;
-	if (fd != -1 && fstat(fd, &st) == 0) {
+	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
+	    && (uint64_t)st.st_size <= q->conf->message_size_max + TRACE_MAX) {
 		c->skip = return_path(fd);
 		c->size = (uint64_t)st.st_size - c->skip;
 		rc = c->size == 0 ? MAIL_BAD : admit(q, c->size);

@@ -33,6 +33,7 @@ struct session_set {
 	struct session_limits limits;
 	TAILQ_HEAD(session_list, session) sessions;
 	size_t n;
+	uint64_t append_bytes;		/* in the memory files of APPENDs */
 	struct recent *recent;		/* by box, direct mapped by hash */
 };
 
@@ -94,6 +95,23 @@ const struct session_limits *
 session_limits(const struct session *s)
 {
 	return &s->set->limits;
+}
+
+bool
+session_append_take(struct session *s, uint64_t bytes)
+{
+	struct session_set *set = s->set;
+
+	if (bytes > set->limits.append_memory_max - set->append_bytes)
+		return false;
+	set->append_bytes += bytes;
+	return true;
+}
+
+void
+session_append_give(struct session *s, uint64_t bytes)
+{
+	s->set->append_bytes -= bytes;
 }
 
 bool

@@ -18,7 +18,8 @@ struct session_limits {
 	uint32_t pop3_idle_s;		/* at least 600 (RFC 1939 3) */
 	uint32_t line_max;		/* bytes of a command line without literals */
 	uint64_t literal_max;		/* bytes of all literals of a command but APPEND's */
-	uint64_t append_max;		/* bytes of an appended message */
+	uint64_t append_max;		/* bytes of an appended message, */
+	uint64_t append_memory_max;	/* and of all that are being received */
 	uint32_t per_user;		/* sessions of one user */
 };
 

@@ -56,6 +56,9 @@ struct session {
 extern const struct session_proto imap_proto, pop3_proto;
 
 const struct session_limits *session_limits(const struct session *);
+/* Takes, or gives back, memory for an APPEND; false: the worker has no more for it. */
+bool session_append_take(struct session *, uint64_t bytes);
+void session_append_give(struct session *, uint64_t bytes);
 bool session_room(const struct session *);	/* output below high water */
 void session_kick(struct session *);
 void session_close(struct session *);		/* after the output has gone out */

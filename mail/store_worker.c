@@ -425,6 +425,7 @@ worker_init(struct worker *w, const struct child_start *start)
 		.pop3_idle_s = start->conf->pop3_idle_s, .line_max = start->conf->imap_line_max,
 		.literal_max = start->conf->imap_literal_max,
 		.append_max = start->conf->message_size_max,
+		.append_memory_max = start->conf->data_memory_max,
 		.per_user = start->conf->sessions_per_user };
 
 	w->conf = start->conf;

@@ -34,7 +34,8 @@ struct world {
 };
 
 static const struct session_limits limits = { .idle_s = 1800, .pop3_idle_s = 600,
-	.line_max = 8192, .literal_max = 65536, .append_max = 1 << 20, .per_user = 3 };
+	.line_max = 8192, .literal_max = 65536, .append_max = 1 << 20,
+	.append_memory_max = 300000, .per_user = 3 };
 
 static void *
 world_new(enum mail_service service)

@@ -35,7 +35,8 @@ struct env {
 static struct env *env;
 
 static const struct session_limits limits = { .idle_s = 1800, .pop3_idle_s = 600,
-	.line_max = 8192, .literal_max = 65536, .append_max = 1 << 20, .per_user = 5 };
+	.line_max = 8192, .literal_max = 65536, .append_max = 1 << 20,
+	.append_memory_max = 300000, .per_user = 5 };
 
 static void
 on_ready(void *arg, const struct store_result *r)
