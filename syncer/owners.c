@@ -532,7 +532,9 @@ got_attach(struct oconn *c, struct wire_in *in)
 	a->offers = offers;
 	c->o->known_shard[shard] = true;
 	a->from = a->applied = from;
-	a->live_at = m->role == DATA_ACTIVE ? m->tip_lsn : m->commit_lsn;
+	/* On a standby too: what this node wrote before a restart may yet be committed, so
+	 * that until then nobody may hear that an append will never be. */
+	a->live_at = m->tip_lsn;
 	if (from > c->o->known)
 		c->o->known = from;
 	if (c->nattach == 1 || c->cursor > from + 1)

@@ -538,6 +538,25 @@ def case_syncd_killed_on_active(p):
     print("   back after %.2f s" % took)
 
 
+def case_undecided_after_restart(p):
+    """what a killed syncd wrote and nobody confirmed is open until the promotion decides"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 10))
+    b.process.send_signal(signal.SIGSTOP)
+    first = a.owner.append(b"open")
+    p.until("written here", lambda: a.ctl("sync-status")["status"]["durable_lsn"] >
+            a.ctl("sync-status")["status"]["commit_lsn"])
+    a.kill()
+    a.start()
+    p.run_for(0.3)
+    assert not a.owner.live, "told to propose anew what may yet be committed"
+    b.process.send_signal(signal.SIGCONT)
+    p.promote(0, CLEAN)
+    p.serving()
+    assert a.owner.live and list(a.owner.records.values()).count(b"open") == 1
+    assert first not in a.owner.refused
+
+
 def case_old_generation(p):
     """a paused old active cannot acknowledge anything after the takeover"""
     a, b = p.start()
@@ -1004,6 +1023,7 @@ OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},
            "hook_ack_before_peer": {"hold-ms": 3000},
            "tail": {"hold-ms": 3000}, "syncd_killed_on_active": {"hold-ms": 3000},
+           "undecided_after_restart": {"hold-ms": 5000},
            "strangers": {"silent-ms": 3000, "hold-ms": 20000},
            "no_descriptors": {"hold-ms": 3000}, "owners_max": {"owners-max": 4},
            "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}}
