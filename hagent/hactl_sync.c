@@ -78,8 +78,8 @@ print_peer(json_t *s, FILE *out)
 	char buf[32];
 
 	if (answer_true(peer, "connected"))
-		fprintf(out, "PEER    connected by %s, heard %lld ms ago", answer_text(peer, "path"),
-		    answer_int(peer, "heard_ms"));
+		fprintf(out, "PEER    connected by %s, heard %lld ms ago",
+		    answer_text(peer, "path"), answer_int(peer, "heard_ms"));
 	else
 		fprintf(out, "PEER    not connected");
 	if (answer_int(s, "unsent_bytes") > 0)
@@ -91,7 +91,8 @@ print_peer(json_t *s, FILE *out)
 	if (strcmp(answer_text(peer, "trouble"), "-") != 0)
 		fprintf(out, "        %.200s\n", answer_text(peer, "trouble"));
 	if (answer_int(s, "at_risk") > 0)
-		fprintf(out, "RISK    %lld records are on one disk only\n", answer_int(s, "at_risk"));
+		fprintf(out, "RISK    %lld records are on one disk only\n",
+		    answer_int(s, "at_risk"));
 	fprintf(out, "DISK    log %s, oldest record %lld\n",
 	    bytes_text(answer_int(s, "log_bytes"), buf, sizeof(buf)), answer_int(s, "oldest_lsn"));
 }
