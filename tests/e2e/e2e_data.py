@@ -120,9 +120,25 @@ def full_disk_answers_452_and_recovers(t):
         return typ
     wait_for("452", 20, lambda: load.in_client(lab, send) == 452, 0.2)
     t.equal(load.in_client(lab, append), "NO", "APPEND on a full disk")
-    lab.execute(active, "rm", "/var/lib/mailpair/ballast")
+    # Now the rest of it, to the last byte, again and again: whatever becomes free is taken.
+    children = lab.children(active, lab.pid_of(active, "maild"))
+    daemons = {s: lab.pid_of(active, s) for s in ("hagentd", "syncd", "maild")}
+    for i in range(8):
+        lab.execute(active, "/bin/sh", "-c", "for size in 65536 512 1; do dd if=/dev/zero bs=$size "
+                    "of=/var/lib/mailpair/ballast.%d oflag=append conv=notrunc 2>/dev/null; done; "
+                    "[ $(df --output=avail -B1 /var/lib/mailpair | tail -1) = 0 ]" % i)
+        code = load.in_client(lab, send)
+        t.true(code in (451, 452), "not a byte left: answer %s" % code)
+        r = lab.execute(active, "mailctl", "domain", "add", "full%d.example" % i, check=False)
+        t.true(r.returncode != 0, "a domain is made on a full disk")
+    t.equal(lab.children(active, lab.pid_of(active, "maild")), children, "processes of maild")
+    t.equal({s: lab.pid_of(active, s) for s in daemons}, daemons, "daemons")
+    t.equal(lab.active(), active, "who serves")
+    lab.execute(active, "/bin/sh", "-c", "rm /var/lib/mailpair/ballast*")
     wait_for("250", 30, lambda: load.in_client(lab, send) == 250, 0.2)
     t.equal(load.in_client(lab, append), "OK", "APPEND after it")
+    wait_for("a domain", 30, lambda: lab.execute(
+        lab.active(), "mailctl", "domain", "add", "room.example", check=False).returncode == 0, 0.5)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated), (0, 0), name + ": lost, duplicated")
 
