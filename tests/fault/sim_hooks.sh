@@ -7,7 +7,7 @@ sim=$build/tests/sim/sim
 
 hooks_build "simulator" "$sim"
 for bug in none ack-before-peer accept-old-generation promote-without-belief \
-    solo-without-evidence; do
+    solo-without-evidence keep-torn-record; do
 	if [ $bug = none ]; then
 		out=$("$sim" -n 200 -s 1 2>&1)
 		want=0

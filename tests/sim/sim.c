@@ -459,13 +459,14 @@ run(struct sim *s, uint64_t seed, bool trace)
 	finish(s);
 }
 
-/* False for a name that the policy and the commit rules do not know, and in a build
- * without hooks. */
+/* False for a name that the policy, the commit rules and the log do not know, and in a
+ * build without hooks. */
 static bool
 bug(const char *name)
 {
 	static const char *const known[] = { "promote-without-belief", "solo-without-evidence",
-		"release-of-any-generation", "ack-before-peer", "accept-old-generation" };
+		"release-of-any-generation", "ack-before-peer", "accept-old-generation",
+		"keep-torn-record" };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i]) == 0)

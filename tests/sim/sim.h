@@ -1,5 +1,5 @@
-/* sim.h - two nodes, three links, a virtual clock: the real policy, peer, frame and
- * commit code under faults that a seed chooses.  Everything is one struct, so a
+/* sim.h - two nodes, three links, a virtual clock: the real policy, peer, frame,
+ * commit and log code under faults that a seed chooses.  Everything is one struct, so a
  * schedule is repeated exactly by its seed. */
 #ifndef SIM_H
 #define SIM_H
@@ -9,23 +9,27 @@
 
 #include "commit.h"
 #include "frame.h"
+#include "history.h"
 #include "peer.h"
 #include "policy.h"
+#include "record.h"
 #include "state.h"
 
 #define STEP_MS 5
 #define LINKS 3			/* 0 direct Ethernet, 1 LAN with VIP and ping, 2 serial */
 #define NRES 2
 #define LOG_MAX 6000
+#define LOG_BYTES ((size_t)LOG_MAX * 112)
+#define FACTS_MAX 256		/* on the way at a time */
 #define IDS_MAX 6000
 #define QUEUE_MAX 4096
 #define DEAD_MS 2000
 
+/* A record as its node remembers it. */
 struct rec {
-	uint64_t gen_no;
+	size_t at, len;		/* in node.bytes; without the padding */
 	uint8_t hash[16];
 	uint32_t id;		/* of the client's message; 0: generation record */
-	struct gen gen;
 };
 
 enum msg_kind {
@@ -48,15 +52,17 @@ struct msg {
 	int ms;
 	bool flag;
 	enum policy_act act;
-	struct rec rec;
 	uint8_t prev[16];
+	unsigned slot;		/* FACTS: in sim.facts */
 };
 
 struct node {
 	/* what survives a power cut */
 	struct state disk;
-	struct rec log[LOG_MAX + 1];	/* 1-based */
-	uint64_t durable;
+	uint8_t bytes[LOG_BYTES];	/* the log: encoded records (sim_log.c) */
+	uint64_t durable;		/* on the disk up to here */
+	uint64_t syncing;		/* handed to the kernel */
+	uint64_t known;			/* applied by the owners, as far as they remember */
 	uint64_t mark;
 
 	bool up;
@@ -78,7 +84,9 @@ struct node {
 	bool syncd;
 	uint32_t syncd_life;
 	struct commit c;
-	uint64_t tip, syncing;		/* written; handed to the disk */
+	struct rec log[LOG_MAX + 1];	/* 1-based */
+	uint64_t tip;
+	struct history history;
 	uint64_t shipped;
 	bool pending[LOG_MAX + 1];	/* a client of this life waits */
 	uint32_t held[64];
@@ -102,6 +110,8 @@ struct sim {
 	unsigned nq;
 	uint64_t order;
 	int64_t lane_at[2][8];
+	struct { uint64_t order; struct history h; } facts[FACTS_MAX];
+	unsigned nfacts;
 
 	uint32_t next_id;
 	bool acked[IDS_MAX];
@@ -139,6 +149,18 @@ void agent_stop(struct sim *, int node);
 void agent_step(struct sim *, int node);
 void agent_message(struct sim *, struct msg *);
 void agent_event(struct sim *, int node, const struct policy_event *);
+
+/* sim_log.c */
+/* g: the record is this generation, else the message id. */
+void log_append(struct sim *, int node, uint32_t id, const struct gen *g);
+struct span log_raw(const struct node *, uint64_t lsn);		/* as it is shipped */
+/* A shipped record.  False: it does not follow the log. */
+bool log_take(struct sim *, int node, struct span raw, struct gen *, bool *is_gen);
+void log_crash(struct sim *, int node, bool power);
+void log_recover(struct sim *, int node);
+void log_cut(struct sim *, int node, uint64_t lsn);
+bool log_common(struct sim *, uint64_t *lsn);	/* false: nothing in common */
+enum history_tail log_tail(const struct node *, uint64_t fork);
 
 /* sim_syncd.c */
 void syncd_start(struct sim *, int node);

@@ -7,51 +7,13 @@
 #include "sim.h"
 
 static void
-chain(const uint8_t prev[16], struct rec *r)
-{
-	uint64_t a, b;
-
-	memcpy(&a, prev, 8);
-	memcpy(&b, prev + 8, 8);
-	a = (a ^ r->gen_no * 0x9e3779b97f4a7c15u ^ r->id) * 0xbf58476d1ce4e5b9u;
-	b = (b ^ a >> 29 ^ r->gen.no) * 0x94d049bb133111ebu;
-	a ^= b >> 31;
-	memcpy(r->hash, &a, 8);
-	memcpy(r->hash + 8, &b, 8);
-}
-
-static struct gen
-newest(const struct node *x, uint64_t tip)
-{
-	for (uint64_t i = tip; i > 0; i--)
-		if (x->log[i].id == 0)
-			return x->log[i].gen;
-	return (struct gen) { .no = 0 };
-}
-
-static void
-append(struct sim *s, int n, struct rec *r, const struct gen *g, struct commit_acts *a)
-{
-	struct node *x = &s->n[n];
-
-	assert(x->tip < LOG_MAX);
-	x->log[++x->tip] = *r;
-	x->pending[x->tip] = false;
-	commit_written(&x->c, x->tip, r->hash, g, s->now, a);
-}
-
-static void
 append_own(struct sim *s, int n, uint32_t id, const struct gen *g, struct commit_acts *a)
 {
 	struct node *x = &s->n[n];
-	struct rec r = { .id = id };
 
-	if (g != NULL)
-		r.gen = *g;
-	r.gen_no = g != NULL ? g->no : x->c.gen.no;
-	chain(x->log[x->tip].hash, &r);
-	append(s, n, &r, g, a);
+	log_append(s, n, id, g);
 	x->pending[x->tip] = id != 0;
+	commit_written(&x->c, x->tip, x->log[x->tip].hash, g, s->now, a);
 }
 
 static void
@@ -93,6 +55,23 @@ facts(struct sim *s, int n)
 	m->lsn = x->c.role == DATA_STANDBY ? x->durable : x->tip;
 	m->flag = x->c.role == DATA_ACTIVE && !x->c.fenced && !x->c.promoting;
 	m->ms = x->c.insync;
+	m->slot = s->nfacts++ % FACTS_MAX;
+	s->facts[m->slot].order = m->order;
+	s->facts[m->slot].h = x->history;
+}
+
+/* To a standby whose log is known to be the beginning of ours, and to no other. */
+static void
+told(struct sim *s, int n)
+{
+	const struct commit *c = &s->n[n].c;
+	struct msg *m;
+
+	if (s->session == 0 || c->role != DATA_ACTIVE || !c->peer_matched)
+		return;
+	m = sim_post(s, M_TOLD, !n, s->session, 2);
+	m->no = c->gen.no;
+	m->lsn = c->commit_lsn;
 }
 
 static void
@@ -117,8 +96,7 @@ advance(struct sim *s, int n, uint64_t lsn)
 		s->acked[x->log[i].id] = true;
 		s->nacked++;
 	}
-	if (s->session != 0 && x->c.role == DATA_ACTIVE)
-		sim_post(s, M_TOLD, !n, s->session, 2)->lsn = lsn;
+	told(s, n);
 }
 
 static void
@@ -141,6 +119,8 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 	case COMMIT_UNDECIDED:
 		break;	/* clients wait as long as it takes */
 	case COMMIT_ADVANCE:
+		if (a->lsn > x->known)
+			x->known = a->lsn;	/* goes to the owners on either node */
 		advance(s, n, a->lsn);
 		break;
 	case COMMIT_ALONE_WANTED:
@@ -205,31 +185,29 @@ syncd_start(struct sim *s, int n)
 
 	x->syncd = true;
 	x->syncd_life = (uint32_t)++s->order;
-	x->tip = x->syncing = x->durable;
 	x->nheld = 0;
 	x->link_known = false;
 	x->last_seen_ms = -1;
 	memset(x->pending, 0, sizeof(x->pending));
+	log_recover(s, n);
+	x->known = sim_random(s, (x->known < x->tip ? x->known : x->tip) + 1);
 	commit_init(&x->c, &cc);
-	g = newest(x, x->tip);
+	g = history_last(&x->history);
 	commit_recovered(&x->c, &g, x->tip, x->log[x->tip].hash, x->mark);
 	x->connect_at = s->now + 100;
 }
 
-/* A killed process leaves what the kernel has; a power cut may leave any part. */
 void
 syncd_stop(struct sim *s, int n, bool power)
 {
 	struct node *x = &s->n[n];
 
+	if (x->syncd || power)
+		log_crash(s, n, power);
 	if (!x->syncd)
 		return;
 	x->syncd = x->link_known = false;
 	x->syncd_life = 0;
-	if (power && x->tip > x->durable)
-		x->durable += sim_random(s, x->tip - x->durable + 1);
-	else
-		x->durable = x->tip;
 	s->session = 0;
 	s->session_cut = -1;
 }
@@ -239,6 +217,7 @@ ship(struct sim *s, int n)
 {
 	struct node *x = &s->n[n];
 	struct msg *m;
+	struct span raw;
 	uint64_t upto;
 
 	if (s->session == 0 || x->c.role != DATA_ACTIVE || !x->c.peer_matched)
@@ -250,7 +229,10 @@ ship(struct sim *s, int n)
 		m->no = x->c.gen.no;
 		m->lsn = x->shipped + 1;
 		memcpy(m->prev, x->log[x->shipped].hash, 16);
-		m->rec = x->log[++x->shipped];
+		raw = log_raw(x, ++x->shipped);
+		assert(raw.len <= sizeof(m->bytes));
+		m->len = (int)raw.len;
+		memcpy(m->bytes, raw.p, raw.len);
 	}
 }
 
@@ -306,58 +288,78 @@ syncd_session(struct sim *s)
 	}
 }
 
+static void
+split(struct sim *s, int n, uint64_t fork)
+{
+	struct node *y = &s->n[!n];
+	struct commit_acts a = { .n = 0 };
+
+	sim_say(s, "node %d: two histories behind lsn %llu", !n, (unsigned long long)fork);
+	commit_split(&y->c, &a);
+	syncd_perform(s, !n, &a);
+	if (!s->excused)
+		sim_fail(s, "split between the nodes without a double fault");
+}
+
+/* The standby n throws a tail away: nothing that only it has may be promised. */
+static void
+give_way(struct sim *s, int n, uint64_t fork)
+{
+	struct node *x = &s->n[n];
+	struct commit_acts a = { .n = 0 };
+	struct gen g;
+
+	for (uint64_t i = fork + 1; i <= x->tip; i++)
+		if (x->log[i].id != 0 && s->acked[x->log[i].id] && !s->excused)
+			sim_fail(s, "I1: node %d cuts lsn %llu, which was acknowledged", n,
+			    (unsigned long long)i);
+	sim_say(s, "node %d drops its tail %llu..%llu", n, (unsigned long long)fork + 1,
+	    (unsigned long long)x->tip);
+	log_cut(s, n, fork);
+	if (x->known > fork)
+		x->known = fork;
+	x->syncd_life = (uint32_t)++s->order;	/* what the disk was doing is void */
+	g = history_last(&x->history);
+	commit_recovered(&x->c, &g, fork, x->log[fork].hash, x->mark);
+	syncd_perform(s, n, &a);
+	facts(s, n);
+}
+
 /* The standby's log against ours: a prefix, or a tail that is cut, or a split. */
 static void
 match(struct sim *s, int n, const struct msg *m)
 {
 	struct node *x = &s->n[n], *y = &s->n[!n];
-	uint64_t common = y->tip < x->tip ? y->tip : x->tip;
-	struct commit_acts a = { .n = 0 }, b = { .n = 0 };
-	struct gen g;
+	struct commit_acts a = { .n = 0 };
+	uint64_t fork = 0;
 
-	while (common > 0 && memcmp(x->log[common].hash, y->log[common].hash, 16) != 0)
-		common--;
-	for (uint64_t i = common + 1; i <= y->tip; i++) {
-		/* Shipped by an active that lost them in a power cut, never acknowledged: a
-		 * tail.  The simulator knows; syncd judges by its committed mark. */
-		if (y->log[i].id == 0 || !s->acked[y->log[i].id])
-			continue;
-		commit_split(&y->c, &b);
-		syncd_perform(s, !n, &b);
-		if (!s->excused)
-			sim_fail(s, "split between the nodes without a double fault");
+	if (y->c.split)
 		return;
+	if (!log_common(s, &fork) || log_tail(y, fork) == HISTORY_TAIL_ACKED) {
+		split(s, n, fork);
+	} else if (y->tip > fork) {
+		give_way(s, !n, fork);
+	} else {
+		x->shipped = fork;
+		commit_peer_matched(&x->c, fork, m->ms != 0, s->now, &a);
+		syncd_perform(s, n, &a);
+		told(s, n);
 	}
-	if (y->tip > common) {
-		sim_say(s, "node %d drops its tail %llu..%llu", !n, (unsigned long long)common + 1,
-		    (unsigned long long)y->tip);
-		y->tip = y->durable = y->syncing = common;
-		y->syncd_life = (uint32_t)++s->order;	/* what the disk was doing is void */
-		g = newest(y, common);
-		commit_recovered(&y->c, &g, common, y->log[common].hash, y->mark);
-		syncd_perform(s, !n, &b);
-		facts(s, !n);
-		return;
-	}
-	x->shipped = common;
-	commit_peer_matched(&x->c, common, m->ms != 0, s->now, &a);
-	syncd_perform(s, n, &a);
 }
 
-/* Did the other one, since our newest generation, enter one of an alone kind? */
+/* Did the other one, since our newest generation, enter one that may hold what we lack?
+ * The same question as in ship.c, of the history that came with its facts. */
 static bool
-alone_since(const struct sim *s, int n, uint64_t no)
+alone_since(const struct history *p, const struct gen *own, uint64_t no)
 {
-	const struct node *x = &s->n[n], *y = &s->n[!n];
-	bool reached = false, alone = newest(y, y->tip).no != no;
+	size_t i = p->n;
 
-	for (uint64_t i = y->tip; i > 0 && !reached; i--) {
-		if (y->log[i].id != 0)
-			continue;
-		reached = gen_same(&y->log[i].gen, &x->c.gen);
-		alone = alone || (!reached && gen_kind_alone((enum gen_kind)y->log[i].gen.kind));
-	}
-	return alone || !reached;
+	if (history_last(p).no != no)
+		return true;
+	for (; i > 0 && !gen_same(&p->gen[i - 1], own); i--)
+		if (p->gen[i - 1].kind != GEN_CLEAN && p->gen[i - 1].kind != GEN_JOIN)
+			return true;
+	return i == 0;
 }
 
 static void
@@ -367,6 +369,7 @@ got_facts(struct sim *s, int n, const struct msg *m)
 	struct commit_acts a = { .n = 0 };
 	struct gen g = m->gen;
 
+	assert(s->facts[m->slot].order == m->order);
 	if (g.no > x->c.gen.no || m->no > x->c.fence_no) {
 		if (m->no > g.no)
 			g = (struct gen) { .no = m->no, .kind = GEN_CLEAN, .node = (uint8_t)!n };
@@ -374,7 +377,8 @@ got_facts(struct sim *s, int n, const struct msg *m)
 			commit_peer_newer(&x->c, &g, &a);
 	}
 	if (m->flag && x->c.role == DATA_STANDBY)
-		commit_active_seen(&x->c, m->gen.no, alone_since(s, n, m->gen.no), &a);
+		commit_active_seen(&x->c, m->gen.no,
+		    alone_since(&s->facts[m->slot].h, &x->c.gen, m->gen.no), &a);
 	syncd_perform(s, n, &a);
 	/* An active that speaks is answered, though nothing may have changed here. */
 	if (m->flag && x->c.role == DATA_STANDBY)
@@ -392,6 +396,8 @@ got_batch(struct sim *s, int n, struct msg *m)
 	struct commit_acts a = { .n = 0 };
 	uint64_t fence = x->c.fence_no;
 	enum commit_batch rc = commit_batch(&x->c, m->no, m->lsn, m->prev);
+	struct gen g;
+	bool is_gen;
 
 	if (rc == COMMIT_BATCH_OLD)
 		facts(s, n);
@@ -400,7 +406,11 @@ got_batch(struct sim *s, int n, struct msg *m)
 	if (m->no < fence)
 		sim_fail(s, "node %d took a batch of gen %llu behind the fence %llu", n,
 		    (unsigned long long)m->no, (unsigned long long)fence);
-	append(s, n, &m->rec, m->rec.id == 0 ? &m->rec.gen : NULL, &a);
+	if (!log_take(s, n, (struct span){ (const char *)m->bytes, (size_t)m->len }, &g, &is_gen)) {
+		sim_fail(s, "node %d got a record that does not follow its log", n);
+		return;
+	}
+	commit_written(&x->c, x->tip, x->log[x->tip].hash, is_gen ? &g : NULL, s->now, &a);
 	syncd_perform(s, n, &a);
 }
 
@@ -448,7 +458,8 @@ syncd_message(struct sim *s, struct msg *m)
 		commit_peer_ack(&x->c, m->no, m->lsn, m->flag, s->now, &a);
 		break;
 	case M_TOLD:
-		commit_told(&x->c, m->lsn, &a);
+		if (m->no >= x->c.fence_no)
+			commit_told(&x->c, m->lsn, &a);
 		break;
 	default:
 		break;
