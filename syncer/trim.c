@@ -27,6 +27,7 @@ struct trim {
 	uint64_t at;			/* next record to look at */
 	uint64_t shard_last[SHARD_MAX];	/* in this segment; 0: no record */
 	uint64_t own, keep_from;
+	uint64_t bad;			/* the record that could not be read: said once */
 };
 
 static void
@@ -39,7 +40,10 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (int n = 0; n < SCAN_RUN && t->at <= t->last; n++, t->at++) {
 		if (feed_read(t->s->feed, &t->reader, t->at, &r) != 1) {
-			log_warn("cannot scan the log lsn=%llu", (unsigned long long)t->at);
+			if (t->bad != t->at)
+				log_err("cannot read the log lsn=%llu: %s; it is kept from there on",
+				    (unsigned long long)t->at, strerror(errno));
+			t->bad = t->at;
 			return;		/* tried again when the segment is looked at anew */
 		}
 		if (r.shard < SHARD_MAX)
