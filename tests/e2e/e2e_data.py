@@ -144,6 +144,37 @@ def full_disk_answers_452_and_recovers(t):
 
 
 @test
+def standby_with_other_shards_is_refused(t):
+    """An empty node that was set up with another number of shards learns it from the log."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500)])
+    standby = lab.standby()
+    lab.kill(standby)
+    var = os.path.join(lab.node_dir(standby), "var")
+    shutil.rmtree(var)
+    os.makedirs(var)
+    path = os.path.join(lab.node_dir(standby), "etc/mailpair/maild.conf")
+    with open(path) as f:
+        good = f.read()
+    with open(path, "w") as f:
+        f.write(good + "shards = 8\n")
+    lab.power_on(standby)
+    wait_for("the refusal", 30, lambda: re.search(
+        r"ERROR /\S+/maild.conf: shards is 8, expected 16", lab.log(standby, "maild")), 0.2)
+    r = lab.execute(standby, "maild", "-n", check=False)
+    t.equal(r.returncode, 19, "maild -n: " + r.stderr)
+    with open(path, "w") as f:
+        f.write(good)
+    lab.wait_in_step(60)
+    ex = exercise.Exercise(lab, mailgen.generate(20, seed=14), say=t.say, users=2)
+    ex.add_users()
+    ex.run(probes=())
+    lab.kill(lab.active())
+    wait_for("take-over", 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+
+
+@test
 def both_nodes_lose_power_and_return(t):
     lab = t.lab(syncd=[("rejoin-stable-ms", 500)])
     ex = exercise.Exercise(lab, mailgen.generate(200, seed=11), say=t.say, users=4)
