@@ -112,7 +112,8 @@ static const char *const read_sql[R_COUNT] = {
 	[R_CHILD] = "SELECT 1 FROM boxes WHERE user = ? AND name > ? AND name < ? AND"
 	    " deleted_lsn = 0 LIMIT 1",
 	[R_MSGS] = MSG_ROW "WHERE box = ? AND uid >= ? ORDER BY uid",
-	[R_MSGS_SINCE] = MSG_ROW "INDEXED BY messages_modseq WHERE box = ? AND modseq > ? AND uid >= ? ORDER BY uid",
+	[R_MSGS_SINCE] = MSG_ROW "INDEXED BY messages_modseq WHERE box = ? AND modseq > ?"
+	    " AND uid >= ? ORDER BY uid",
 	[R_UIDS] = "SELECT uid FROM messages WHERE box = ? AND uid >= ? AND uid <= ? ORDER BY uid",
 	[R_BOX_COUNT] = "SELECT count(*) FROM boxes WHERE user = ? AND deleted_lsn = 0",
 	[R_MSG] = MSG_ROW "WHERE box = ? AND uid = ?",

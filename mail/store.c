@@ -32,8 +32,8 @@ store_conf_default(struct store_conf *c)
 		.owner_path = PATH_RUN "/syncd-owner.sock", .low_water = 256u << 20,
 		.message_max = 50u << 20, .undelete_ms = 7ll * 86400 * 1000,
 		.part_wait_ms = 600 * 1000,
-		.checkpoint_ms = 10000, .checkpoint_records = 100000, .pending_max = 10000, .pending_bytes_max = 256u << 20,
-		 .boxes_max = 10000 };
+		.checkpoint_ms = 10000, .checkpoint_records = 100000, .pending_max = 10000,
+		.pending_bytes_max = 256u << 20, .boxes_max = 10000 };
 }
 
 struct store_shard *
@@ -308,7 +308,8 @@ store_new(struct event_base *base, const struct store_conf *conf,
     const struct store_hooks *hooks, void *arg)
 {
 	static const struct owner_ops ops = { .record = on_record, .batch_end = on_batch_end,
-		.refused = on_refused, .undecided = on_undecided, .role = on_role, .snapshot = on_snapshot,
+		.refused = on_refused, .undecided = on_undecided, .role = on_role,
+		.snapshot = on_snapshot,
 		.object_wanted = on_object_wanted, .object_offered = on_object_offered,
 		.index_offered = on_index_offered };
 	const struct timeval second = { 1, 0 };

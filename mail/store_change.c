@@ -3,9 +3,9 @@
  *
  * Promise: done() comes exactly once, unless forgotten, and never from inside the
  * call; it comes with NOT_TWICE when the log cannot say soon whether a record will be
- * committed, and then the change may still happen; changes of a shard are proposed in the order of the calls; one that changes
- * the structure of mailboxes is alone in its shard, so what it was checked against
- * still holds when it is applied.
+ * committed, and then the change may still happen; changes of a shard are proposed in
+ * the order of the calls; one that changes the structure of mailboxes is alone in its
+ * shard, so what it was checked against still holds when it is applied.
  * Limits: pending_max changes under way or held; then MAIL_TEMP. */
 #include <errno.h>
 #include <stdlib.h>
