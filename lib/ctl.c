@@ -14,6 +14,7 @@
 
 #include "ctl.h"
 #include "line.h"
+#include "listener.h"
 #include "log.h"
 #include "mem.h"
 
@@ -41,8 +42,7 @@ struct ctl_call {
 
 struct ctl_server {
 	struct event_base *base;
-	int fd;
-	struct event *ev_accept, *ev_again;
+	struct listener *listen;
 	ctl_request_cb *on_request;
 	void *arg;
 	LIST_HEAD(, client) clients;
@@ -274,32 +274,10 @@ welcome(struct ctl_server *s, int fd)
 }
 
 static void
-on_accept(evutil_socket_t fd, short what, void *arg)
+on_accept(int fd, const struct sockaddr *from, void *arg)
 {
-	static const struct timeval soon = { 0, 200000 };
-	struct ctl_server *s = arg;
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	(void)what;
-	if (client != -1) {
-		welcome(s, client);
-		return;
-	}
-	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-		return;
-	/* Out of descriptors: the socket stays readable, so look again later. */
-	log_warn("ctl: accept");
-	event_del(s->ev_accept);
-	event_add(s->ev_again, &soon);
-}
-
-static void
-on_again(evutil_socket_t fd, short what, void *arg)
-{
-	struct ctl_server *s = arg;
-
-	(void)fd, (void)what;
-	event_add(s->ev_accept, NULL);
+	(void)from;
+	welcome(arg, fd);
 }
 
 struct ctl_server *
@@ -307,16 +285,11 @@ ctl_server_new(struct event_base *base, int fd, ctl_request_cb *cb, void *arg)
 {
 	struct ctl_server *s = mem_alloc(sizeof(*s));
 
-	evutil_make_socket_nonblocking(fd);
 	s->base = base;
-	s->fd = fd;
 	s->on_request = cb;
 	s->arg = arg;
 	LIST_INIT(&s->clients);
-	s->ev_accept = event_new(base, fd, EV_READ | EV_PERSIST, on_accept, s);
-	s->ev_again = evtimer_new(base, on_again, s);
-	if (s->ev_accept == NULL || s->ev_again == NULL || event_add(s->ev_accept, NULL) == -1)
-		log_fatal("ctl: cannot make events");
+	s->listen = listener_new(base, fd, "the control socket", on_accept, s);
 	return s;
 }
 
@@ -327,8 +300,6 @@ ctl_server_free(struct ctl_server *s)
 		return;
 	while (!LIST_EMPTY(&s->clients))
 		client_free(LIST_FIRST(&s->clients));
-	event_free(s->ev_accept);
-	event_free(s->ev_again);
-	close(s->fd);
+	listener_free(s->listen);
 	free(s);
 }
