@@ -481,10 +481,12 @@ def case_blip(p):
     a, b = p.start()
     gen = a.agent.state["gen"]
     b.process.send_signal(signal.SIGSTOP)
-    time.sleep(0.3)
-    b.process.send_signal(signal.SIGCONT)
     origins = p.load(a.owner, 20)
+    p.until("frozen", lambda: a.agent.state.get("mode") == FROZEN)
+    assert not any(o in a.owner.acked for o in origins)
+    b.process.send_signal(signal.SIGCONT)
     p.settled(a.owner, origins)
+    assert all(a.owner.acked[o][2] == 2 for o in origins)
     p.in_step()
     assert a.agent.state["gen"] == gen
     p.equal()
@@ -733,8 +735,9 @@ def case_tail(p):
     p.equal()
     # freeze the standby so that records reach only the active's disk
     b.process.send_signal(signal.SIGSTOP)
-    origins = p.load(a.owner, 20, prefix=b"tail")
-    p.run_for(0.2)
+    before = a.ctl("sync-status")["status"]["durable_lsn"]
+    p.load(a.owner, 20, prefix=b"tail")
+    p.until("on one disk", lambda: a.ctl("sync-status")["status"]["durable_lsn"] >= before + 20)
     a.kill()
     b.process.send_signal(signal.SIGKILL)
     b.process.wait()
