@@ -5,8 +5,13 @@
  *
  * Exit 0 when every schedule keeps the promises, 1 at the first that does not; its
  * seed is printed, and `sim -n 1 -s SEED -v` tells the story.  -b switches on a
- * planned mistake (only in a build with HOOKS=1).  Simplified: the mail server is a
- * counter, the disk a delay, a TCP session either there or not. */
+ * planned mistake (only in a build with HOOKS=1).
+ *
+ * Real: hagent's policy, peer view, frames and their keys, the durable marks; syncer's
+ * rules of commit, records with CRC and chain, recovery's scan, the history of generations
+ * and what it says of a tail.  Modelled: the mail server (a counter), resource scripts
+ * (results that come late or never), files (bytes that a crash tears), the session of the
+ * syncds (there or not, in order), the clock. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>

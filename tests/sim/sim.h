@@ -89,6 +89,7 @@ struct node {
 	struct history history;
 	uint64_t shipped;
 	bool pending[LOG_MAX + 1];	/* a client of this life waits */
+	uint64_t answered;		/* nobody waits up to here */
 	uint32_t held[64];
 	unsigned nheld;
 	int64_t connect_at;

@@ -54,7 +54,6 @@ note(struct node *x, const struct record *r, size_t at)
 	k->len = r->raw.len;
 	k->id = id_of(r);
 	memcpy(k->hash, r->hash, 16);
-	x->pending[x->tip] = false;
 	if (generation(r, &g))
 		history_add(&x->history, &g);
 }

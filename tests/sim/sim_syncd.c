@@ -1,6 +1,8 @@
-/* sim_syncd.c - a syncd around the real commit rules (syncer/commit.c): a log in
- * memory with a durable mark, a disk that takes time, a session with the other
- * syncd that ships records, and clients that wait for their acknowledgement. */
+/* sim_syncd.c - a syncd around the real commit rules (syncer/commit.c) and a log of real
+ * records (sim_log.c): a disk that takes time, a session with the other syncd that ships
+ * records, finds where the logs part, cuts a tail or calls it a split, and clients that
+ * wait for their acknowledgement.  Modelled: the messages of the session (PROTOCOL.md),
+ * of which the search's questions are answered at once; owners are a number. */
 #include <assert.h>
 #include <string.h>
 
@@ -79,7 +81,7 @@ advance(struct sim *s, int n, uint64_t lsn)
 {
 	struct node *x = &s->n[n];
 
-	for (uint64_t i = lsn; i > 0 && i + 400 > lsn; i--) {
+	for (uint64_t i = x->answered + 1; i <= lsn; i++) {
 		if (!x->pending[i])
 			continue;
 		x->pending[i] = false;
@@ -96,7 +98,15 @@ advance(struct sim *s, int n, uint64_t lsn)
 		s->acked[x->log[i].id] = true;
 		s->nacked++;
 	}
+	x->answered = lsn;
 	told(s, n);
+}
+
+static void
+forget_clients(struct node *x)
+{
+	memset(x->pending, 0, sizeof(x->pending));
+	x->answered = 0;
 }
 
 static void
@@ -140,7 +150,7 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 		tell(s, n, AL_REFUSED, a);
 		break;
 	case COMMIT_DEMOTED:
-		memset(x->pending, 0, sizeof(x->pending));
+		forget_clients(x);
 		tell(s, n, AL_DEMOTED, a);
 		break;
 	case COMMIT_MARK:
@@ -188,7 +198,7 @@ syncd_start(struct sim *s, int n)
 	x->nheld = 0;
 	x->link_known = false;
 	x->last_seen_ms = -1;
-	memset(x->pending, 0, sizeof(x->pending));
+	forget_clients(x);
 	log_recover(s, n);
 	x->known = sim_random(s, (x->known < x->tip ? x->known : x->tip) + 1);
 	commit_init(&x->c, &cc);
@@ -316,6 +326,7 @@ give_way(struct sim *s, int n, uint64_t fork)
 	sim_say(s, "node %d drops its tail %llu..%llu", n, (unsigned long long)fork + 1,
 	    (unsigned long long)x->tip);
 	log_cut(s, n, fork);
+	forget_clients(x);
 	if (x->known > fork)
 		x->known = fork;
 	x->syncd_life = (uint32_t)++s->order;	/* what the disk was doing is void */
@@ -419,10 +430,11 @@ got_batch(struct sim *s, int n, struct msg *m)
 static void
 probe_fence(struct sim *s, int n)
 {
-	struct commit copy = s->n[n].c;
+	struct commit copy;
 
-	if (copy.role != DATA_STANDBY || copy.fence_no < 3 || !sim_chance(s, 5))
+	if (s->n[n].c.role != DATA_STANDBY || s->n[n].c.fence_no < 3 || !sim_chance(s, 5))
 		return;
+	copy = s->n[n].c;
 	if (commit_batch(&copy, copy.fence_no - 1, copy.tip_lsn + 1, copy.tip_hash)
 	    == COMMIT_BATCH_OK)
 		sim_fail(s, "node %d would take a batch of an older generation", n);
