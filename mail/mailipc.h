@@ -17,6 +17,9 @@
 
 #include "owner.h"
 
+/* What the gate puts above a message on top of message-size-max: trace headers. */
+#define MAIL_TRACE_MAX 65536
+
 /* how a request ended; the same numbers in every answer */
 enum mail_rc {
 	MAIL_OK,

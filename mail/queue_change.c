@@ -23,7 +23,6 @@
 
 #define BLOBS_UNDER_WAY 4
 #define CHANGES_MAX 4000
-#define TRACE_MAX 65536			/* what the gate puts above a message */
 
 struct queue_change {
 	TAILQ_ENTRY(queue_change) next;
@@ -236,7 +235,7 @@ queue_change_enqueue(struct queue *q, const char *trace, const char *sender,
 	c = change_new(q, cb, arg);
 	c->fd = fd;
 	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
-	    && (uint64_t)st.st_size <= q->conf->message_size_max + TRACE_MAX) {
+	    && (uint64_t)st.st_size <= q->conf->message_size_max + MAIL_TRACE_MAX) {
 		c->skip = return_path(fd);
 		c->size = (uint64_t)st.st_size - c->skip;
 		rc = c->size == 0 ? MAIL_BAD : admit(q, c->size);

@@ -96,6 +96,27 @@ durable_parse(struct span rest, uint64_t *lsn, char boot[BOOT_ID_SIZE])
 }
 
 int
+durable_known(const char *dir, uint64_t *lsn)
+{
+	char *path = mem_printf("%s/durable", dir), *buf = NULL, boot[BOOT_ID_SIZE];
+	size_t len = 0;
+	int rc = -1;
+
+	*lsn = 0;
+	if (fs_read(path, 4096, &buf, &len) == -1) {
+		if (errno == ENOENT)
+			rc = 0;
+	} else if (durable_parse((struct span) { buf, len }, lsn, boot)) {
+		rc = 0;
+	} else {
+		errno = EBADMSG;
+	}
+	free(buf);
+	free(path);
+	return rc;
+}
+
+int
 durable_load(struct shard *sh, char *err, size_t errlen)
 {
 	char *path = mem_printf("%s/durable", sh->dir), *buf = NULL;

@@ -4,8 +4,8 @@
  * Order: everything is written under DIR/new, unsynced; one sync of the file system;
  * then the names are given, and one sync more.  So an index.db is whole or not there,
  * whatever the moment of a power cut, and sixteen shards cost two syncs instead of two
- * hundred.  Nothing is made where an index.db is, and what stands under DIR/new is of an
- * attempt that was cut off.
+ * hundred.  Nothing is made where an index.db is, or where one was in use; what stands
+ * under DIR/new is of an attempt that was cut off.
  * Fails with a message; what is there then is taken up by the next start. */
 #define _GNU_SOURCE		/* syncfs */
 #include <errno.h>
@@ -29,6 +29,26 @@ there(const char *dir)
 
 	free(path);
 	return is;
+}
+
+/* A folder in use whose index.db is gone is no new shard: its records are trimmed from
+ * the log, so a fresh index would begin UIDs anew and show empty mailboxes. */
+static int
+not_in_use(const char *dir, char *err, size_t errlen)
+{
+	uint64_t lsn;
+
+	if (durable_known(dir, &lsn) == -1) {
+		snprintf(err, errlen, "%s/durable: %s", dir, strerror(errno));
+		return -1;
+	}
+	if (lsn == 0)
+		return 0;
+	snprintf(err, errlen, "%s: index.db is gone, but the shard was in use up to record %llu; "
+	    "put index.db back, or move the node's log and shards folders away so that the "
+	    "other node fills new ones", dir, (unsigned long long)lsn);
+	errno = EBADMSG;
+	return -1;
 }
 
 static int
@@ -98,7 +118,9 @@ shards_make(char *const *dirs, size_t n, char *err, size_t errlen)
 	for (size_t i = 0; i < n && rc == 0; i++)
 		if ((missing[i] = !there(dirs[i]))) {
 			one = dirs[i];
-			rc = prepare_one(one, err, errlen);
+			rc = not_in_use(one, err, errlen);
+			if (rc == 0)
+				rc = prepare_one(one, err, errlen);
 		}
 	if (rc == 0 && one != NULL)
 		rc = sync_all(one, err, errlen);

@@ -122,5 +122,7 @@ int shard_snapshot_run(struct shard_job *);
 /* ---- shard_checkpoint.c ---- */
 int durable_make(const char *dir);	/* the file of a new shard; not synced */
 int durable_load(struct shard *, char *err, size_t errlen);
+/* Up to which LSN a shard folder was made durable; 0: it holds no such file. */
+int durable_known(const char *dir, uint64_t *lsn);
 
 #endif

@@ -397,7 +397,7 @@ store_make(struct worker *w, unsigned index)
 	sc.dir = dir;
 	sc.owner_path = mc->owner_socket;
 	sc.low_water = mc->store_low_water;
-	sc.message_max = mc->message_size_max;
+	sc.message_max = mc->message_size_max + MAIL_TRACE_MAX;
 	sc.undelete_ms = (int64_t)mc->undelete_s * 1000;
 	sc.checkpoint_ms = (int64_t)mc->checkpoint_s * 1000;
 	sc.checkpoint_records = mc->checkpoint_records;

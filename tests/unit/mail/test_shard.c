@@ -484,13 +484,34 @@ test_make(void **state)
 	}
 }
 
+/* A shard that was in use and lost its index.db is an error, not a new shard. */
+static void
+test_index_gone(void **state)
+{
+	char *dir = mem_printf("%s/lost", root), *path, err[512];
+	static const char text[] = "mailpair-shard 1\nlsn 41\nboot x\n";
+
+	(void)state;
+	assert_int_equal(fs_mkdirs(dir, 0700), 0);
+	assert_int_equal(fs_replace(dir, "durable", text, sizeof(text) - 1, 0600), 0);
+	assert_int_equal(shards_make(&dir, 1, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, "index.db is gone"));
+	path = mem_printf("%s/index.db", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(fs_unlink_durable(dir, "durable"), 0);
+	assert_int_equal(shards_make(&dir, 1, err, sizeof(err)), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	free(path);
+	free(dir);
+}
+
 int
 main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_batchings), T(test_crashes), T(test_power_cut),
-		T(test_part_holds_checkpoint), T(test_reap), T(test_make),
+		T(test_part_holds_checkpoint), T(test_reap), T(test_make), T(test_index_gone),
 	};
 	int rc = cmocka_run_group_tests_name("shard", tests, NULL, NULL);
 
