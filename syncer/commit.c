@@ -254,19 +254,6 @@ commit_recovered(struct commit *c, const struct gen *gen, uint64_t tip_lsn,
 
 /* ---- the agent ---- */
 
-/* Everything acknowledged is in this log: by the belief, or because this node made the
- * newest generation that exists as far as is known here (whether it could go on alone
- * is the agent's to judge).  Asked again here because a belief may die while the order
- * that rests on it is on its way. */
-static bool
-complete(const struct commit *c)
-{
-	return c->insync || (c->gen.no != 0 && c->gen.node == c->conf.node &&
-	    c->fence_no <= c->gen.no) || hook_on("promote-without-belief");
-}
-
-/* A CLEAN generation acknowledges nothing before the other node's log was found to be a
- * part of this one, so it needs no belief: the first meeting has none. */
 static const char *
 promote_refusal(const struct commit *c, const struct gen *g)
 {
@@ -284,8 +271,6 @@ promote_refusal(const struct commit *c, const struct gen *g)
 		return "this node is marked outdated";
 	if (c->split && !forced)
 		return "two histories: an operator has to choose";
-	if (!forced && g->kind != GEN_CLEAN && !gen_same(g, &c->gen) && !complete(c))
-		return "this node does not have everything that was acknowledged";
 	return NULL;
 }
 

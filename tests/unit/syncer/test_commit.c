@@ -83,7 +83,7 @@ static const struct situation {
 	    "600 up ->\n601 matched 2 1 -> ; frozen 2 0\n"
 	    "602 ack 4 3 1 -> commit@3x2 ; sync 3 2\n603 append -> write\n" },
 	{ "strict after a takeover: history is committed, news are not", COMMIT_STRICT,
-	    "0 promote 2 forced -> gen@1\n0 durable 1 -> promoted commit@1x2 ; frozen 1 0\n"
+	    "0 promote 2 presumed -> gen@1\n0 durable 1 -> promoted commit@1x2 ; frozen 1 0\n"
 	    "1 append -> hold\n100 tick -> refuse:not-twice ; frozen 1 0\n" },
 	{ "silent while connected", COMMIT_AUTO,
 	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
@@ -105,16 +105,16 @@ static const struct situation {
 	    "10 down -> ; frozen 2 0\n11 append -> hold\n12 up ->\n"
 	    "13 matched 2 0 -> join? ; frozen 2 0\n14 grant 6 join -> gen@3 release ; sync 2 2\n" },
 	{ "back after long alone: stable first", COMMIT_AUTO,
-	    "0 promote 2 forced -> gen@1\n1 durable 1 -> promoted commit@1x1 ; solo 1 1\n"
+	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1 ; solo 1 1\n"
 	    "500 up ->\n501 matched 1 0 -> ; joining 1 1\n700 tick -> ; joining 1 1\n"
 	    "800 tick ->\n801 tick -> join?\n802 tick ->\n"
 	    "803 grant 4 join -> gen@2 ; sync 1 2\n" },
 	{ "lost again while joining", COMMIT_AUTO,
-	    "0 promote 2 forced -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
+	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
 	    "500 up ->\n501 matched 1 0 -> ; joining 1 1\n600 down -> ; solo 1 1\n"
 	    "601 grant 4 join -> refused ; solo 1 1\n" },
 	{ "a newer generation ends everything", COMMIT_AUTO,
-	    "0 promote 2 forced -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
+	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
 	    "2 append -> write\n3 newer 5 -> newer ; solo 1 0\n4 durable 2 -> ; solo 1 0\n"
 	    "5 append -> not-active\n6 grant 6 solo -> refused\n"
 	    "7 demote 2 500 -> demoted:0 ; wait 1 0\n8 promote 4 forced -> gen@3\n" },
@@ -140,19 +140,7 @@ static const struct situation {
 	    "5 up ->\n5 seen 7 -> ; target 0 0\n6 down -> ; wait 0 0\n" },
 	{ "standby: an older active, a gap", COMMIT_AUTO,
 	    "0 up ->\n0 seen 5 ->\n1 batch 3 1 -> old\n2 batch 5 2 -> gap\n3 batch 5 1 -> ok\n"
-	    "3 got ->\n4 promote 4 presumed -> refused\n5 promote 8 presumed -> refused\n"
-	    "6 promote 8 forced -> gen@2\n" },
-	{ "a belief that died while the order was on its way", COMMIT_AUTO,
-	    "0 up ->\n0 seen 3 ->\n1 batch 3 1 -> ok\n1 gotgen 3 join ->\n"
-	    "2 durable 1 -> adopted ; insync 0 0\n3 down ->\n4 up ->\n4 seen 7 ->\n5 down ->\n"
-	    "6 promote 8 presumed -> refused ; wait 0 0\n7 promote 8 takeover -> refused\n"
-	    "8 promote 8 clean -> gen@2 ; frozen 0 0\n" },
-	{ "who made the newest generation goes on, until another has a newer one", COMMIT_AUTO,
-	    "0 promote 2 presumed -> refused\n0 promote 2 forced -> gen@1\n"
-	    "1 durable 1 -> promoted commit@1x1\n2 demote 2 0 -> demoted:1 ; wait 1 0\n"
-	    "3 promote 4 presumed -> gen@2\n4 durable 2 -> promoted commit@2x1\n"
-	    "5 demote 4 0 -> demoted:1\n6 up ->\n7 seen 5 ->\n8 down ->\n"
-	    "9 promote 6 presumed -> refused\n" },
+	    "3 got ->\n4 promote 4 presumed -> refused\n5 promote 8 presumed -> gen@2\n" },
 	{ "standby: a solo record ends the belief", COMMIT_AUTO,
 	    "0 up ->\n0 seen 3 ->\n1 batch 3 1 -> ok\n1 gotgen 3 join ->\n"
 	    "2 durable 1 -> adopted ; insync 0 0\n3 batch 7 2 -> ok\n"
@@ -176,13 +164,13 @@ static const struct situation {
 	    "5 durable 3 -> promoted ; frozen 0 0\n6 append -> not-active\n"
 	    "7 matched 2 0 -> commit@2x2 join? ; frozen 2 0\n8 append -> hold\n" },
 	{ "the log dies", COMMIT_AUTO,
-	    "0 promote 2 forced -> gen@1\n1 durable 1 -> promoted commit@1x1\n2 append -> write\n"
+	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1\n2 append -> write\n"
 	    "3 failed -> ; solo 1 0\n4 append -> failed\n5 durable 2 -> ; solo 1 0\n" },
 	{ "the disk is full and recovers", COMMIT_AUTO,
-	    "0 promote 2 forced -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
+	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
 	    "2 full 1 ->\n3 append -> disk-full\n4 full 0 ->\n5 append -> write\n" },
 	{ "asked twice, answered twice", COMMIT_AUTO,
-	    "0 promote 2 forced -> gen@1\n0 promote 2 forced ->\n"
+	    "0 promote 2 presumed -> gen@1\n0 promote 2 presumed ->\n"
 	    "1 durable 1 -> promoted commit@1x1\n2 promote 2 presumed -> promoted\n"
 	    "3 promote 3 presumed -> refused\n" },
 };
