@@ -481,6 +481,9 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 	f->applied = v->data.applied_lsn;
 	if (policy_idle(p) && p->marks.released != 0 && p->marks.released == g.no)
 		add_control(f, CTRL_RELEASE, (uint32_t)p->reason, g.no, p->released_lsn);
+	/* Early: what decides who leads must not fall out of a full frame. */
+	if (policy_idle(p) && policy_alone(p, v) != 0)
+		add_control(f, CTRL_ALONE, 0, policy_alone(p, v), 0);
 	if (p->role == ROLE_ACTIVE && p->outdate_out != 0)
 		add_control(f, CTRL_OUTDATE, 0, p->outdate_out, 0);
 	if (policy_idle(p) && p->outdate_save != 0 && v->saved >= p->outdate_save)
@@ -495,6 +498,4 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 		f->controls[f->ncontrols++] = switch_control(p);
 	if (p->req_op != OP_NONE)
 		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op, 0);
-	if (policy_idle(p) && policy_alone(p, v) != 0)
-		add_control(f, CTRL_ALONE, 0, policy_alone(p, v), 0);
 }

@@ -58,7 +58,8 @@ struct index_db {
 
 /* ---- failing ------------------------------------------------------------- */
 
-/* What the disk, or who filled it, may do to us; all else is a mistake of ours. */
+/* What the disk, or who filled it, may do to us for a while.  All else is a mistake of
+ * ours, or a damaged file: the process ends, and the node hands over. */
 static bool
 is_the_disk(int code)
 {
@@ -71,8 +72,6 @@ is_the_disk(int code)
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 	case SQLITE_PROTOCOL:
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
 	case SQLITE_ABORT:		/* what an undone transaction leaves */
 		return true;
 	default:

@@ -67,6 +67,9 @@ look(struct index_owner *o)
 	o->need = o->seen;
 	if (o->stopped)
 		return true;
+	/* A full disk may stay full; one that fails so long is left to the other node. */
+	if (o->why != MAIL_DISK_FULL && o->retry_ms >= RETRY_MAX_MS)
+		log_fatal("%s cannot read or write its file for long: giving up", o->name);
 	o->stopped = true;
 	o->retry_ms = o->retry_ms == 0 ? RETRY_FIRST_MS : o->retry_ms * 2;
 	if (o->retry_ms > RETRY_MAX_MS)

@@ -141,6 +141,10 @@ static const struct situation {
 	{ "standby: an older active, a gap", COMMIT_AUTO,
 	    "0 up ->\n0 seen 5 ->\n1 batch 3 1 -> old\n2 batch 5 2 -> gap\n3 batch 5 1 -> ok\n"
 	    "3 got ->\n4 promote 4 presumed -> refused\n5 promote 8 presumed -> gen@2\n" },
+	{ "handed over in order, and the taker dies before its join: back again", COMMIT_AUTO,
+	    "0 promote 2 forced -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
+	    "2 demote 2 0 -> demoted:1 ; wait 1 0\n3 up ->\n4 seen 5 -> ; target 1 0\n"
+	    "5 down -> ; wait 1 0\n6 promote 6 presumed -> gen@2\n" },
 	{ "standby: a solo record ends the belief", COMMIT_AUTO,
 	    "0 up ->\n0 seen 3 ->\n1 batch 3 1 -> ok\n1 gotgen 3 join ->\n"
 	    "2 durable 1 -> adopted ; insync 0 0\n3 batch 7 2 -> ok\n"
