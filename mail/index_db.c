@@ -367,9 +367,14 @@ index_db_checkpoint(struct index_db *x)
 {
 	if (index_db_commit(x) == -1 || x->db == NULL)
 		return 0;
-	/* FULL syncs the WAL, writes the database file and syncs it. */
-	if (sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL)
-	    != SQLITE_OK) {
+	/* FULL syncs the WAL, writes the database file and syncs it.  A sync that failed
+	 * may have lost what it was to keep, and says so only once: never tried again. */
+	int rc = sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL);
+
+	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(x->db) != ENOSPC
+	    && sqlite3_system_errno(x->db) != EDQUOT)
+		log_fatal("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
+	if (rc != SQLITE_OK) {
 		log_warnx("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
 		return 0;
 	}
