@@ -43,7 +43,17 @@ class Host(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Session)
         self.rules, self.mail, self.seen = {}, [], []
         self.tls, self.auth = tls, False
+        self.open, self.lock = 0, threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def process_request_thread(self, request, client_address):
+        with self.lock:
+            self.open += 1
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self.lock:
+                self.open -= 1
 
     def say(self, what):
         left = self.rules.get(what)
@@ -319,6 +329,9 @@ def crashed(node, host):
     for i in range(20):
         submit(node, ["u%d@far.test" % i], "Subject: %d\r\n\r\nx\r\n" % i)
     node.kill()
+    # A transfer that was under way may be accepted when nobody hears it any more, and
+    # would rightly be sent again: the host says 451 until all of them have ended.
+    check("crash: its connections end", wait(lambda: host.open == 0, 10))
     host.rules = {}
     node.start()
     check("crash: all are delivered", wait(lambda: len(host.mail) >= n + 20, 20))
