@@ -6,11 +6,12 @@ As any user; as root with SYNCD_USER syncd drops to that user, with its filter.
 Each case makes its own pair in a temporary directory and prints one line.  The cases
 hook_... want a build with HOOKS=1 and run only when they are named.
 """
-import json, os, pwd, random, re, resource, select, shutil, signal, socket, struct, subprocess, sys
+import errno, json, os, pwd, random, re, resource, select, shutil, signal, socket, struct, subprocess, sys
 import tempfile, threading, time
 
 from old_active import OldActive, PEER_ACK, PEER_NEWER
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SYNCD = None
 STANDBY, ACTIVE = 0, 1
 WAIT, TARGET, INSYNC, SYNC, FROZEN, SOLO, JOINING, SPLIT = range(8)
@@ -188,6 +189,44 @@ class Owner:
                 self.refused[origin] = why
 
 
+class Mistake(AssertionError):
+    """What a planned mistake does, and nothing else."""
+
+
+class SyncGate:
+    """Holds a syncd in its next fdatasync(), by tests/lab/failsync.c and a FIFO."""
+
+    def __init__(self, folder):
+        self.fifo, self.lib = folder + "/gate", folder + "/failsync.so"
+        self.held = None
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", self.lib,
+                        os.path.join(TOP, "tests/lab/failsync.c")], check=True)
+
+    def env(self):
+        # A build with sanitizers wants its own library first; this one does not mind.
+        return {"LD_PRELOAD": self.lib, "SYNC_GATE": self.fifo,
+                "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+    def close(self):
+        os.mkfifo(self.fifo)
+        os.chmod(self.fifo, 0o666)
+
+    def holds(self):
+        """Is a sync waiting?  It goes on waiting until open()."""
+        if self.held is None:
+            try:
+                self.held = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as e:
+                assert e.errno == errno.ENXIO, e
+        return self.held is not None
+
+    def open(self):
+        os.unlink(self.fifo)
+        if self.held is not None:
+            os.close(self.held)
+        self.held = None
+
+
 class Node:
     def __init__(self, pair, index):
         self.pair, self.index = pair, index
@@ -198,11 +237,15 @@ class Node:
         os.makedirs(self.dir)
         self.process = self.agent = self.owner = None
 
-    def start(self, attach=True, hook=None, files=1024):
+    def start(self, attach=True, hook=None, gate=False, files=1024):
+        """hook: a planned mistake; gate: its syncs can be held up (see SyncGate)."""
         env = dict(os.environ)
         env.pop("MAILPAIR_HOOK", None)
         if hook:
             env["MAILPAIR_HOOK"] = hook
+        if gate:
+            self.gate = SyncGate(self.pair.dir)
+            env.update(self.gate.env())
         self.err = open(self.dir + "/stderr", "a")
         self.process = subprocess.Popen([SYNCD, "-f", "-d", "-c", self.conf, "-N", self.name],
                                         stderr=self.err, env=env, preexec_fn=lambda:
@@ -603,7 +646,8 @@ def check_older_batch(p):
     p.run_for(0.2)
     taken = a.agent.state["durable"] > tip
     old.sock.close()
-    assert answer == PEER_NEWER and not taken, "a batch of an older generation was taken"
+    if answer != PEER_NEWER or taken:
+        raise Mistake("a batch of an older generation was taken")
 
 
 def case_older_batch(p):
@@ -967,19 +1011,16 @@ def case_configuration(p):
 
 
 def hook_case(hook, where, check):
-    """A planned mistake has to be found: the check fails with it and passes without."""
+    """A planned mistake has to be found: the check fails with it.  Without it the same
+    check passes, in a case of its own."""
     def run(p):
         probe = subprocess.run(["grep", "-c", "MAILPAIR_HOOK", SYNCD], stdout=subprocess.PIPE)
         if probe.stdout.strip() == b"0":
             return "built without HOOKS=1"
-        for n in p.nodes:
-            n.start(hook=hook if n.index == where else None)
-        p.promote(0, CLEAN)
-        p.in_step()
-        p.serving()
+        serve(p, hook, where)
         try:
             check(p)
-        except AssertionError as e:
+        except Mistake as e:
             print("   found: %s" % e)
             return None
         raise RuntimeError("the planned mistake %s was not found" % hook)
@@ -987,33 +1028,65 @@ def hook_case(hook, where, check):
     return run
 
 
+def serve(p, hook=None, where=None):
+    """Both in step, the first active, the second with a gate before its disk."""
+    for n in p.nodes:
+        n.start(hook=hook if n.index == where else None, gate=n.index == 1)
+    p.promote(0, CLEAN)
+    p.in_step()
+    p.serving()
+
+
+EARLY_S = 1.0       # so long an acknowledgement that must not come is waited for
+
+
+def early(p, origins):
+    """Is any of them acknowledged, though the standby stands still?"""
+    a = p.nodes[0]
+    end = now() + EARLY_S
+    while now() < end:
+        a.poll()
+        if any(o in a.owner.acked for o in origins):
+            return True
+        time.sleep(0.002)
+    return False
+
+
 def check_two_disks(p):
     a, b = p.nodes
     b.process.send_signal(signal.SIGSTOP)
     origins = p.load(a.owner, 5)
-    p.run_for(0.2)
-    early = [o for o in origins if o in a.owner.acked]
+    bad = early(p, origins)
     b.process.send_signal(signal.SIGCONT)
-    assert not early, "acknowledged before the peer had it"
+    if bad:
+        raise Mistake("acknowledged before the peer had it")
+    p.settled(a.owner, origins)
+    assert all(a.owner.acked[o][2] == 2 for o in origins), a.owner.acked
 
 
 def check_fsync(p):
-    """the standby's log is on a disk whose sync takes long: strace would be needed; the
-    acknowledgement must not come before its own durable_lsn"""
     a, b = p.nodes
-    bad = 0
-    for _ in range(5):
-        o = p.load(a.owner, 200, size=20000)
-        end = now() + 10
-        while o[-1] not in a.owner.acked and now() < end:
-            a.poll()
-            ast = a.ctl("sync-status")["status"]
-            if ast["peer"]["durable_lsn"] > b.ctl("sync-status")["status"]["durable_lsn"]:
-                bad += 1
-            if bad:
-                break
-        p.settled(a.owner, o)
-    assert not bad, "acknowledged before fdatasync (%d times)" % bad
+    b.gate.close()
+    origins = p.load(a.owner, 5)
+    p.until("the standby syncs", b.gate.holds)
+    bad = early(p, origins)
+    b.gate.open()
+    if bad:
+        raise Mistake("acknowledged before fdatasync")
+    p.settled(a.owner, origins)
+    assert all(a.owner.acked[o][2] == 2 for o in origins), a.owner.acked
+
+
+def case_two_disks(p):
+    """acknowledged only when the other node has it"""
+    serve(p)
+    check_two_disks(p)
+
+
+def case_two_syncs(p):
+    """acknowledged only when it is on the other node's disk"""
+    serve(p)
+    check_fsync(p)
 
 
 CASES = {n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")}
@@ -1024,7 +1097,9 @@ OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
            "damaged_active": {"recent-size": '"1M"'},
            "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},
-           "hook_ack_before_peer": {"hold-ms": 3000},
+           "hook_ack_before_peer": {"hold-ms": 20000},
+           "hook_ack_before_fsync": {"hold-ms": 20000},
+           "two_disks": {"hold-ms": 20000}, "two_syncs": {"hold-ms": 20000},
            "tail": {"hold-ms": 3000}, "syncd_killed_on_active": {"hold-ms": 3000},
            "undecided_after_restart": {"hold-ms": 5000},
            "strangers": {"silent-ms": 3000, "hold-ms": 20000},
@@ -1034,8 +1109,7 @@ OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
 
 def main():
     global SYNCD
-    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    SYNCD = os.path.join(top, os.environ.get("O", "build"), "syncd")
+    SYNCD = os.path.join(TOP, os.environ.get("O", "build"), "syncd")
     names = sys.argv[1:] or [n for n in CASES if not n.startswith("hook_")]
     failed = 0
     for name in names:
