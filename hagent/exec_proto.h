@@ -2,7 +2,7 @@
  *
  * The agent names everything by its index in the configuration that both read
  * before they parted: no path, address or command ever travels.  Every request
- * has an id and gets exactly one answer of the same id, except EX_GROUP. */
+ * has an id and gets exactly one answer of the same id, except those that say so. */
 #ifndef HAGENT_EXEC_PROTO_H
 #define HAGENT_EXEC_PROTO_H
 
@@ -20,14 +20,24 @@ enum exec_type {
 	EX_VIP,		/* u16 vip, or EXEC_PEER0 + link (VIP_PROBE only: is the peer's own
 			 * address there?), u8 enum exec_vip_op */
 	EX_OPEN,	/* u8 enum exec_open, u16 index */
-	EX_GROUP,	/* u8 1 = the group is started: remembered for the next agent */
-	EX_LEAVING,	/* the agent has released and ends; do not restart it */
+	EX_GROUP,	/* u8 1 = the group is started: remembered for the next agent; no answer */
+	EX_LEAVING,	/* the agent has released and ends; do not restart it; no answer */
+	EX_FENCE = 8,	/* u8 enum exec_fence: the other node; answered by EX_FENCED */
+	EX_ALIVE,	/* no answer: the agent's loop turns and ha/state could be written */
+	EX_SELF_FENCE,	/* no answer: something does not stop; pet the watchdog no more */
+	EX_NOTIFY,	/* u8 kind of event, texts; no answer */
+	/* 12-15 resources, 16-19 configuration, 20-23 links */
 	EX_WELCOME = 32,/* struct exec_welcome; the first message to an agent */
 	EX_RAN,		/* struct exec_ran */
 	EX_VIP_DONE,	/* u8 enum exec_vip_result, str error */
 	EX_OPENED,	/* u32 errno, 0 with the descriptor */
 	EX_CONFIG,	/* u32 digest of the configuration; after EX_WELCOME, and when it changed */
 	EX_SHUTDOWN,	/* the daemon is asked to end: release, then EX_LEAVING */
+	EX_FENCED = 44,	/* u8 enum exec_fenced, str words */
+	EX_WATCHDOG,	/* u8 armed, u32 time-out in ms, str why not; after EX_WELCOME, and on
+			 * change */
+	EX_DIED,	/* u16 resource: the process that was watched ended */
+	/* 48-51 configuration, 52-55 links, 56-59 events, 60-63 resources */
 };
 
 enum exec_verb { EXEC_START, EXEC_STOP, EXEC_STATUS, EXEC_DRAIN };
@@ -41,6 +51,12 @@ enum exec_vip_op {
 	VIP_QUERY,	/* is it on our interface? */
 };
 enum exec_vip_result { VIP_FAILED, VIP_DONE, VIP_CLEAR, VIP_TAKEN, VIP_PRESENT, VIP_ABSENT };
+
+enum exec_fence { FENCE_OFF, FENCE_TEST /* ask for the status only */ };
+enum exec_fenced {
+	FENCED_UNKNOWN,	/* failed, refused, timed out, or nobody can tell */
+	FENCED_OFF,	/* the device says that the other node is off */
+};
 
 enum exec_open { OPEN_LINK, OPEN_PING };
 
