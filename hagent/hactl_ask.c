@@ -1,0 +1,159 @@
+/* hactl_ask.c - asks a daemon over its control socket, prints the answer, and gives the
+ * exit code that came with it. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "hactl.h"
+#include "hactl_print.h"
+
+#define TIMEOUT_MS 60000
+#define QUICK_MS 5000
+
+void
+hactl_print_data(json_t *o, bool color, FILE *out)
+{
+	(void)color;
+	hactl_print_any(o, 0, out);
+}
+
+struct printer {
+	const struct verb *verb;
+	const struct hactl_options *o;
+};
+
+static bool
+colored(const struct hactl_options *o)
+{
+	return !o->no_color && isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
+}
+
+static void
+print_json(json_t *o)
+{
+	if (json_is_object(o) && json_object_get(o, "schema") == NULL)
+		json_object_set_new(o, "schema", json_integer(1));
+	json_dumpf(o, stdout, JSON_COMPACT);
+	putchar('\n');
+}
+
+static void
+on_part(json_t *part, void *arg)
+{
+	const struct printer *p = arg;
+
+	if (p->o->json)
+		print_json(part);
+	else
+		p->verb->print(part, colored(p->o), stdout);
+	if (strcmp(p->verb->op, "status") == 0 && !p->o->json) {
+		fflush(stdout);
+		hactl_print_problems(part, stderr);
+	}
+}
+
+static json_t *
+request(const struct verb *v, const struct hactl_options *o, const char *operand)
+{
+	json_t *r = json_pack("{s:s}", "op", v->op);
+
+	if (o->to != NULL)
+		json_object_set_new(r, "node", json_string(o->to));
+	if (operand != NULL)
+		json_object_set_new(r, v->operand == OPERAND_NODE ? "node" : "resource",
+		    json_string(operand));
+	json_object_set_new(r, "dry_run", json_boolean(o->dry_run));
+	json_object_set_new(r, "peer_is_off", json_boolean(o->peer_is_off));
+	json_object_set_new(r, "accept_loss", json_boolean(o->accept_loss));
+	json_object_set_new(r, "accept_deletes", json_boolean(o->accept_deletes));
+	if (o->path != NULL)
+		json_object_set_new(r, "path", json_string(o->path));
+	return r;
+}
+
+static void
+print_end(const struct printer *p, json_t *last, enum ctl_exit code)
+{
+	if (last == NULL) {
+		if (code == CTL_UNKNOWN || code == CTL_DENIED)
+			fprintf(stderr, "ERROR %s/%s %s\n", p->o->run_dir, p->verb->sock,
+			    code == CTL_DENIED ? "may not be opened" : "does not answer");
+		else if (code == CTL_TIMEOUT)
+			fprintf(stderr, "ERROR timed out; the operation goes on\n"
+			    "HINT  hactl status\n");
+		return;
+	}
+	/* A pure end line says nothing more than the exit code. */
+	bool has_data = p->verb->print == hactl_print_data || p->verb->print == hactl_print_sync;
+
+	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
+		print_json(last);
+	else if (!p->o->json && json_object_get(last, "text") != NULL)
+		printf("%s\n", json_string_value(json_object_get(last, "text")));
+	else if (!p->o->json && has_data &&
+	    json_object_get(last, "error") == NULL)
+		p->verb->print(last, colored(p->o), stdout);
+	if (!p->o->json)
+		ctl_complain(last);
+}
+
+static void
+keep_part(json_t *part, void *arg)
+{
+	json_t **kept = arg;
+
+	json_decref(*kept);
+	*kept = json_incref(part);
+}
+
+/* The daemon allowed it; the words are made of its status. */
+static void
+print_plan(const struct verb *v, const struct hactl_options *o, const char *operand)
+{
+	json_t *req = json_pack("{s:s}", "op", "status"), *status = NULL, *last = NULL;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/hagentd.sock", o->run_dir);
+	ctl_ask(path, req, QUICK_MS, keep_part, &status, &last);
+	if (status != NULL)
+		hactl_print_plan(status, v->op, operand != NULL ? operand : o->to, stdout);
+	json_decref(status);
+	json_decref(last);
+	json_decref(req);
+}
+
+int
+hactl_ask(const struct verb *v, const struct hactl_options *o, const char *operand)
+{
+	struct printer p = { v, o };
+	json_t *req = request(v, o, operand), *last = NULL;
+	char path[4096];
+	enum ctl_exit code;
+	int limit = o->timeout_ms > 0 ? o->timeout_ms : v->change ? TIMEOUT_MS : QUICK_MS;
+
+	snprintf(path, sizeof(path), "%s/%s", o->run_dir, v->sock);
+	code = ctl_ask(path, req, limit, on_part, &p, &last);
+	print_end(&p, last, code);
+	if (o->dry_run && v->change && code == CTL_OK && !o->json)
+		print_plan(v, o, operand);
+	json_decref(last);
+	json_decref(req);
+	fflush(stdout);
+	return (int)code;
+}
+
+int
+hactl_watch(const struct verb *v, const struct hactl_options *o, const char *operand)
+{
+	struct timespec pause = { o->watch_s, 0 };
+
+	for (;;) {
+		if (isatty(STDOUT_FILENO))
+			fputs("\033[H\033[2J", stdout);
+		hactl_ask(v, o, operand);
+		if (ferror(stdout) || nanosleep(&pause, NULL) == -1)
+			return CTL_OK;
+	}
+}

@@ -1,0 +1,123 @@
+/* hactl_options.c - the command line of hactl: one table of options for all verbs, and
+ * which verb takes which. */
+#include <ctype.h>
+#include <getopt.h>
+#include <string.h>
+
+#include "agent.h"
+#include "ctl.h"
+#include "hactl.h"
+
+static const struct option longs[] = {
+	{ "json", no_argument, NULL, O_JSON },
+	{ "timeout", required_argument, NULL, O_TIMEOUT },
+	{ "no-color", no_argument, NULL, O_NOCOLOR },
+	{ "run-dir", required_argument, NULL, O_RUN },
+	{ "version", no_argument, NULL, O_VERSION },
+	{ "watch", no_argument, NULL, O_WATCH },
+	{ "to", required_argument, NULL, O_TO },
+	{ "dry-run", no_argument, NULL, O_DRY },
+	{ "peer-is-off", no_argument, NULL, O_OFF },
+	{ "accept-loss", no_argument, NULL, O_LOSS },
+	{ "yes", no_argument, NULL, O_YES },
+	{ "path", required_argument, NULL, O_PATH },
+	{ "accept-deletes", no_argument, NULL, O_DELETES },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+int
+hactl_number(const char *s, int max)
+{
+	long n = 0;
+
+	for (const char *p = s; *p != '\0'; p++) {
+		if (!isdigit((unsigned char)*p) || (n = n * 10 + (*p - '0')) > max)
+			return -1;
+	}
+	return s[0] == '\0' ? -1 : (int)n;
+}
+
+static int
+set_option(struct hactl_options *o, int ch)
+{
+	switch (ch) {
+	case O_WATCH:
+		o->watch = true;
+		return 0;
+	case O_JSON:
+		o->json = true;
+		return 0;
+	case O_TO:
+		o->to = optarg;
+		return 0;
+	case O_DRY:
+		o->dry_run = true;
+		return 0;
+	case O_OFF:
+		o->peer_is_off = true;
+		return 0;
+	case O_LOSS:
+		o->accept_loss = true;
+		return 0;
+	case O_TIMEOUT:
+		o->timeout_ms = hactl_number(optarg, 86400);
+		if (o->timeout_ms <= 0) {
+			fprintf(stderr, "ERROR --timeout: expected 1 to 86400 seconds\n");
+			return -1;
+		}
+		o->timeout_ms *= 1000;
+		return 0;
+	case O_NOCOLOR:
+		o->no_color = true;
+		return 0;
+	case O_YES:
+		o->yes = true;
+		return 0;
+	case O_RUN:
+		o->run_dir = optarg;
+		return 0;
+	case O_PATH:
+		o->path = optarg;
+		return 0;
+	case O_DELETES:
+		o->accept_deletes = true;
+		return 0;
+	default:
+		return -1;
+	}
+}
+
+int
+hactl_options_read(int argc, char **argv, struct hactl_options *o)
+{
+	int ch;
+
+	while ((ch = getopt_long(argc, argv, "wh", longs, NULL)) != -1) {
+		if (ch == 'h')
+			return hactl_usage(stdout, CTL_OK);
+		if (ch == O_VERSION) {
+			printf("hactl %s\n", MAILPAIR_VERSION);
+			return CTL_OK;
+		}
+		if (ch == 'w')
+			ch = O_WATCH;
+		if (set_option(o, ch) == -1)
+			return hactl_usage(stderr, CTL_USAGE);
+		o->given |= BIT(ch);
+	}
+	return -1;
+}
+
+bool
+hactl_options_fit(const struct verb *v, const struct hactl_options *o)
+{
+	for (const struct option *l = longs; l->name != NULL; l++) {
+		if (l->val < O_JSON || (o->given & ~(ALWAYS | v->takes) & BIT(l->val)) == 0)
+			continue;
+		fprintf(stderr, "ERROR hactl %s%s%s does not take --%s\n", v->noun,
+		    v->verb == NULL ? "" : " ", v->verb == NULL ? "" : v->verb, l->name);
+		return false;
+	}
+	return true;
+}
