@@ -93,6 +93,7 @@ agent_event(struct agent *a, const struct policy_event *ev)
 		saved = a->saved;
 		step(a, &tick);
 	}
+	agent_notice(a);
 	a->stepping = false;
 }
 
@@ -413,6 +414,9 @@ start_parts(struct agent *a, int exec_fd, int ctl_fd, const uint8_t key[32])
 	    a->state.peer_boot, now);
 	policy_conf_fill(a);
 	policy_init(&a->policy, &a->pconf, &a->state.marks, a->state.boot, now);
+	a->events = eventlog_open(a->conf->state_dir, (unsigned)a->conf->events_max);
+	agent_record(a, EVENTLOG_AGENT, "started, boot %u, version " MAILPAIR_VERSION,
+	    a->state.boot);
 	a->exec = exec_client_new(a->base, exec_fd, &agent_exec_ops, a);
 	for (unsigned i = 0; i < a->conf->nlinks; i++)
 		start_link(a, i, key);
@@ -440,6 +444,7 @@ stop_parts(struct agent *a)
 	for (unsigned i = 0; i < a->conf->npings; i++)
 		ping_free(a->pings[i]);
 	ctl_server_free(a->ctl);
+	eventlog_free(a->events);
 	syncd_client_free(a->syncd);
 	exec_client_free(a->exec);
 	event_free(a->tick);

@@ -87,6 +87,16 @@ act_save(struct agent *a, uint64_t no)
 }
 
 static void
+alarm_told(struct agent *a, const struct policy_action *act)
+{
+	const char *name = policy_alarm_name(act->alarm), *is = act->on ? "on" : "off";
+	const char *colon = act->text[0] != '\0' ? ": " : "";
+
+	log_warnx("alarm %s %s%s%s", name, is, colon, act->text);
+	agent_record(a, EVENTLOG_ALARM, "%s %s%s%s", name, is, colon, act->text);
+}
+
+static void
 act_alarm(struct agent *a, const struct policy_action *act)
 {
 	struct agent_alarm *al = &a->alarms[act->alarm];
@@ -94,8 +104,7 @@ act_alarm(struct agent *a, const struct policy_action *act)
 	if (act->on && !al->on)
 		al->since_wall_ms = clock_wall_ms();
 	if (act->on != al->on || strcmp(al->text, act->text) != 0)
-		log_warnx("alarm %s %s%s%s", policy_alarm_name(act->alarm),
-		    act->on ? "on" : "off", act->text[0] != '\0' ? ": " : "", act->text);
+		alarm_told(a, act);
 	al->on = act->on;
 	memcpy(al->text, act->text, sizeof(al->text));
 }
@@ -114,6 +123,7 @@ act_history(struct agent *a, const struct state_switch *sw)
 	    sw->from < 2 ? a->conf->node[sw->from] : "-",
 	    sw->to < 2 ? a->conf->node[sw->to] : "-", sw->planned ? "planned" : "unplanned",
 	    (long long)sw->outage_ms, sw->reason);
+	agent_record_switch(a, sw);
 	/* A lost line of history is no reason to stop serving. */
 	(void)agent_save(a);
 }
@@ -208,6 +218,7 @@ act_one(struct agent *a, const struct policy_action *act)
 		break;
 	case ACT_NOTE:
 		log_info("role=%s %s", ha_role_name(a->policy.role), act->text);
+		agent_record_note(a, act->text);
 		break;
 	case ACT_HISTORY:
 		act_history(a, &act->sw);
@@ -275,6 +286,7 @@ on_config(void *arg, uint32_t digest)
 	struct agent *a = arg;
 
 	log_info("configuration digest=%08x", digest);
+	agent_record(a, EVENTLOG_CONFIG, "configuration is %08x", digest);
 	a->pconf.config = digest;
 }
 

@@ -66,6 +66,8 @@ agent_op_done(struct agent *a, uint32_t id, int code, const char *text, const ch
 	char refused[112];
 
 	log_info("operation id=%u done exit=%d %s", id, code, text);
+	agent_record(a, EVENTLOG_OPERATOR, "%s: exit %d %s", c != NULL ? c->what : "operation",
+	    code, text);
 	if (c == NULL)
 		return;
 	call = c->call;
@@ -162,6 +164,9 @@ change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *
 	log_info("operation id=%u %s node=%s%s%s%s", ev.id, verb->name,
 	    a->conf->node[ev.op_node], ev.dry_run ? " dry-run" : "",
 	    ev.peer_is_off ? " peer-is-off" : "", ev.accept_loss ? " accept-loss" : "");
+	agent_record(a, EVENTLOG_OPERATOR, "%s asked for%s%s%s", c->what,
+	    ev.dry_run ? ", dry run" : "", ev.peer_is_off ? ", peer is off" : "",
+	    ev.accept_loss ? ", loss accepted" : "");
 	agent_event(a, &ev);
 }
 
@@ -184,6 +189,10 @@ agent_on_request(struct ctl_call *call, json_t *req, void *arg)
 	if (strcmp(op, "links") == 0 || strcmp(op, "history") == 0) {
 		ctl_part(call, op[0] == 'l' ? agent_json_links(a) : agent_json_history(a));
 		ctl_done(call, CTL_OK, NULL, NULL, NULL, NULL);
+		return;
+	}
+	if (strcmp(op, "events") == 0) {
+		agent_show_events(a, call, req);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {

@@ -4,6 +4,7 @@
  * agent_act.c   carries out the actions of a step, and turns answers into events
  * agent_ctl.c   requests of hactl
  * agent_json.c  status, links and history as JSON
+ * agent_events.c, agent_follow.c  what happened, for the log of events and who reads it
  *
  * One thread, one loop.  agent_event() is the only way to policy_step(); it is
  * never called from inside the carrying out of a step's actions. */
@@ -13,6 +14,7 @@
 #include <jansson.h>
 
 #include "ctl.h"
+#include "eventlog.h"
 #include "exec_client.h"
 #include "hagent_conf.h"
 #include "link.h"
@@ -22,6 +24,7 @@
 #include "syncd_client.h"
 
 #define AGENT_CALLS_MAX 64
+#define AGENT_FOLLOWERS_MAX 16
 
 struct event;
 
@@ -46,6 +49,7 @@ struct agent_alarm {
 struct agent_resource {
 	char words[EXEC_WORDS_MAX + 60];	/* of the last run that was not well */
 	uint32_t start_ms, stop_ms;		/* how long the last ones took */
+	uint64_t failures_total;		/* since the agent started */
 };
 
 /* A request of hactl that waits for ACT_OP_DONE. */
@@ -53,6 +57,27 @@ struct agent_call {
 	uint32_t id;
 	struct ctl_call *call;
 	char what[96];			/* "switchover to ha-2": what a refusal names */
+};
+
+/* Who listens to new events, and what it gets next. */
+struct agent_follower {
+	struct ctl_call *call;
+	uint64_t next;
+};
+
+/* As it was when it last became an event. */
+enum agent_peer { AGENT_PEER_SILENT, AGENT_PEER_UNPROVEN, AGENT_PEER_ALIVE };
+struct agent_seen {
+	enum agent_peer peer;
+	uint32_t peer_boot;
+	enum peer_link_state link[HAGENT_LINKS_MAX];
+	bool ping[HAGENT_PINGS_MAX];
+	int64_t link_ms[HAGENT_LINKS_MAX], ping_ms[HAGENT_PINGS_MAX];	/* not before */
+	enum policy_res_state res[HAGENT_RESOURCES_MAX];
+	unsigned failures[HAGENT_RESOURCES_MAX];
+	bool vip[HAGENT_VIPS_MAX];
+	bool syncd_up, mode_known;
+	enum data_mode mode;
 };
 
 struct agent {
@@ -93,6 +118,10 @@ struct agent {
 	struct agent_alarm alarms[ALARMS];
 	struct agent_call calls[AGENT_CALLS_MAX];
 	uint32_t last_call;
+	struct eventlog *events;
+	struct agent_seen seen;
+	uint64_t event_counts[EVENTLOG_KINDS], switches;	/* since the agent started */
+	struct agent_follower followers[AGENT_FOLLOWERS_MAX];
 	int64_t start_wall_ms;
 	int exit_code;
 };
@@ -117,6 +146,17 @@ extern const struct syncd_client_ops agent_syncd_ops;
 void agent_on_request(struct ctl_call *, json_t *request, void *arg);
 void agent_op_done(struct agent *, uint32_t id, int code, const char *text,
     const char *hint);
+
+/* agent_events.c */
+void agent_record(struct agent *, enum eventlog_kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void agent_record_note(struct agent *, const char *text);	/* of ACT_NOTE */
+void agent_record_switch(struct agent *, const struct state_switch *);
+void agent_notice(struct agent *);	/* behind each step: what changed becomes events */
+
+/* agent_follow.c */
+void agent_show_events(struct agent *, struct ctl_call *, json_t *request);
+void agent_follow_all(struct agent *);	/* there is a new one */
 
 /* agent_json.c; each gives a new reference */
 json_t *agent_json_status(struct agent *, enum ctl_exit *);

@@ -18,6 +18,8 @@ static const struct verb verbs[] = {
 	    hactl_print_links },
 	{ "history", NULL, "history", "hagentd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_history },
+	{ "events", NULL, "events", "hagentd.sock", OPERAND_NONE, false,
+	    BIT(O_FOLLOW) | BIT(O_LINES), hactl_print_event },
 	{ "switchover", NULL, "switchover", "hagentd.sock", OPERAND_NONE, true,
 	    TRY | BIT(O_TO), hactl_print_data },
 	{ "failover", NULL, "failover", "hagentd.sock", OPERAND_NONE, true,
@@ -37,6 +39,7 @@ hactl_usage(FILE *out, int code)
 {
 	fputs("usage: hactl status [--json] [-w [seconds]]\n"
 	    "       hactl links | history [--json] [-w [seconds]]\n"
+	    "       hactl events [-f] [-n LINES] [--json]\n"
 	    "       hactl switchover [--to NODE] [--dry-run]\n"
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
 	    "       hactl standby NODE | online NODE\n"
@@ -98,7 +101,7 @@ operands(const struct verb *v, struct hactl_options *o, int argc, char **argv, c
 int
 main(int argc, char **argv)
 {
-	struct hactl_options o = { .run_dir = PATH_RUN, .watch_s = 2 };
+	struct hactl_options o = { .run_dir = PATH_RUN, .watch_s = 2, .lines = -1 };
 	const struct verb *v;
 	const char *operand = NULL;
 	int used, code = hactl_options_read(argc, argv, &o);

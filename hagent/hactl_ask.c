@@ -48,6 +48,8 @@ on_part(json_t *part, void *arg)
 		print_json(part);
 	else
 		p->verb->print(part, colored(p->o), stdout);
+	if (p->o->follow && fflush(stdout) == EOF)
+		exit(CTL_OK);		/* nobody reads it any more */
 	if (strcmp(p->verb->op, "status") == 0 && !p->o->json) {
 		fflush(stdout);
 		hactl_print_problems(part, stderr);
@@ -68,6 +70,9 @@ request(const struct verb *v, const struct hactl_options *o, const char *operand
 	json_object_set_new(r, "peer_is_off", json_boolean(o->peer_is_off));
 	json_object_set_new(r, "accept_loss", json_boolean(o->accept_loss));
 	json_object_set_new(r, "accept_deletes", json_boolean(o->accept_deletes));
+	json_object_set_new(r, "follow", json_boolean(o->follow));
+	if (o->lines != -1)
+		json_object_set_new(r, "lines", json_integer(o->lines));
 	if (o->path != NULL)
 		json_object_set_new(r, "path", json_string(o->path));
 	return r;
@@ -131,7 +136,8 @@ hactl_ask(const struct verb *v, const struct hactl_options *o, const char *opera
 	json_t *req = request(v, o, operand), *last = NULL;
 	char path[4096];
 	enum ctl_exit code;
-	int limit = o->timeout_ms > 0 ? o->timeout_ms : v->change ? TIMEOUT_MS : QUICK_MS;
+	int limit = o->timeout_ms > 0 ? o->timeout_ms
+	    : o->follow ? -1 : v->change ? TIMEOUT_MS : QUICK_MS;
 
 	snprintf(path, sizeof(path), "%s/%s", o->run_dir, v->sock);
 	code = ctl_ask(path, req, limit, on_part, &p, &last);

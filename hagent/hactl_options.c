@@ -22,6 +22,8 @@ static const struct option longs[] = {
 	{ "yes", no_argument, NULL, O_YES },
 	{ "path", required_argument, NULL, O_PATH },
 	{ "accept-deletes", no_argument, NULL, O_DELETES },
+	{ "follow", no_argument, NULL, O_FOLLOW },
+	{ "lines", required_argument, NULL, O_LINES },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -83,6 +85,14 @@ set_option(struct hactl_options *o, int ch)
 	case O_DELETES:
 		o->accept_deletes = true;
 		return 0;
+	case O_FOLLOW:
+		o->follow = true;
+		return 0;
+	case O_LINES:
+		o->lines = hactl_number(optarg, 1000000);
+		if (o->lines == -1)
+			fprintf(stderr, "ERROR --lines: expected a number\n");
+		return o->lines == -1 ? -1 : 0;
 	default:
 		return -1;
 	}
@@ -93,15 +103,14 @@ hactl_options_read(int argc, char **argv, struct hactl_options *o)
 {
 	int ch;
 
-	while ((ch = getopt_long(argc, argv, "wh", longs, NULL)) != -1) {
+	while ((ch = getopt_long(argc, argv, "wfn:h", longs, NULL)) != -1) {
 		if (ch == 'h')
 			return hactl_usage(stdout, CTL_OK);
 		if (ch == O_VERSION) {
 			printf("hactl %s\n", MAILPAIR_VERSION);
 			return CTL_OK;
 		}
-		if (ch == 'w')
-			ch = O_WATCH;
+		ch = ch == 'w' ? O_WATCH : ch == 'f' ? O_FOLLOW : ch == 'n' ? O_LINES : ch;
 		if (set_option(o, ch) == -1)
 			return hactl_usage(stderr, CTL_USAGE);
 		o->given |= BIT(ch);

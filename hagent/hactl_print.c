@@ -307,6 +307,22 @@ hactl_print_history(json_t *s, bool color, FILE *out)
 }
 
 void
+hactl_print_event(json_t *e, bool color, FILE *out)
+{
+	char when[40];
+
+	(void)color;
+	if (answer_has(e, "gap")) {
+		fprintf(out, "... %lld events were lost here: they came faster than they were read\n",
+		    answer_int(e, "gap"));
+		return;
+	}
+	fprintf(out, "%s  %-8.20s  epoch %-4lld  %.300s\n", wall_text(answer_int(e, "wall_ms"),
+	    "%d %b %H:%M:%S", when, sizeof(when)), answer_text(e, "kind"), answer_int(e, "epoch"),
+	    answer_text(e, "text"));
+}
+
+void
 hactl_print_any(json_t *o, int indent, FILE *out)
 {
 	const char *name;

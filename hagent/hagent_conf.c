@@ -56,6 +56,7 @@ static const struct limit {
 	{ "join-wait-ms", 100, 600000 },
 	{ "switch-ms", 100, 600000 },
 	{ "retry-ms", 50, 600000 },
+	{ "events-max", 10, 10000 },
 };
 
 const char *
@@ -183,6 +184,7 @@ load_file(const char *path)
 		CFG_STR("failback", "off", CFGF_NONE),
 		CFG_STR("cold-start", "last-active", CFGF_NONE),
 		CFG_STR("log-level", "info", CFGF_NONE),
+		CFG_INT("events-max", 1000, CFGF_NONE),
 		CFG_END(),
 	};
 
@@ -491,6 +493,7 @@ read_scalars(struct hagent_conf *c, cfg_t *cfg)
 	c->mode = (enum pair_mode)conf_word(mode_words, cfg_getstr(cfg, "mode"));
 	c->cold_start = (enum cold_start)conf_word(cold_words,
 	    cfg_getstr(cfg, "cold-start"));
+	c->events_max = (int)cfg_getint(cfg, "events-max");
 	c->log_level = conf_word(level_words, cfg_getstr(cfg, "log-level"));
 }
 

@@ -82,6 +82,7 @@ struct hagent_conf {
 	int syncd_wait_ms, join_wait_ms, switch_ms, retry_ms;
 	enum pair_mode mode;
 	enum cold_start cold_start;
+	int events_max;
 	int log_level;			/* enum log_level */
 	uint64_t hash;			/* over every setting, the same on both nodes */
 };

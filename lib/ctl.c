@@ -38,6 +38,8 @@ struct ctl_call {
 	uid_t uid;
 	void (*gone)(struct ctl_call *, void *);
 	void *gone_arg;
+	void (*drained)(struct ctl_call *, void *);
+	void *drained_arg;
 };
 
 struct ctl_server {
@@ -168,8 +170,12 @@ on_written(struct bufferevent *bev, void *arg)
 {
 	struct client *c = arg;
 
-	if (c->closing && evbuffer_get_length(bufferevent_get_output(bev)) == 0)
+	if (evbuffer_get_length(bufferevent_get_output(bev)) > 0)
+		return;
+	if (c->closing)
 		client_free(c);
+	else if (c->call != NULL && c->call->drained != NULL)
+		c->call->drained(c->call, c->call->drained_arg);
 }
 
 static void
@@ -213,6 +219,20 @@ ctl_part(struct ctl_call *call, json_t *data)
 	c->closing = true;
 	bufferevent_disable(c->bev, EV_READ);
 	bufferevent_trigger_event(c->bev, BEV_EVENT_ERROR, BEV_OPT_DEFER_CALLBACKS);
+}
+
+size_t
+ctl_unread(const struct ctl_call *call)
+{
+	return call->client == NULL ? 0
+	    : evbuffer_get_length(bufferevent_get_output(call->client->bev));
+}
+
+void
+ctl_on_drained(struct ctl_call *call, void (*cb)(struct ctl_call *, void *), void *arg)
+{
+	call->drained = cb;
+	call->drained_arg = arg;
 }
 
 void

@@ -31,6 +31,10 @@ void ctl_server_free(struct ctl_server *);
 uid_t ctl_uid(const struct ctl_call *);		/* who asks */
 /* Sends one part; takes the reference of data. */
 void ctl_part(struct ctl_call *, json_t *data);
+/* Bytes of the answer that the client has not read yet, and a call from the loop each
+ * time when there are none left: what goes on for long sends in pieces. */
+size_t ctl_unread(const struct ctl_call *);
+void ctl_on_drained(struct ctl_call *, void (*cb)(struct ctl_call *, void *), void *arg);
 /* Ends the call; takes the reference of data (NULL: none), merged into the last line.
  * error, why, hint may be NULL. */
 void ctl_done(struct ctl_call *, enum ctl_exit, json_t *data, const char *error,

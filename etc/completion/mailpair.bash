@@ -19,8 +19,8 @@ _mailpair_hactl() {
 		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
 	sync) words="status now" ;;
 	*)
-		words="status links history switchover failover standby online resource sync
-		    --json --watch --to --dry-run --peer-is-off --accept-loss --timeout
+		words="status links history events switchover failover standby online resource sync
+		    --json --watch --follow --lines --to --dry-run --peer-is-off --accept-loss --timeout
 		    --no-color --yes --version --help" ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

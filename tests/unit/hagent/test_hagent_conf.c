@@ -83,6 +83,7 @@ shipped_states_the_defaults(void **state)
 	SAME(mode);
 	SAME(cold_start);
 	SAME(log_level);
+	SAME(events_max);
 	assert_string_equal(s->user, d->user);
 	assert_string_equal(s->group, d->group);
 	assert_int_equal(s->nlinks, 2);
