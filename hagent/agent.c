@@ -144,8 +144,8 @@ agent_send(struct agent *a, unsigned n)
 	len = frame_encode(&f, a->cluster, &l->send.key[0], buf, sizeof(buf));
 	if (len == -1)
 		log_warn("frame for link %s", l->link->conf->name);
-	else
-		link_send(l->link, buf, (size_t)len);
+	else if (link_send(l->link, buf, (size_t)len))
+		agent_link_sent(a, n);
 }
 
 void
@@ -216,8 +216,8 @@ on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
 
 	memcpy(expect.cluster, a->cluster, sizeof(expect.cluster));
 	rc = frame_decode(p, len, &expect, &f);
-	/* Broadcast brings our own frames back; that is no stranger. */
-	if (rc == FRAME_SENDER && a->conf->links[n].broadcast.ss_family != 0)
+	/* A group brings our own frames back; that is no stranger. */
+	if (rc == FRAME_SENDER && link_echoes(&a->conf->links[n]))
 		return;
 	if (rc == FRAME_OK) {
 		remember_peer_boot(a, f.boot);
@@ -227,6 +227,7 @@ on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
 		refuse_frame(a, n, rc);
 		return;
 	}
+	agent_watch_link(a, n);
 	agent_tick(a);
 }
 
@@ -267,6 +268,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	arm(a->tick, TICK_MS);
+	agent_watch_links(a);
 	agent_tick(a);
 }
 

@@ -64,7 +64,7 @@ act_probe(struct agent *a, const struct policy_action *act)
 	for (unsigned i = 0; act->index != 1 && i < c->nvips; i++, a->probe_left++)
 		exec_client_vip(a->exec, i, VIP_PROBE, act->no);
 	for (unsigned i = 0; act->on && i < c->nlinks; i++) {
-		if (c->links[i].medium != MEDIUM_UDP || c->links[i].interface[0] == '\0')
+		if (link_probe_address(&c->links[i], 1 - c->self) == NULL)
 			continue;
 		exec_client_vip(a->exec, EXEC_PEER0 + i, VIP_PROBE, act->no);
 		a->probe_left++;
@@ -399,10 +399,6 @@ link_opened(struct agent *a, unsigned n, int fd, int error)
 		a->link_ops.broken(a, n, strerror(error));
 		return;
 	}
-	if (l->told)
-		log_info("link %s is open again", a->conf->links[n].name);
-	l->told = false;
-	l->why[0] = '\0';
 	link_attach(l->link, fd);
 	agent_send(a, n);
 }

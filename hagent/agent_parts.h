@@ -1,6 +1,7 @@
 /* agent_parts.h - the agent's one struct, shared by the files agent*.c.
  *
  * agent.c       start, the event loop, links, peer, ping, the step
+ * agent_link.c  what is logged of the links
  * agent_act.c   carries out the actions of a step, and turns answers into events
  * agent_ctl.c   requests of hactl
  * agent_json.c  status, links and history as JSON
@@ -18,6 +19,7 @@
 #include "exec_client.h"
 #include "hagent_conf.h"
 #include "link.h"
+#include "link_watch.h"
 #include "log.h"
 #include "ping.h"
 #include "policy.h"
@@ -36,8 +38,9 @@ struct agent_link {
 	struct event *reopen;
 	bool opening;		/* the executor is asked */
 	bool told;		/* that it is down; once per absence */
+	struct link_watch watch;
 	struct log_rate strangers;
-	char why[80];		/* it is down; "" = it is up */
+	char why[80];		/* it is down; "" = a frame left since */
 };
 
 struct agent_alarm {
@@ -135,6 +138,13 @@ void agent_send(struct agent *, unsigned link);
 int agent_save(struct agent *);		/* state to disk; logs a failure */
 void agent_end(struct agent *, int code);
 bool agent_ping_ok(const struct agent *, unsigned ping, int64_t now_ms);
+
+/* agent_link.c */
+void agent_watch_link(struct agent *, unsigned link);	/* after a frame */
+void agent_watch_links(struct agent *);
+/* A frame left on it: whatever was wrong is over.  That the descriptor can be opened
+ * says nothing while the interface is down. */
+void agent_link_sent(struct agent *, unsigned link);
 
 /* agent_act.c */
 void agent_act(struct agent *, const struct policy_actions *);

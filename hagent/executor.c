@@ -624,10 +624,10 @@ static void
 set_up_peer(struct executor *x, size_t i)
 {
 	const struct link_conf *l = &x->conf->links[i];
-	const struct sockaddr_storage *peer = &l->address[1 - x->conf->self];
+	const struct sockaddr_storage *peer = link_probe_address(l, 1 - x->conf->self);
 	struct vip_conf *c = &x->peer_conf[i];
 
-	if (l->medium != MEDIUM_UDP || l->interface[0] == '\0')
+	if (peer == NULL)
 		return;
 	c->name = l->name;
 	c->interface = l->interface;

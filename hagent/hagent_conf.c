@@ -11,7 +11,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "conf_links.h"
 #include "fs.h"
 #include "hex.h"
 #include "log.h"
@@ -31,6 +31,7 @@ static const struct limit {
 	long min, max;
 } limits[] = {
 	{ "port", 1, 65535 },
+	{ "ttl", 1, 255 },
 	{ "baud", 1200, 921600 },
 	{ "start-timeout-ms", 100, 3600000 },
 	{ "stop-timeout-ms", 100, 3600000 },
@@ -59,12 +60,6 @@ static const struct limit {
 	{ "events-max", 10, 10000 },
 };
 
-const char *
-link_medium_name(enum link_medium m)
-{
-	return m == MEDIUM_SERIAL ? "serial" : "udp";
-}
-
 static int
 check_number(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -77,7 +72,6 @@ check_number(cfg_t *cfg, cfg_opt_t *opt)
 /* The words that an option with a fixed choice takes, in the order of its enum. */
 static const char *const mode_words[] = { "serial+ping", "manual", NULL };
 static const char *const cold_words[] = { "last-active", "wait", NULL };
-static const char *const medium_words[] = { "udp", "serial", NULL };
 static const char *const failback_words[] = { "off", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 static const struct choice {
@@ -86,7 +80,7 @@ static const struct choice {
 } choices[] = {
 	{ "mode", mode_words },
 	{ "cold-start", cold_words },
-	{ "medium", medium_words },
+	{ "medium", conf_links_media },
 	{ "failback", failback_words },
 	{ "log-level", level_words },
 };
@@ -123,6 +117,8 @@ load_file(const char *path)
 		CFG_STR("interface", "", CFGF_NONE),
 		CFG_STR_LIST("address", "{}", CFGF_NONE),
 		CFG_STR("broadcast", "", CFGF_NONE),
+		CFG_STR("multicast", "", CFGF_NONE),
+		CFG_INT("ttl", 1, CFGF_NONE),
 		CFG_INT("port", 694, CFGF_NONE),
 		CFG_STR("device", "", CFGF_NONE),
 		CFG_INT("baud", 19200, CFGF_NONE),
@@ -192,26 +188,6 @@ load_file(const char *path)
 	return conf_load(path, opts);
 }
 
-/* "address" into ss with the port; -1 when it is no literal address. */
-static int
-parse_address(const char *text, uint16_t port, struct sockaddr_storage *ss)
-{
-	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(port) };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-
-	memset(ss, 0, sizeof(*ss));
-	if (inet_pton(AF_INET, text, &in4.sin_addr) == 1) {
-		memcpy(ss, &in4, sizeof(in4));
-		return 0;
-	}
-	if (inet_pton(AF_INET6, text, &in6.sin6_addr) == 1) {
-		memcpy(ss, &in6, sizeof(in6));
-		return 0;
-	}
-	errno = EINVAL;
-	return -1;
-}
-
 static void
 read_nodes(struct hagent_conf *c, cfg_t *cfg)
 {
@@ -245,77 +221,6 @@ find_self(struct hagent_conf *c, const char *name)
 	}
 	conf_error(c->path, 0, "this host is \"%s\": expected a node section of that name "
 	    "(\"%s\" and \"%s\" are there; -N chooses)", name, c->node[0], c->node[1]);
-}
-
-/* address = { "ha-1=10.1.0.1", "ha-2=10.1.0.2" } */
-static void
-read_link_address(struct hagent_conf *c, struct link_conf *l, cfg_t *sec, unsigned n)
-{
-	const char *text = cfg_getnstr(sec, "address", n);
-	const char *eq = strchr(text, '=');
-	uint16_t port = (uint16_t)cfg_getint(sec, "port");
-
-	for (unsigned i = 0; eq != NULL && i < 2; i++) {
-		if (c->node[i] == NULL || strlen(c->node[i]) != (size_t)(eq - text) ||
-		    strncmp(c->node[i], text, (size_t)(eq - text)) != 0)
-			continue;
-		if (parse_address(eq + 1, port, &l->address[i]) == 0)
-			return;
-		break;
-	}
-	conf_error(c->path, conf_line(sec), "link \"%s\": address: expected \"node=address\" "
-	    "with a node of this file and a literal address, not \"%s\"", l->name, text);
-}
-
-static void
-read_udp(struct hagent_conf *c, struct link_conf *l, cfg_t *sec)
-{
-	const char *bc = cfg_getstr(sec, "broadcast");
-	int line = conf_line(sec);
-
-	for (unsigned i = 0; i < cfg_size(sec, "address"); i++)
-		read_link_address(c, l, sec, i);
-	if (l->address[0].ss_family == 0 || l->address[1].ss_family == 0 ||
-	    l->address[0].ss_family != l->address[1].ss_family)
-		conf_error(c->path, line, "link \"%s\": expected an address of the same "
-		    "family for each of the two nodes", l->name);
-	if (bc[0] == '\0')
-		return;
-	if (parse_address(bc, (uint16_t)cfg_getint(sec, "port"), &l->broadcast) == -1 ||
-	    l->broadcast.ss_family != AF_INET)
-		conf_error(c->path, line, "link \"%s\": broadcast: expected an IPv4 broadcast "
-		    "address, not \"%s\"", l->name, bc);
-}
-
-static void
-read_links(struct hagent_conf *c, cfg_t *cfg)
-{
-	unsigned n = cfg_size(cfg, "link");
-
-	if (n == 0 || n > HAGENT_LINKS_MAX) {
-		conf_error(c->path, 0, "expected 1 to %d link sections, found %u",
-		    HAGENT_LINKS_MAX, n);
-		return;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		cfg_t *sec = cfg_getnsec(cfg, "link", i);
-		struct link_conf *l = &c->links[c->nlinks++];
-
-		l->name = mem_dup(cfg_title(sec));
-		l->medium = (enum link_medium)conf_word(medium_words,
-		    cfg_getstr(sec, "medium"));
-		l->interface = mem_dup(cfg_getstr(sec, "interface"));
-		l->device = mem_dup(cfg_getstr(sec, "device"));
-		l->baud = (uint32_t)cfg_getint(sec, "baud");
-		if (strlen(l->interface) > 15)
-			conf_error(c->path, conf_line(sec), "link \"%s\": interface: expected "
-			    "at most 15 characters", l->name);
-		if (l->medium == MEDIUM_UDP)
-			read_udp(c, l, sec);
-		else if (l->device[0] != '/')
-			conf_error(c->path, conf_line(sec), "link \"%s\": device: expected an "
-			    "absolute path", l->name);
-	}
 }
 
 static int
@@ -378,7 +283,7 @@ read_pings(struct hagent_conf *c, cfg_t *cfg)
 		struct ping_conf *p = &c->pings[c->npings++];
 
 		p->name = mem_dup(cfg_getnstr(cfg, "ping", i));
-		if (parse_address(p->name, 0, &p->address) == -1)
+		if (conf_links_address(p->name, 0, &p->address) == -1)
 			conf_error(c->path, 0, "ping: expected a literal address, not \"%s\"",
 			    p->name);
 	}
@@ -575,7 +480,7 @@ hagent_conf_load(const char *path, const char *node_name)
 	read_nodes(c, cfg);
 	find_self(c, node_name);
 	read_scalars(c, cfg);
-	read_links(c, cfg);
+	conf_links_read(c, cfg);
 	read_vips(c, cfg);
 	read_pings(c, cfg);
 	read_resources(c, cfg);
@@ -604,11 +509,7 @@ hagent_conf_free(struct hagent_conf *c)
 {
 	if (c == NULL)
 		return;
-	for (size_t i = 0; i < c->nlinks; i++) {
-		free(c->links[i].name);
-		free(c->links[i].interface);
-		free(c->links[i].device);
-	}
+	conf_links_free(c);
 	for (size_t i = 0; i < c->nvips; i++) {
 		free(c->vips[i].name);
 		free(c->vips[i].interface);

@@ -26,11 +26,18 @@ struct link_conf {
 	char *name;
 	enum link_medium medium;
 	char *interface;			/* udp; "" = not bound to one */
-	struct sockaddr_storage address[2];	/* udp: of node 0 and 1, with the port */
-	struct sockaddr_storage broadcast;	/* ss_family 0: unicast */
+	struct sockaddr_storage address[2];	/* udp: of node 0 and 1, with the port;
+						 * ss_family 0: not told, there is a group */
+	struct sockaddr_storage group;		/* broadcast or multicast; 0: unicast */
+	bool multicast;
+	int ttl;				/* of multicast */
 	char *device;				/* serial */
 	uint32_t baud;
 };
+
+bool link_echoes(const struct link_conf *);	/* our own frames come back on it */
+/* The address of a node that can be probed for on the link's own interface, or NULL. */
+const struct sockaddr_storage *link_probe_address(const struct link_conf *, unsigned node);
 
 struct vip_conf {
 	char *name;		/* as written: "192.0.2.5/24" */

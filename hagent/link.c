@@ -76,11 +76,17 @@ link_up(const struct link *l)
 	return l->fd != -1;
 }
 
-void
+bool
 link_send(struct link *l, const uint8_t *p, size_t n)
 {
-	if (l->fd != -1 && l->ops->send(l, p, n) == -1)
-		link_break(l, strerror(errno));
+	uint64_t dropped = l->dropped;
+
+	if (l->fd == -1)
+		return false;
+	if (l->ops->send(l, p, n) == 0)
+		return l->dropped == dropped;
+	link_break(l, strerror(errno));
+	return false;
 }
 
 void

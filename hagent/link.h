@@ -24,7 +24,7 @@ struct link_ops {
 
 /* What a medium implements. */
 struct link_medium_ops {
-	/* -1 with errno: broken; 0 also when the frame was dropped for lack of room */
+	/* -1 with errno: broken; 0: sent, or dropped (counted) for a reason that passes */
 	int (*send)(struct link *, const uint8_t *, size_t);
 	int (*read)(struct link *);	/* everything that waits; -1 with errno: broken */
 	void (*reset)(struct link *);	/* a new descriptor: forget half a frame */
@@ -49,7 +49,8 @@ struct link *link_new(struct event_base *, const struct link_conf *, unsigned in
 void link_free(struct link *);
 void link_attach(struct link *, int fd);	/* fd is the link's from here on */
 bool link_up(const struct link *);
-void link_send(struct link *, const uint8_t *, size_t);
+/* True: it left, as far as this side can know. */
+bool link_send(struct link *, const uint8_t *, size_t);
 /* Closes the descriptor; broken() is called. */
 void link_break(struct link *, const char *why);
 

@@ -1,4 +1,4 @@
-/* link_udp.c - heartbeats as UDP datagrams, one frame each, unicast or broadcast.
+/* link_udp.c - heartbeats as UDP datagrams, one frame each, to the peer or a group.
  *
  * Errors that speak of the peer or the moment (refused, unreachable, no buffers) are
  * no reason to give the socket up; an interface that was taken away is, because a
@@ -34,8 +34,8 @@ passing(int error)
 static int
 udp_send(struct link *l, const uint8_t *p, size_t n)
 {
-	const struct sockaddr_storage *to = l->conf->broadcast.ss_family != 0
-	    ? &l->conf->broadcast : &l->conf->address[1 - l->self];
+	const struct sockaddr_storage *to = l->conf->group.ss_family != 0
+	    ? &l->conf->group : &l->conf->address[1 - l->self];
 	socklen_t len = to->ss_family == AF_INET ? sizeof(struct sockaddr_in)
 	    : sizeof(struct sockaddr_in6);
 

@@ -26,35 +26,6 @@ close_failed(int fd)
 	return -1;
 }
 
-static int
-open_udp(const struct link_conf *l, unsigned self)
-{
-	struct sockaddr_storage own = l->address[self];
-	int on = 1, tos = 0xc0;		/* network control */
-	socklen_t len = own.ss_family == AF_INET ? sizeof(struct sockaddr_in)
-	    : sizeof(struct sockaddr_in6);
-	int fd = socket(own.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd == -1)
-		return -1;
-	/* A socket bound to its own address never gets broadcasts; the interface then
-	 * says what belongs to this link. */
-	if (l->broadcast.ss_family != 0)
-		((struct sockaddr_in *)&own)->sin_addr.s_addr = htonl(INADDR_ANY);
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
-	    setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on)) == -1 ||
-	    (l->interface[0] != '\0' && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE,
-	    l->interface, (socklen_t)strlen(l->interface) + 1) == -1) ||
-	    bind(fd, (struct sockaddr *)&own, len) == -1)
-		return close_failed(fd);
-	/* Only a hint for queues on the way. */
-	if (own.ss_family == AF_INET)
-		(void)setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
-	else
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
-	return fd;
-}
-
 static const struct { uint32_t baud; speed_t speed; } speeds[] = {
 	{ 1200, B1200 }, { 2400, B2400 }, { 4800, B4800 }, { 9600, B9600 },
 	{ 19200, B19200 }, { 38400, B38400 }, { 57600, B57600 }, { 115200, B115200 },
@@ -106,7 +77,7 @@ open_serial(const struct link_conf *l)
 int
 privopen_link(const struct link_conf *l, unsigned self)
 {
-	return l->medium == MEDIUM_SERIAL ? open_serial(l) : open_udp(l, self);
+	return l->medium == MEDIUM_SERIAL ? open_serial(l) : privopen_udp(l, self);
 }
 
 int

@@ -116,6 +116,19 @@ mistakes(void **state)
 		HEAD "link \"u\" { medium = \"carrier pigeon\" }\n",
 		HEAD "link \"t\" { medium = \"serial\" device = \"ttyS1\" }\n",
 		HEAD "link \"t\" { medium = \"serial\" device = \"/dev/x\" baud = 12345678 }\n",
+		HEAD "link \"t\" { medium = \"serial\" device = \"/dev/x\" interface = \"eth1\" }\n",
+		HEAD "link \"u\" { interface = \"eth1\" multicast = \"192.0.2.1\" }\n",
+		HEAD "link \"u\" { interface = \"eth1\" broadcast = \"239.1.1.1\" }\n",
+		HEAD "link \"u\" { multicast = \"239.1.1.1\" }\n",
+		HEAD "link \"u\" { interface = \"eth1\" multicast = \"239.1.1.1\" ttl = 0 }\n",
+		HEAD "link \"u\" { interface = \"eth1\" multicast = \"239.1.1.1\" "
+		    "broadcast = \"10.0.0.255\" }\n",
+		HEAD "link \"u\" { interface = \"eth1\" multicast = \"ff02::1\" "
+		    "address = { \"ha-1=10.0.0.1\", \"ha-2=10.0.0.2\" } }\n",
+		HEAD "link \"u\" { address = { \"ha-1=fe80::1\", \"ha-2=fe80::2\" } }\n",
+		HEAD "link \"u\" { broadcast = \"255.255.255.255\" }\n",
+		HEAD "link \"u\" { address = { \"ha-1=10.0.0.1\", \"ha-2=10.0.0.2\" } "
+		    "device = \"/dev/ttyS1\" }\n",
 		HEAD "resource \"r\" { script = \"no-such-script\" }\n",
 		HEAD "resource \"r\" { script = \"../evil\" }\n",
 		HEAD "resource \"r\" { script = \"/tmp\" }\n",	/* writable by all */
@@ -127,6 +140,51 @@ mistakes(void **state)
 
 		if (c != NULL)
 			fail_msg("accepted: %s", bad[i]);
+	}
+}
+
+static void
+groups(void **state)
+{
+	struct hagent_conf *c = load(HEAD
+	    "link \"m\" { interface = \"eth1\" multicast = \"239.1.1.1\" ttl = 3 }\n"
+	    "link \"b\" { interface = \"eth1\" broadcast = \"255.255.255.255\" }\n"
+	    "link \"6\" { interface = \"eth1\" multicast = \"ff02::4d50\" }\n"
+	    "link \"l\" { interface = \"eth1\" address = { \"ha-1=fe80::1\", \"ha-2=fe80::2\" } }\n");
+
+	(void)state;
+	assert_non_null(c);
+	assert_true(c->links[1].multicast && c->links[1].ttl == 3 && link_echoes(&c->links[1]));
+	assert_null(link_probe_address(&c->links[1], 1));
+	assert_true(!c->links[2].multicast && link_echoes(&c->links[2]));
+	assert_int_equal(c->links[3].group.ss_family, AF_INET6);
+	assert_false(link_echoes(&c->links[4]));
+	assert_non_null(link_probe_address(&c->links[4], 1));
+	hagent_conf_free(c);
+}
+
+/* A frame must fit into a keepalive: at the border, and what is proposed below it. */
+static void
+serial_speed(void **state)
+{
+	static const struct { int baud, keepalive; bool good; } rows[] = {
+		{ 9600, 267, true }, { 9600, 266, false }, { 19200, 134, true },
+		{ 19200, 133, false }, { 115200, 23, true }, { 115200, 22, false },
+		{ 4800, 534, true }, { 4800, 500, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *text = mem_printf("cluster = \"c\"\nnode \"ha-1\" { }\nnode \"ha-2\" { }\n"
+		    "keepalive-ms = 20\nserial-keepalive-ms = %d\n"
+		    "link \"s\" { medium = \"serial\" device = \"/dev/ttyS0\" baud = %d }\n",
+		    rows[i].keepalive, rows[i].baud);
+		struct hagent_conf *c = load(text);
+
+		if ((c != NULL) != rows[i].good)
+			fail_msg("%d baud, %d ms", rows[i].baud, rows[i].keepalive);
+		hagent_conf_free(c);
+		free(text);
 	}
 }
 
@@ -164,6 +222,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shipped_states_the_defaults),
 		cmocka_unit_test(mistakes),
+		cmocka_unit_test(groups),
+		cmocka_unit_test(serial_speed),
 		cmocka_unit_test(hash_is_of_settings),
 	};
 

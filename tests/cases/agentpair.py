@@ -1,0 +1,198 @@
+"""agentpair.py - two hagentd without syncd, each in network, mount and process namespaces
+of its own, for cases that look at links.  Everything is removed at the end.
+
+    with Pair("name", links) as p:      # links: sections of hagent.conf; %(dev)s is a
+        p.veth("eth1")                  # folder of the node's own for devices
+        p.start()
+        p.until("something happens", lambda: ...)
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BUILD") or os.path.join(TOP, "build")
+CONF = """
+cluster = "case"
+key-file = "%(work)s/key"
+node "ha-1" { }
+node "ha-2" { }
+resource-path = { "/opt/resource.d" }
+resource "one" { script = "dummy" }
+syncd-socket = ""
+initdead-ms = 3000
+"""
+START = """
+mount -t tmpfs -o mode=755 t /opt && mkdir /opt/resource.d
+cp %(top)s/resource.d/dummy /opt/resource.d/
+mkdir -p /run/mailpair /var/lib/mailpair
+mount -t tmpfs -o mode=755 t /run/mailpair
+mount --bind %(work)s/var%(i)d /var/lib/mailpair
+mount --bind %(work)s/dev%(i)d %(work)s/dev
+%(more)s
+exec %(build)s/hagentd %(flags)s -f -c %(work)s/hagent.conf -N ha-%(i)d
+"""
+
+
+class Pair:
+    def __init__(self, name, links, conf="", flags="", more=""):
+        self.name, self.id = name, "al%d" % os.getpid()
+        self.failed, self.procs, self.socat = 0, {}, None
+        self.flags, self.more = flags, more
+        self.work = tempfile.mkdtemp(prefix="mailpair-%s-" % name)
+        self.fill = {"work": self.work, "dev": self.work + "/dev", "top": TOP, "build": BUILD}
+        for d in ("dev", "dev1", "dev2", "var1", "var2"):
+            os.mkdir(os.path.join(self.work, d))
+        with open(os.path.join(self.work, "key"), "w") as f:
+            f.write("%064d\n" % 42)
+        os.chmod(os.path.join(self.work, "key"), 0o600)
+        with open(os.path.join(self.work, "hagent.conf"), "w") as f:
+            f.write((CONF + links + conf) % self.fill)
+
+    def __enter__(self):
+        for i in (1, 2):
+            run("ip netns add %s-%d" % (self.id, i))
+            self.net(i, "ip link set lo up")
+            # What the kernel would think of by itself.
+            self.net(i, "sysctl -qw net.ipv6.conf.default.accept_dad=0 "
+                     "net.ipv6.conf.default.addr_gen_mode=1")
+        self.serial_on()
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None and kind is not SystemExit:
+            self.failed += 1
+        if self.failed:
+            for i in (1, 2):
+                for line in self.log(i).splitlines()[-25:]:
+                    print("# ha-%d %s" % (i, line))
+        for p in self.procs.values():
+            # The init of the node's process namespace takes everything along.
+            run("kill -KILL %d" % self.init(p), check=False)
+            p.kill()
+            p.wait()
+        self.serial_off()
+        for i in (1, 2):
+            run("ip netns del %s-%d" % (self.id, i), check=False)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    # ---- the world ------------------------------------------------------------
+
+    def net(self, i, command, check=True):
+        return run("ip netns exec %s-%d %s" % (self.id, i, command), check)
+
+    def veth(self, name):
+        """A cable between the two nodes."""
+        run("ip -n %s-1 link add %s type veth peer name %s netns %s-2"
+            % (self.id, name, name, self.id))
+        for i in (1, 2):
+            self.net(i, "ip link set %s up" % name)
+
+    def serial_on(self):
+        """A line between dev1/tty and dev2/tty; each time of new terminals."""
+        ends = ["pty,raw,echo=0,link=%s/dev%d/tty" % (self.work, i) for i in (1, 2)]
+        self.socat = subprocess.Popen(["socat"] + ends, stdin=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
+
+    def serial_off(self):
+        if self.socat is not None:
+            self.socat.terminate()
+            self.socat.wait()
+            self.socat = None
+
+    # ---- the nodes ------------------------------------------------------------
+
+    def start(self, nodes=(1, 2)):
+        for i in nodes:
+            script = START % dict(self.fill, i=i, flags=self.flags, more=self.more % {"i": i})
+            with open("%s/ha-%d.log" % (self.work, i), "ab") as log:
+                self.procs[i] = subprocess.Popen(
+                    ["ip", "netns", "exec", "%s-%d" % (self.id, i), "unshare", "-m", "-u", "-p",
+                     "-f", "--mount-proc", "sh", "-ec", script],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def init(self, proc):
+        out = run("pgrep -P %d" % proc.pid, check=False).split()
+        return int(out[0]) if out else proc.pid
+
+    def pid(self, i):
+        """hagentd's executor."""
+        return self.init(self.procs[i])
+
+    def agent(self, i):
+        out = run("pgrep -P %d" % self.pid(i), check=False).split()
+        for pid in out:
+            with open("/proc/%s/status" % pid) as f:
+                if "\nUid:\t0\t" not in f.read():
+                    return int(pid)
+        return None
+
+    def log(self, i):
+        try:
+            with open("%s/ha-%d.log" % (self.work, i), errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def ask(self, i, *words):
+        """The answer of hactl as an object; raises when there is none."""
+        out = run("nsenter -t %d -m -n -p %s/hactl %s --json" % (self.pid(i), BUILD,
+                  " ".join(words)), check=False)
+        return json.loads(out)
+
+    def status(self, i):
+        return self.ask(i, "status")
+
+    def active(self):
+        for i in (1, 2):
+            if self.status(i)["serving"]:
+                return i
+        return None
+
+    def epoch(self):
+        return self.status(1)["epoch"]
+
+    # ---- what is expected -----------------------------------------------------
+
+    def check(self, what, good):
+        print("%s %s %s" % ("ok" if good else "not ok", self.name, what), flush=True)
+        self.failed += not good
+        return good
+
+    def until(self, what, condition, limit=15, after=0.0):
+        """At most limit seconds; not before `after`, and then still."""
+        end = time.monotonic() + limit
+        begin = time.monotonic() + after
+        while time.monotonic() < end:
+            try:
+                if time.monotonic() >= begin and condition():
+                    return self.check(what, True)
+            except (ValueError, KeyError, OSError):
+                pass
+            time.sleep(0.1)
+        return self.check(what, False)
+
+
+def run(command, check=True):
+    p = subprocess.run(command.split(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT if check else subprocess.DEVNULL, text=True)
+    if check and p.returncode != 0:
+        raise RuntimeError("%s: %s" % (command, p.stdout.strip()))
+    return p.stdout
+
+
+def end_quietly(*_):
+    raise SystemExit(1)         # the pair is removed on the way
+
+
+def case(main):
+    if os.geteuid() != 0:
+        print("skip %s needs root" % os.path.basename(sys.argv[0]))
+        return
+    signal.signal(signal.SIGTERM, end_quietly)
+    main()
