@@ -140,6 +140,7 @@ agent_send(struct agent *a, unsigned n)
 		return;
 	agent_view(a, &v);
 	policy_fill(&a->policy, &v, &f);
+	agent_about_send(a, n, &v, &f);
 	peer_stamp(&a->peer, n, v.now_ms, &f);
 	len = frame_encode(&f, a->cluster, &l->send.key[0], buf, sizeof(buf));
 	if (len == -1)
@@ -222,6 +223,8 @@ on_frame(void *arg, unsigned n, const uint8_t *p, size_t len)
 	if (rc == FRAME_OK) {
 		remember_peer_boot(a, f.boot);
 		rc = peer_accept(&a->peer, n, &f, clock_ms());
+		if (rc == FRAME_OK)
+			agent_about_heard(a, &f);
 	}
 	if (rc != FRAME_OK) {
 		refuse_frame(a, n, rc);

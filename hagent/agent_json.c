@@ -1,9 +1,6 @@
 /* agent_json.c - what hactl shows, as JSON.  Schema 1: fields are only added.
  *
- * Health, and with it the exit code of `hactl status`: critical when nobody serves
- * or two histories exist, warning when it works with less protection than it should
- * have (a silent peer or link, one copy, a failed resource, any alarm), else healthy.
- * Only reads; changes nothing. */
+ * Only reads; changes nothing.  What is wrong is found in agent_health.c. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +8,6 @@
 #include "agent.h"
 #include "agent_parts.h"
 #include "clock.h"
-#include "fs.h"
 
 static json_t *
 str(const char *s)
@@ -34,27 +30,6 @@ put_int(json_t *o, const char *name, int64_t v)
 	put(o, name, json_integer(v));
 }
 
-/* Whom this node knows to serve: 0, 1, or -1. */
-static int
-active_node(const struct agent *a, const struct policy_view *v)
-{
-	if (a->policy.role == ROLE_ACTIVE)
-		return (int)a->conf->self;
-	if (v->peer.alive && v->peer.have && v->peer.f.role == ROLE_ACTIVE)
-		return 1 - (int)a->conf->self;
-	return -1;
-}
-
-static unsigned
-resources_up(const struct agent *a)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < a->conf->nresources; i++)
-		n += a->policy.res[i].state == RES_UP;
-	return n;
-}
-
 /* Modes are written as in the manual: SYNC, FROZEN, SOLO ... */
 static json_t *
 mode_text(unsigned mode)
@@ -70,11 +45,16 @@ mode_text(unsigned mode)
 }
 
 static json_t *
-json_self(const struct agent *a, const struct policy_view *v)
+hash_text(uint32_t digest)
+{
+	return json_sprintf("%08x", digest);
+}
+
+static json_t *
+json_self(struct agent *a, const struct policy_view *v)
 {
 	json_t *o = json_object();
-	uint64_t bytes;
-	unsigned used;
+	int used = agent_disk_used(a, v->now_ms);
 
 	put(o, "name", str(a->conf->node[a->conf->self]));
 	put(o, "local", json_true());
@@ -83,17 +63,35 @@ json_self(const struct agent *a, const struct policy_view *v)
 	    ? "leaving" : a->pconf.syncd ? data_mode_name((enum data_mode)a->data.mode)
 	    : a->policy.role == ROLE_ACTIVE ? "running" : "ready"));
 	put_int(o, "role_ms", v->now_ms - a->policy.since_ms);
-	put_int(o, "resources_up", resources_up(a));
+	put_int(o, "resources_up", agent_resources_up(a));
 	put_int(o, "resources", (int64_t)a->conf->nresources);
 	put_int(o, "generation", (int64_t)(a->syncd_up ? a->data.gen.no
 	    : a->policy.marks.fixed));
 	put_int(o, "durable_lsn", (int64_t)a->data.durable_lsn);
 	put_int(o, "applied_lsn", (int64_t)a->data.applied_lsn);
 	put_int(o, "boot", a->state.boot);
-	if (fs_free(a->conf->state_dir, &bytes, &used) == 0)
+	if (used >= 0)
 		put_int(o, "disk_used_percent", used);
 	put(o, "version", str(MAILPAIR_VERSION));
 	return o;
+}
+
+/* What it says of itself; missing members are not known. */
+static void
+put_about(json_t *o, const struct agent *a, const struct policy_view *v)
+{
+	const struct about *b = &a->about;
+	char version[16];
+
+	if (!v->peer.alive || !agent_about_known(a, v->now_ms))
+		return;
+	put_int(o, "role_ms", (int64_t)b->role_s * 1000 + v->now_ms - a->about_ms);
+	put_int(o, "resources_up", b->res_up);
+	put_int(o, "resources", b->res_all);
+	if (b->disk_used >= 0)
+		put_int(o, "disk_used_percent", b->disk_used);
+	put(o, "version", str(about_version(b, version, sizeof(version))));
+	put_int(o, "clock_ahead_ms", about_clock_ahead(&a->about_clock));
 }
 
 static json_t *
@@ -113,8 +111,10 @@ json_peer(const struct agent *a, const struct policy_view *v)
 	    : p->f.role == ROLE_ACTIVE ? "running" : "ready"));
 	put_int(o, "silent_ms", p->silent_ms);
 	put(o, "healthy", json_boolean(known && (p->f.flags & FRAME_F_HEALTHY) != 0));
+	put_about(o, a, v);
 	if (!p->have)
 		return o;
+	put(o, "config", hash_text(p->f.config));
 	put_int(o, "generation", (int64_t)p->f.gen);
 	put_int(o, "durable_lsn", (int64_t)p->f.durable);
 	put_int(o, "applied_lsn", (int64_t)p->f.applied);
@@ -146,7 +146,7 @@ static json_t *
 json_vips(const struct agent *a, const struct policy_view *v)
 {
 	json_t *list = json_array();
-	int active = active_node(a, v);
+	int active = agent_active_node(a, v);
 
 	for (unsigned i = 0; i < a->conf->nvips; i++) {
 		json_t *o = json_object();
@@ -312,59 +312,6 @@ json_data(const struct agent *a)
 	return o;
 }
 
-/* Facts for the first line, worst first; the list is what WARN lines are made of. */
-static enum ctl_exit
-health(const struct agent *a, const struct policy_view *v, json_t *problems)
-{
-	enum ctl_exit worst = CTL_OK;
-	int active = active_node(a, v);
-
-	if (active == -1) {
-		json_array_append_new(problems, json_sprintf("no node is known to serve"));
-		worst = CTL_CRITICAL;
-	}
-	if (a->alarms[ALARM_SPLIT].on || a->alarms[ALARM_CONTESTED].on)
-		worst = CTL_CRITICAL;
-	if (!v->peer.alive)
-		json_array_append_new(problems, json_sprintf("%s is %s",
-		    a->conf->node[1 - a->conf->self], v->peer.silent ? "silent" :
-		    "heard, but it does not prove that it hears this node"));
-	for (unsigned i = 0; i < a->conf->nlinks; i++)
-		if (peer_link_state(&a->peer, i, v->now_ms) != PEER_LINK_OK)
-			json_array_append_new(problems, json_sprintf("link %s is %s",
-			    a->conf->links[i].name, peer_link_state_name(
-			    peer_link_state(&a->peer, i, v->now_ms))));
-	if (a->pconf.syncd && !a->syncd_up)
-		json_array_append_new(problems, json_sprintf("syncd does not answer here"));
-	if (a->syncd_up && a->data.mode >= DATA_FROZEN)
-		json_array_append_new(problems, json_sprintf("mail is stored on one node only "
-		    "(%s)", data_mode_name((enum data_mode)a->data.mode)));
-	if (a->syncd_up && a->data.role == DATA_STANDBY && a->data.mode != DATA_INSYNC)
-		json_array_append_new(problems, json_sprintf("the data here is not in step (%s)",
-		    data_mode_name((enum data_mode)a->data.mode)));
-	for (unsigned i = 0; i < a->conf->nresources; i++)
-		if (a->policy.res[i].state == RES_FAILED)
-			json_array_append_new(problems, json_sprintf("resource %s failed: %s",
-			    a->conf->resources[i].name, a->res[i].words));
-		else if (a->policy.role == ROLE_ACTIVE && a->policy.res[i].state != RES_UP)
-			json_array_append_new(problems, json_sprintf("resource %s is %s",
-			    a->conf->resources[i].name,
-			    policy_res_state_name(a->policy.res[i].state)));
-	if (v->peer.alive && v->peer.have && (v->peer.f.flags & FRAME_F_KEPT_OUT) != 0)
-		json_array_append_new(problems, json_sprintf("%s is kept out by an operator",
-		    a->conf->node[1 - a->conf->self]));
-	if (a->policy.marks.kept_out)
-		json_array_append_new(problems, json_sprintf("%s is kept out by an operator",
-		    a->conf->node[a->conf->self]));
-	for (int i = 0; i < ALARMS; i++)
-		if (a->alarms[i].on)
-			json_array_append_new(problems, json_sprintf("alarm %s: %s",
-			    policy_alarm_name((enum policy_alarm)i), a->alarms[i].text));
-	if (worst == CTL_OK && json_array_size(problems) > 0)
-		worst = CTL_WARNING;
-	return worst;
-}
-
 /* Active, and nothing of the group is missing. */
 static bool
 serving(const struct agent *a)
@@ -372,7 +319,7 @@ serving(const struct agent *a)
 	for (unsigned i = 0; i < a->conf->nvips; i++)
 		if (!a->vip_here[i])
 			return false;
-	return a->policy.role == ROLE_ACTIVE && resources_up(a) == a->conf->nresources;
+	return a->policy.role == ROLE_ACTIVE && agent_resources_up(a) == a->conf->nresources;
 }
 
 json_t *
@@ -380,15 +327,13 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 {
 	static const char *const words[] = { "HEALTHY", "WARNING", "CRITICAL" };
 	json_t *o = json_object(), *nodes = json_array(), *problems = json_array();
-	json_t *self, *peer;
+	json_t *self, *peer, *advice = json_array();
 	struct policy_view v;
-	char hash[9];
 
 	agent_view(a, &v);
 	self = json_self(a, &v);
 	peer = json_peer(a, &v);
-	*code = health(a, &v, problems);
-	snprintf(hash, sizeof(hash), "%08x", a->pconf.config);
+	*code = agent_health(a, &v, problems, advice);
 	put(o, "cluster", str(a->conf->cluster));
 	put(o, "node", str(a->conf->node[a->conf->self]));
 	put_int(o, "wall_ms", v.wall_ms);
@@ -396,8 +341,9 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "health", str(words[*code]));
 	put(o, "failback", str("off"));
 	put(o, "mode", str(a->conf->mode == MODE_MANUAL ? "manual" : "serial+ping"));
-	put(o, "config", str(hash));
+	put(o, "config", hash_text(a->pconf.config));
 	put(o, "problems", problems);
+	put(o, "advice", advice);
 	json_array_append(nodes, a->conf->self == 0 ? self : peer);
 	json_array_append(nodes, a->conf->self == 0 ? peer : self);
 	put(o, "nodes", nodes);

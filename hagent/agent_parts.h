@@ -4,7 +4,8 @@
  * agent_link.c  what is logged of the links
  * agent_act.c   carries out the actions of a step, and turns answers into events
  * agent_ctl.c   requests of hactl
- * agent_json.c  status, links and history as JSON
+ * agent_json.c  status, links and history as JSON; agent_health.c: what is wrong
+ * agent_about.c  what the nodes tell each other for people
  * agent_events.c, agent_follow.c  what happened, for the log of events and who reads it
  *
  * One thread, one loop.  agent_event() is the only way to policy_step(); it is
@@ -14,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "about.h"
 #include "ctl.h"
 #include "eventlog.h"
 #include "exec_client.h"
@@ -121,6 +123,12 @@ struct agent {
 	struct agent_alarm alarms[ALARMS];
 	struct agent_call calls[AGENT_CALLS_MAX];
 	uint32_t last_call;
+	struct about about;		/* of the peer */
+	struct about_clock about_clock;
+	uint32_t about_boot;
+	int64_t about_ms;		/* when it came; 0 never */
+	int disk_used;
+	int64_t disk_asked_ms;
 	struct eventlog *events;
 	struct agent_seen seen;
 	uint64_t event_counts[EVENTLOG_KINDS], switches;	/* since the agent started */
@@ -167,6 +175,19 @@ void agent_notice(struct agent *);	/* behind each step: what changed becomes eve
 /* agent_follow.c */
 void agent_show_events(struct agent *, struct ctl_call *, json_t *request);
 void agent_follow_all(struct agent *);	/* there is a new one */
+
+/* agent_about.c */
+void agent_about_send(struct agent *, unsigned link, const struct policy_view *, struct frame *);
+void agent_about_heard(struct agent *, const struct frame *);
+bool agent_about_known(const struct agent *, int64_t now_ms);
+int agent_disk_used(struct agent *, int64_t now_ms);	/* per cent, -1 unknown */
+unsigned agent_resources_up(const struct agent *);
+
+/* agent_health.c: the exit code of status; texts, and objects with text, why, hint */
+enum ctl_exit agent_health(const struct agent *, const struct policy_view *, json_t *problems,
+    json_t *advice);
+/* Whom this node knows to serve: 0, 1, or -1. */
+int agent_active_node(const struct agent *, const struct policy_view *);
 
 /* agent_json.c; each gives a new reference */
 json_t *agent_json_status(struct agent *, enum ctl_exit *);

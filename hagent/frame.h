@@ -62,6 +62,7 @@ enum control_type {
 	CTRL_ANSWER,		/* arg: request id, gen: exit code of hactl */
 	CTRL_SWITCH,		/* what made me active: policy_switch.c */
 	CTRL_ALONE,		/* gen: the newest in my log that acknowledged alone */
+	CTRL_ABOUT,		/* for people only: about.h */
 	CTRLS
 };
 struct control {

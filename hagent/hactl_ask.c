@@ -22,6 +22,7 @@ hactl_print_data(json_t *o, bool color, FILE *out)
 struct printer {
 	const struct verb *verb;
 	const struct hactl_options *o;
+	FILE *out, *err;
 };
 
 static bool
@@ -31,12 +32,12 @@ colored(const struct hactl_options *o)
 }
 
 static void
-print_json(json_t *o)
+print_json(json_t *o, FILE *out)
 {
 	if (json_is_object(o) && json_object_get(o, "schema") == NULL)
 		json_object_set_new(o, "schema", json_integer(1));
-	json_dumpf(o, stdout, JSON_COMPACT);
-	putchar('\n');
+	json_dumpf(o, out, JSON_COMPACT);
+	fputc('\n', out);
 }
 
 static void
@@ -45,14 +46,14 @@ on_part(json_t *part, void *arg)
 	const struct printer *p = arg;
 
 	if (p->o->json)
-		print_json(part);
+		print_json(part, p->out);
 	else
-		p->verb->print(part, colored(p->o), stdout);
-	if (p->o->follow && fflush(stdout) == EOF)
+		p->verb->print(part, colored(p->o), p->out);
+	if (p->o->follow && fflush(p->out) == EOF)
 		exit(CTL_OK);		/* nobody reads it any more */
 	if (strcmp(p->verb->op, "status") == 0 && !p->o->json) {
-		fflush(stdout);
-		hactl_print_problems(part, stderr);
+		fflush(p->out);
+		hactl_print_problems(part, p->err);
 	}
 }
 
@@ -83,10 +84,10 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 {
 	if (last == NULL) {
 		if (code == CTL_UNKNOWN || code == CTL_DENIED)
-			fprintf(stderr, "ERROR %s/%s %s\n", p->o->run_dir, p->verb->sock,
+			fprintf(p->err, "ERROR %s/%s %s\n", p->o->run_dir, p->verb->sock,
 			    code == CTL_DENIED ? "may not be opened" : "does not answer");
 		else if (code == CTL_TIMEOUT)
-			fprintf(stderr, "ERROR timed out; the operation goes on\n"
+			fprintf(p->err, "ERROR timed out; the operation goes on\n"
 			    "HINT  hactl status\n");
 		return;
 	}
@@ -94,12 +95,12 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 	bool has_data = p->verb->print == hactl_print_data || p->verb->print == hactl_print_sync;
 
 	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
-		print_json(last);
+		print_json(last, p->out);
 	else if (!p->o->json && json_object_get(last, "text") != NULL)
-		printf("%s\n", json_string_value(json_object_get(last, "text")));
+		fprintf(p->out, "%s\n", json_string_value(json_object_get(last, "text")));
 	else if (!p->o->json && has_data &&
 	    json_object_get(last, "error") == NULL)
-		p->verb->print(last, colored(p->o), stdout);
+		p->verb->print(last, colored(p->o), p->out);
 	if (!p->o->json)
 		ctl_complain(last);
 }
@@ -129,10 +130,10 @@ print_plan(const struct verb *v, const struct hactl_options *o, const char *oper
 	json_decref(req);
 }
 
-int
-hactl_ask(const struct verb *v, const struct hactl_options *o, const char *operand)
+static int
+ask(const struct verb *v, const struct hactl_options *o, const char *operand, FILE *out, FILE *err)
 {
-	struct printer p = { v, o };
+	struct printer p = { v, o, out, err };
 	json_t *req = request(v, o, operand), *last = NULL;
 	char path[4096];
 	enum ctl_exit code;
@@ -146,8 +147,54 @@ hactl_ask(const struct verb *v, const struct hactl_options *o, const char *opera
 		print_plan(v, o, operand);
 	json_decref(last);
 	json_decref(req);
-	fflush(stdout);
+	fflush(out);
 	return (int)code;
+}
+
+int
+hactl_ask(const struct verb *v, const struct hactl_options *o, const char *operand)
+{
+	return ask(v, o, operand, stdout, stderr);
+}
+
+/* Over what is there, with one write: nothing flickers, and no old line stays. */
+static void
+redraw(const char *text, size_t len)
+{
+	char *screen = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&screen, &size);
+
+	if (f == NULL)
+		return;
+	fputs("\033[H", f);
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\n')
+			fputs("\033[K", f);
+		fputc(text[i], f);
+	}
+	fputs("\033[J", f);
+	fclose(f);
+	fwrite(screen, 1, size, stdout);
+	fflush(stdout);
+	free(screen);
+}
+
+static int
+ask_and_redraw(const struct verb *v, const struct hactl_options *o, const char *operand)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	int code;
+
+	if (f == NULL)
+		return ask(v, o, operand, stdout, stderr);
+	code = ask(v, o, operand, f, f);
+	fclose(f);
+	redraw(text, len);
+	free(text);
+	return code;
 }
 
 int
@@ -155,10 +202,13 @@ hactl_watch(const struct verb *v, const struct hactl_options *o, const char *ope
 {
 	struct timespec pause = { o->watch_s, 0 };
 
+	if (isatty(STDOUT_FILENO))
+		fputs("\033[2J", stdout);
 	for (;;) {
 		if (isatty(STDOUT_FILENO))
-			fputs("\033[H\033[2J", stdout);
-		hactl_ask(v, o, operand);
+			ask_and_redraw(v, o, operand);
+		else
+			hactl_ask(v, o, operand);
 		if (ferror(stdout) || nanosleep(&pause, NULL) == -1)
 			return CTL_OK;
 	}

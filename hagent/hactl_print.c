@@ -247,10 +247,13 @@ hactl_print_problems(json_t *s, FILE *out)
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(json_object_get(s, "problems"), i, p)
-		fprintf(out, "WARN  %s\n", json_string_value(p));
-	if (json_array_size(json_object_get(s, "problems")) > 0)
-		fprintf(out, "HINT  hactl links\n");
+	json_array_foreach(json_object_get(s, "advice"), i, p) {
+		fprintf(out, "WARN  %.400s\n", answer_text(p, "text"));
+		if (json_object_get(p, "why") != NULL)
+			fprintf(out, "WHY   %.400s\n", answer_text(p, "why"));
+		if (json_object_get(p, "hint") != NULL)
+			fprintf(out, "HINT  %.400s\n", answer_text(p, "hint"));
+	}
 }
 
 static void
