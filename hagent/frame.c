@@ -14,10 +14,10 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 
 #include "frame.h"
+#include "sha256.h"
 #include "wire.h"
 
 #define MAGIC 0x4d50		/* "MP" */
@@ -83,16 +83,6 @@ frame_cluster_id(const uint8_t cluster_key[32], const char *cluster, uint8_t id[
 	return hkdf(cluster_key, info, (size_t)n, id, 16);
 }
 
-static int
-mac(const struct frame_key *key, const uint8_t *p, size_t len, uint8_t out[FRAME_MAC])
-{
-	unsigned n = FRAME_MAC;
-
-	if (HMAC(EVP_sha256(), key->secret, sizeof(key->secret), p, len, out, &n) == NULL)
-		return -1;
-	return n == FRAME_MAC ? 0 : -1;
-}
-
 /* The same order as in PROTOCOL.md; frame_decode() reads it with wire.h. */
 static void
 put_head(const struct frame *f, const uint8_t cluster[8], uint8_t key_id, size_t len,
@@ -146,7 +136,7 @@ frame_encode(const struct frame *f, const uint8_t cluster[8], const struct frame
 		wire_store64(p + 6, f->controls[i].gen);
 		wire_store64(p + 14, f->controls[i].lsn);
 	}
-	if (mac(key, dst, len, dst + len) == -1)
+	if (sha256_hmac(key->secret, (struct span){ (const char *)dst, len }, dst + len) == -1)
 		return -1;
 	return (int)(len + FRAME_MAC);
 }
@@ -155,12 +145,13 @@ static enum frame_rc
 check_mac(const uint8_t *p, size_t len, const struct frame_keys *keys)
 {
 	enum frame_rc rc = FRAME_KEY;
+	struct span head = { (const char *)p, len - FRAME_MAC };
 	uint8_t want[FRAME_MAC];
 
 	for (unsigned i = 0; i < keys->nkeys && i < 2; i++) {
 		if (keys->key[i].id != p[4])
 			continue;
-		if (mac(&keys->key[i], p, len - FRAME_MAC, want) == 0
+		if (sha256_hmac(keys->key[i].secret, head, want) == 0
 		    && CRYPTO_memcmp(want, p + len - FRAME_MAC, FRAME_MAC) == 0)
 			return FRAME_OK;
 		rc = FRAME_BAD_MAC;

@@ -7,11 +7,10 @@
 #include <assert.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "crc32c.h"
 #include "hook.h"
 #include "log.h"
+#include "sha256.h"
 #include "wire.h"
 
 enum {		/* places in the header */
@@ -29,18 +28,13 @@ record_size(size_t payload)
 static void
 chain(const uint8_t prev[16], const uint8_t *raw, size_t len, uint8_t out[16])
 {
-	uint8_t sum[32];
-	EVP_MD_CTX *m = EVP_MD_CTX_new();
-	unsigned n = sizeof(sum);
+	const char *p = (const char *)raw;
+	struct span piece[] = { { (const char *)prev, 16 }, { p + AT_LENGTH, 4 },
+		{ p + AT_SHARD, AT_HASH - AT_SHARD }, { p + RECORD_HEADER, len - RECORD_HEADER } };
+	uint8_t sum[SHA256_LEN];
 
-	if (m == NULL || EVP_DigestInit_ex(m, EVP_sha256(), NULL) != 1 ||
-	    EVP_DigestUpdate(m, prev, 16) != 1 ||
-	    EVP_DigestUpdate(m, raw + AT_LENGTH, 4) != 1 ||
-	    EVP_DigestUpdate(m, raw + AT_SHARD, AT_HASH - AT_SHARD) != 1 ||
-	    EVP_DigestUpdate(m, raw + RECORD_HEADER, len - RECORD_HEADER) != 1 ||
-	    EVP_DigestFinal_ex(m, sum, &n) != 1)
+	if (sha256_spans(piece, sizeof(piece) / sizeof(piece[0]), sum) == -1)
 		log_fatal("SHA-256 failed");
-	EVP_MD_CTX_free(m);
 	memcpy(out, sum, 16);
 }
 
