@@ -1,6 +1,6 @@
 /* sim.h - two nodes, three links, a virtual clock: the real policy, peer, frame,
- * commit and log code under faults that a seed chooses.  Everything is one struct, so a
- * schedule is repeated exactly by its seed. */
+ * commit and log code under the faults of a plan that a seed chose.  The world is one
+ * struct without pointers to outside, so a schedule is repeated exactly by its plan. */
 #ifndef SIM_H
 #define SIM_H
 
@@ -15,15 +15,63 @@
 #include "record.h"
 #include "state.h"
 
-#define STEP_MS 5
 #define LINKS 3			/* 0 direct Ethernet, 1 LAN with VIP and ping, 2 serial */
 #define NRES 2
-#define LOG_MAX 6000
+#define LOG_MAX 4000
 #define LOG_BYTES ((size_t)LOG_MAX * 112)
 #define FACTS_MAX 256		/* on the way at a time */
-#define IDS_MAX 6000
+#define IDS_MAX LOG_MAX
 #define QUEUE_MAX 4096
 #define DEAD_MS 2000
+#define FAULTS_MAX 24
+#define TAPE_MAX 48		/* frames that somebody recorded */
+
+/* ---- the plan of a schedule ---- */
+
+enum fault_kind {
+	FAULT_POWER,		/* cut, and on again after ms */
+	FAULT_HANG,		/* the whole node, for ms */
+	FAULT_AGENT_DIES,	/* restarted after ms */
+	FAULT_AGENT_HANGS,
+	FAULT_SYNCD_DIES,
+	FAULT_SWITCHOVER,	/* asked of the node */
+	FAULT_LOSS,		/* arg per cent of the frames, for ms */
+	FAULT_DELAY,		/* frames of one link and direction come up to arg ms late */
+	FAULT_CUT,		/* one link, dir 0 or 1: from that node only, 2: both */
+	FAULT_CUT_ALL,
+	FAULT_PING,		/* the node reaches no ping target */
+	FAULT_CLOCK,		/* the wall clock steps by arg ms */
+	FAULTS
+};
+struct fault {
+	int64_t after;		/* ms after the one before */
+	int64_t ms, arg;
+	enum fault_kind kind;
+	int node, dir;
+	unsigned link;
+};
+/* Small mishaps that the world rolls dice for; each can be switched off. */
+enum noise {
+	NOISE_TWICE = 1,	/* networks repeat frames, and deliver them late */
+	NOISE_RESOURCE = 2,	/* a script fails */
+	NOISE_MIDDLE = 4,	/* the agent dies between two actions of one list */
+	NOISE_ROT = 8,		/* a bit of the log rots */
+	NOISE_ATTACK = 16,	/* recorded and changed frames come in */
+	NOISES = 31
+};
+struct plan {
+	uint64_t seed;
+	uint64_t roll;		/* the world's dice; shrinking tries several */
+	bool may_split;		/* every path may be cut at once */
+	bool single;		/* each fault waits until the pair is in step again */
+	unsigned noise;
+	int64_t client_ms;	/* between two messages of the client */
+	int64_t tail_ms;	/* after the last fault; then everything is healed */
+	unsigned n;
+	struct fault f[FAULTS_MAX];
+};
+
+/* ---- the world ---- */
 
 /* A record as its node remembers it. */
 struct rec {
@@ -33,8 +81,10 @@ struct rec {
 };
 
 enum msg_kind {
-	M_FRAME, M_EVENT, M_STATE, M_TO_SYNCD,			/* agent */
-	M_DURABLE, M_MARKED, M_FACTS, M_BATCH, M_ACK, M_TOLD,	/* syncd */
+	M_WORLD, M_FAULT_END, M_FRAME,				/* nobody's */
+	M_TICK, M_SEND, M_EVENT, M_STATE, M_SYNCD_SAYS,		/* agent */
+	M_SYNCD_TICK, M_CLIENT, M_DURABLE, M_MARKED, M_TO_SYNCD,	/* syncd */
+	M_FACTS, M_BATCH, M_ACK, M_TOLD,			/* the other syncd */
 };
 struct msg {
 	int64_t at;
@@ -44,132 +94,186 @@ struct msg {
 	uint32_t life;		/* of the receiving process or session: else dropped */
 	unsigned link;
 	int len;
-	uint8_t bytes[FRAME_MAX];
-	struct policy_event ev;
-	struct data_state st;
-	struct gen gen;
 	uint64_t no, lsn;
 	int ms;
 	bool flag;
 	enum policy_act act;
 	uint8_t prev[16];
 	unsigned slot;		/* FACTS: in sim.facts */
+	union {
+		uint8_t bytes[FRAME_MAX];
+		struct policy_event ev;
+		struct data_state st;
+		struct gen gen;
+	} u;
 };
 
 struct node {
 	/* what survives a power cut */
 	struct state disk;
-	uint8_t bytes[LOG_BYTES];	/* the log: encoded records (sim_log.c) */
-	uint64_t durable;		/* on the disk up to here */
+	uint64_t durable;		/* the log is on the disk up to here */
 	uint64_t syncing;		/* handed to the kernel */
 	uint64_t known;			/* applied by the owners, as far as they remember */
 	uint64_t mark;
 
 	bool up;
-	int64_t up_at, paused_until, agent_at, syncd_at;
+	int64_t up_at, paused_until, agent_paused, agent_at, syncd_at;
+	int64_t blocked;		/* the peer's messages are held back until */
+	int64_t wall;			/* the wall clock is off by */
 	bool res[NRES], vip, group;
 
 	bool agent;			/* runs */
 	uint32_t agent_life;
+	int64_t agent_since;
 	struct policy policy;
 	struct peer peer;
 	uint64_t saved;
-	int64_t send_at[LINKS], tick_at;
+	int64_t send_at[LINKS];
 	bool link_known;		/* STATE came since the connection */
 	struct data_state data;
 	int64_t ping_lost;
 	int64_t heard_ms;		/* a frame of the other one was accepted */
 	int64_t last_seen_ms;		/* other syncd heard */
+	bool met;			/* the other one was alive in this agent's life */
+	bool served;			/* this agent's life served, or found services running */
+	bool forced;			/* an operator's word was given in this agent's life */
 
 	bool syncd;
-	uint32_t syncd_life;
+	uint32_t syncd_life, disk_life;
 	struct commit c;
-	struct rec log[LOG_MAX + 1];	/* 1-based */
 	uint64_t tip;
 	struct history history;
 	uint64_t shipped;
-	bool pending[LOG_MAX + 1];	/* a client of this life waits */
 	uint64_t answered;		/* nobody waits up to here */
 	uint32_t held[64];
 	unsigned nheld;
-	int64_t connect_at;
+	int64_t connect_at, state_at;
+};
+
+/* Of one node's log; cleared as far as it was used. */
+struct log {
+	uint8_t bytes[LOG_BYTES];	/* encoded records (sim_log.c) */
+	struct rec rec[LOG_MAX + 1];	/* 1-based */
+	bool pending[LOG_MAX + 1];	/* a client of this life waits */
+	size_t used;			/* bytes that may not be zero */
+	uint64_t top;			/* highest LSN ever used */
+};
+
+struct taped {
+	int from;
+	unsigned link;
+	int64_t sent_ms;
+	uint32_t taken;			/* agent_life of the receiver that accepted it */
+	int len;
+	uint8_t bytes[FRAME_MAX];
 };
 
 struct sim {
-	uint64_t seed, rnd;
+	const struct plan *plan;
+	uint64_t rnd;
 	int64_t now;
 	struct policy_conf conf[2];
 	struct frame_keys keys[2][LINKS];	/* by sender */
 	struct node n[2];
 	bool cut[2][LINKS];		/* direction: from node, on link */
+	int64_t slow[2][LINKS];		/* the same: at most so late */
 	bool ping_cut[2];
 	unsigned loss;			/* per cent */
 	uint32_t session;		/* of the syncds; 0 none */
 	unsigned session_link;
 	int64_t session_cut;		/* since when its path is cut; -1 */
-	struct msg q[QUEUE_MAX];
-	unsigned nq;
+	unsigned nq, nfree;
+	uint16_t heap[QUEUE_MAX], free[QUEUE_MAX];
 	uint64_t order;
-	int64_t lane_at[2][8];
-	struct { uint64_t order; struct history h; } facts[FACTS_MAX];
+	int64_t lane_at[2][4];
+	uint64_t facts_order[FACTS_MAX];
 	unsigned nfacts;
 
+	unsigned next_fault;
+	int64_t next_at;		/* the next fault, or the end of the faults */
 	uint32_t next_id;
-	bool acked[IDS_MAX];
+	uint32_t acks;			/* messages acknowledged */
+	unsigned missing[2];		/* of them, in the node's log */
 	uint64_t acked_gen;		/* newest generation that acknowledged */
-	unsigned nacked;
 	struct gen gens[512];		/* every number that was ever used */
 	unsigned ngens;
 	bool excused;			/* every channel was cut while both nodes ran */
 	int64_t reach_ms[2];		/* since when frames of the other can arrive */
 	int64_t two_vips;
-	bool quiet_fault;
 	char why[200];			/* the violation; "" none */
 	bool trace;
 	bool healing;
-	unsigned promotions, solos, switchovers;
+	unsigned promotions, solos, attacks;
+	unsigned ntape, tape_next;
+	struct taped tape[TAPE_MAX];
 };
 
+/* Large, and used from the beginning: not cleared for each schedule. */
+struct sim_store {
+	struct log log[2];
+	struct msg q[QUEUE_MAX];
+	struct history facts[FACTS_MAX];
+	bool acked[IDS_MAX];
+	uint8_t here[2][IDS_MAX];	/* records with this id in the node's log */
+};
+extern struct sim_store store;
+
+/* sim_world.c */
 uint64_t sim_random(struct sim *, uint64_t below);
 bool sim_chance(struct sim *, unsigned per_mille);
 void sim_fail(struct sim *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_say(struct sim *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* delay >= 1.  Peer messages keep their order, as TCP does. */
+/* delay >= 1.  What goes over a stream socket keeps its order. */
 struct msg *sim_post(struct sim *, enum msg_kind, int node, uint32_t life, int64_t delay);
-/* Not before the one posted last on this lane: a stream socket. */
-enum lane { LANE_PEER, LANE_TO_AGENT, LANE_TO_SYNCD, LANES };
-void sim_in_order(struct sim *, struct msg *, enum lane);
 bool sim_runs(const struct sim *, int node);		/* up, and not paused */
 bool sim_path(const struct sim *, unsigned link);	/* both directions */
 void sim_gen(struct sim *, const struct gen *);		/* check: a number means one thing */
-bool sim_has_acked(struct sim *, int node);		/* I1 */
+bool sim_has_acked(const struct sim *, int node);	/* I1 */
+bool sim_in_step(const struct sim *);
+void sim_power_off(struct sim *, int node, int64_t off_ms);
+void sim_run(struct sim *, const struct plan *, bool trace);
+
+/* sim_plan.c */
+void plan_make(struct plan *, uint64_t seed);
+void plan_print(const struct plan *);
+void plan_due(struct sim *);				/* carries out what is due */
+void plan_end(struct sim *, const struct fault *);
+void plan_heal(struct sim *);
+/* The smallest plan found that still breaks a promise. */
+void plan_shrink(struct sim *, struct plan *);
+
+/* sim_attack.c */
+/* Somebody listens to the wire, and remembers some of it. */
+void attack_tape(struct sim *, int from, unsigned link, const uint8_t *, int len);
+void attack_taken(struct sim *, int node, const struct msg *);	/* it was accepted there */
+void attack(struct sim *);
 
 /* sim_agent.c */
 void agent_start(struct sim *, int node);
 void agent_stop(struct sim *, int node);
-void agent_step(struct sim *, int node);
 void agent_message(struct sim *, struct msg *);
 void agent_event(struct sim *, int node, const struct policy_event *);
+/* As on_frame() of agent.c, without the step of the policy. */
+enum frame_rc agent_take(struct sim *, int node, unsigned link, const uint8_t *, int len);
 
 /* sim_log.c */
+void log_reset(struct sim *, int node);
 /* g: the record is this generation, else the message id. */
 void log_append(struct sim *, int node, uint32_t id, const struct gen *g);
-struct span log_raw(const struct node *, uint64_t lsn);		/* as it is shipped */
+struct span log_raw(int node, uint64_t lsn);		/* as it is shipped */
 /* A shipped record.  False: it does not follow the log. */
 bool log_take(struct sim *, int node, struct span raw, struct gen *, bool *is_gen);
 void log_crash(struct sim *, int node, bool power);
 void log_recover(struct sim *, int node);
 void log_cut(struct sim *, int node, uint64_t lsn);
 bool log_common(struct sim *, uint64_t *lsn);	/* false: nothing in common */
-enum history_tail log_tail(const struct node *, uint64_t fork);
+enum history_tail log_tail(const struct sim *, int node, uint64_t fork);
 
 /* sim_syncd.c */
 void syncd_start(struct sim *, int node);
 void syncd_stop(struct sim *, int node, bool power);
-void syncd_step(struct sim *, int node);
 void syncd_session(struct sim *);
 void syncd_message(struct sim *, struct msg *);
 void syncd_perform(struct sim *, int node, struct commit_acts *);
-void syncd_client(struct sim *, int node);
 
 #endif

@@ -5,10 +5,26 @@
 
 #include "sim.h"
 
+#define TICK_MS 50		/* as agent.c */
+
+static int64_t
+keepalive(unsigned link)
+{
+	return link == 2 ? 500 : 250;
+}
+
 static bool
 syncd_up(const struct node *x)
 {
 	return x->syncd && x->link_known;
+}
+
+static void
+random_id(struct sim *s, uint8_t id[16])
+{
+	uint64_t part[2] = { sim_random(s, UINT64_MAX), sim_random(s, UINT64_MAX) };
+
+	memcpy(id, part, 16);
 }
 
 static void
@@ -18,9 +34,8 @@ view(struct sim *s, int n, struct policy_view *v)
 
 	memset(v, 0, sizeof(*v));
 	v->now_ms = s->now;
-	v->wall_ms = s->now;
-	for (int i = 0; i < 16; i++)
-		v->random[i] = (uint8_t)sim_random(s, 256);
+	v->wall_ms = s->now + x->wall;
+	random_id(s, v->random);
 	peer_look(&x->peer, s->now, &v->peer);
 	v->ping_ok = s->now - x->ping_lost < 1000;
 	v->syncd_up = syncd_up(x);
@@ -31,39 +46,53 @@ view(struct sim *s, int n, struct policy_view *v)
 }
 
 static void
-send_frames(struct sim *s, int n, unsigned link)
+post_frame(struct sim *s, int from, unsigned link, const uint8_t *buf, int len, int64_t delay)
+{
+	struct msg *m = sim_post(s, M_FRAME, !from, 0, delay);
+
+	m->link = link;
+	m->len = len;
+	memcpy(m->u.bytes, buf, (size_t)len);
+}
+
+static void
+send_frame(struct sim *s, int n, unsigned link)
 {
 	struct node *x = &s->n[n];
 	struct policy_view v;
 	struct frame f;
-	struct msg *m;
 	uint8_t buf[FRAME_MAX];
+	int64_t late = (link == 2 ? 70 : 1) + (int64_t)sim_random(s, link == 2 ? 60 : 6);
 	int len;
 
 	view(s, n, &v);
 	policy_fill(&x->policy, &v, &f);
 	peer_stamp(&x->peer, link, s->now, &f);
 	len = frame_encode(&f, (const uint8_t *)"clusterX", &s->keys[n][link].key[0], buf, sizeof(buf));
+	attack_tape(s, n, link, buf, len);
 	if (s->cut[n][link] || sim_random(s, 100) < s->loss)
 		return;
-	m = sim_post(s, M_FRAME, !n, 0, (link == 2 ? 70 : 1) + (int64_t)sim_random(s, link == 2 ? 60 : 6));
-	m->link = link;
-	m->len = len;
-	memcpy(m->bytes, buf, (size_t)len);
+	late += (int64_t)sim_random(s, (uint64_t)s->slow[n][link]);
+	post_frame(s, n, link, buf, len, late);
 	/* Networks repeat and delay; the peer must not mind. */
-	if (sim_chance(s, 5)) {
-		struct msg *again = sim_post(s, M_FRAME, !n, 0, (int64_t)sim_random(s, 8000));
+	if ((s->plan->noise & NOISE_TWICE) != 0 && sim_chance(s, 5))
+		post_frame(s, n, link, buf, len, late + (int64_t)sim_random(s, 8000));
+}
 
-		again->link = link;
-		again->len = len;
-		memcpy(again->bytes, buf, (size_t)len);
+/* Now, and again when it is due. */
+static void
+send_all(struct sim *s, int n)
+{
+	for (unsigned l = 0; l < LINKS; l++) {
+		s->n[n].send_at[l] = s->now + keepalive(l);
+		send_frame(s, n, l);
 	}
 }
 
 static void
 answer(struct sim *s, int n, const struct policy_event *e, int64_t delay)
 {
-	sim_post(s, M_EVENT, n, s->n[n].agent_life, delay)->ev = *e;
+	sim_post(s, M_EVENT, n, s->n[n].agent_life, delay)->u.ev = *e;
 }
 
 /* Does any machine on the LAN answer for the peer's addresses or the VIP? */
@@ -84,7 +113,7 @@ resource(struct sim *s, int n, const struct policy_action *a)
 {
 	struct node *x = &s->n[n];
 	struct policy_event e = { .type = EV_RES, .index = a->index };
-	bool bad = !s->healing && sim_chance(s, 10);
+	bool bad = !s->healing && (s->plan->noise & NOISE_RESOURCE) != 0 && sim_chance(s, 10);
 
 	switch (a->act) {
 	case ACT_RES_START:
@@ -126,17 +155,16 @@ to_syncd(struct sim *s, int n, const struct policy_action *a)
 		    gen_kind_name((enum gen_kind)a->gen.kind));
 		s->solos += gen_kind_alone((enum gen_kind)a->gen.kind);
 		/* I15: silence must have been there, unless it goes on after a restart of
-		 * syncd.  With losses a path that is there may be silent by chance. */
+		 * syncd. */
 		if (a->gen.kind == GEN_PRESUMED && x->c.gen.kind != GEN_PRESUMED
 		    && a->act == ACT_SYNCD_PROMOTE
 		    && (s->now - x->heard_ms <= DEAD_MS || (s->reach_ms[n] >= 0
-		    && s->now - s->reach_ms[n] > 2 * DEAD_MS && s->loss == 0)))
+		    && s->now - s->reach_ms[n] > 2 * DEAD_MS)))
 			sim_fail(s, "I15: node %d presumed although the peer's frames arrive", n);
 	}
 	m = sim_post(s, M_TO_SYNCD, n, x->syncd_life, 1 + (int64_t)sim_random(s, 4));
-	sim_in_order(s, m, LANE_TO_SYNCD);
 	m->act = a->act;
-	m->gen = a->gen;
+	m->u.gen = a->gen;
 	m->no = a->no;
 	m->ms = (int)a->ms;
 }
@@ -189,8 +217,7 @@ execute(struct sim *s, int n, const struct policy_action *a)
 		answer(s, n, &e, 200 + (int64_t)sim_random(s, 200));
 		break;
 	case ACT_SEND_NOW:
-		for (unsigned l = 0; l < LINKS; l++)
-			s->n[n].send_at[l] = s->now;
+		send_all(s, n);
 		break;
 	case ACT_NOTE:
 		sim_say(s, "node %d: %s", n, a->text);
@@ -222,7 +249,7 @@ agent_event(struct sim *s, int n, const struct policy_event *e)
 	policy_step(&x->policy, &v, &acts);
 	/* Now and then the agent dies between two actions of one list. */
 	upto = acts.n;
-	if (acts.n > 2 && !s->healing && sim_chance(s, 2))
+	if (acts.n > 2 && !s->healing && (s->plan->noise & NOISE_MIDDLE) != 0 && sim_chance(s, 2))
 		upto = (unsigned)sim_random(s, acts.n);
 	for (unsigned i = 0; i < upto; i++)
 		execute(s, n, &acts.a[i]);
@@ -233,85 +260,102 @@ agent_event(struct sim *s, int n, const struct policy_event *e)
 	}
 }
 
-static void
-do_syncd(struct sim *s, const struct msg *m, struct commit_acts *a)
+enum frame_rc
+agent_take(struct sim *s, int n, unsigned link, const uint8_t *p, int len)
 {
-	struct commit *c = &s->n[m->node].c;
-
-	switch (m->act) {
-	case ACT_SYNCD_PROMOTE:
-		commit_promote(c, &m->gen, s->now, a);
-		break;
-	case ACT_SYNCD_DEMOTE:
-		commit_demote(c, m->no, m->ms, s->now, a);
-		break;
-	case ACT_SYNCD_GRANT:
-		commit_grant(c, &m->gen, s->now, a);
-		break;
-	case ACT_SYNCD_DENY:
-		commit_deny(c, m->no, s->now, a);
-		break;
-	default:
-		commit_outdate(c, m->no, a);
-		break;
-	}
-}
-
-static void
-got_frame(struct sim *s, struct msg *m)
-{
-	struct node *x = &s->n[m->node];
-	struct frame_expect want = { .sender = (uint8_t)!m->node, .channel = (uint8_t)m->link,
-		.keys = &s->keys[!m->node][m->link] };
-	struct policy_event e = { .type = EV_TICK };
+	struct node *x = &s->n[n];
+	struct frame_expect want = { .sender = (uint8_t)!n, .channel = (uint8_t)link,
+		.keys = &s->keys[!n][link] };
 	enum frame_rc rc;
 	struct frame f;
 
-	if (!x->agent)
-		return;
 	memcpy(want.cluster, "clusterX", 8);
-	rc = frame_decode(m->bytes, (size_t)m->len, &want, &f);
+	rc = frame_decode(p, (size_t)len, &want, &f);
 	if (rc != FRAME_OK) {
-		sim_fail(s, "own frame refused: %s", frame_rc_name(rc));
-		return;
+		peer_refused(&x->peer, link, rc);
+		return rc;
 	}
 	if (f.boot > x->disk.peer_boot)
 		x->disk.peer_boot = f.boot;
 	peer_kept(&x->peer, f.boot);
-	rc = peer_accept(&x->peer, m->link, &f, s->now);
+	return peer_accept(&x->peer, link, &f, s->now);
+}
+
+static void
+got_frame(struct sim *s, const struct msg *m)
+{
+	struct node *x = &s->n[m->node];
+	struct policy_event e = { .type = EV_TICK };
+	enum frame_rc rc;
+
+	if (!x->agent)
+		return;
+	rc = agent_take(s, m->node, m->link, m->u.bytes, m->len);
 	if (rc == FRAME_OK) {
+		attack_taken(s, m->node, m);
 		x->heard_ms = s->now;
 		agent_event(s, m->node, &e);
+	} else if (rc != FRAME_REPLAY && rc != FRAME_OLD_BOOT) {
+		sim_fail(s, "own frame refused: %s", frame_rc_name(rc));
 	}
+	if ((s->plan->noise & NOISE_ATTACK) != 0 && sim_chance(s, 60))
+		attack(s);
+}
+
+static void
+tick(struct sim *s, int n)
+{
+	struct policy_event e = { .type = EV_TICK };
+
+	sim_post(s, M_TICK, n, s->n[n].agent_life, TICK_MS);
+	if (!s->ping_cut[n])
+		s->n[n].ping_lost = s->now;
+	agent_event(s, n, &e);
+}
+
+/* The timer of one link; frames may have gone meanwhile. */
+static void
+beat(struct sim *s, int n, unsigned link)
+{
+	struct node *x = &s->n[n];
+
+	if (s->now >= x->send_at[link]) {
+		x->send_at[link] = s->now + keepalive(link);
+		send_frame(s, n, link);
+	}
+	sim_post(s, M_SEND, n, x->agent_life, x->send_at[link] - s->now)->link = link;
 }
 
 void
 agent_message(struct sim *s, struct msg *m)
 {
 	struct node *x = &s->n[m->node];
-	struct commit_acts a = { .n = 0 };
 	struct policy_event e = { .type = EV_TICK };
+	bool connected = x->syncd && m->no == x->syncd_life;
 
 	switch (m->kind) {
 	case M_FRAME:
 		got_frame(s, m);
 		break;
+	case M_TICK:
+		tick(s, m->node);
+		break;
+	case M_SEND:
+		beat(s, m->node, m->link);
+		break;
 	case M_STATE:
-		if (x->syncd && m->no == x->syncd_life) {
-			x->data = m->st;
-			x->link_known = true;
-			agent_event(s, m->node, &e);
-		}
+		if (!connected)
+			break;
+		x->data = m->u.st;
+		x->link_known = true;
+		agent_event(s, m->node, &e);
+		break;
+	case M_SYNCD_SAYS:
+		if (connected)
+			agent_event(s, m->node, &m->u.ev);
 		break;
 	case M_EVENT:
-		if (m->ev.type != EV_SYNCD || (x->syncd && m->no == x->syncd_life))
-			agent_event(s, m->node, &m->ev);
-		break;
-	case M_TO_SYNCD:
-		if (x->syncd) {
-			do_syncd(s, m, &a);
-			syncd_perform(s, m->node, &a);
-		}
+		agent_event(s, m->node, &m->u.ev);
 		break;
 	default:
 		break;
@@ -324,10 +368,11 @@ agent_start(struct sim *s, int n)
 	struct node *x = &s->n[n];
 	uint8_t nonce[16];
 
-	for (int i = 0; i < 16; i++)
-		nonce[i] = (uint8_t)sim_random(s, 256);
+	random_id(s, nonce);
 	x->agent = true;
 	x->agent_life = (uint32_t)++s->order;
+	x->agent_since = s->now;
+	x->agent_paused = 0;
 	x->disk.boot++;
 	x->saved = 0;
 	x->link_known = false;
@@ -335,38 +380,17 @@ agent_start(struct sim *s, int n)
 	x->ping_lost = s->now - 1000;
 	policy_init(&x->policy, &s->conf[n], &x->disk.marks, x->disk.boot, s->now);
 	peer_init(&x->peer, (uint8_t)n, x->disk.boot, nonce, x->disk.peer_boot, s->now);
-	for (int l = 0; l < LINKS; l++) {
-		peer_add_link(&x->peer, l == 2 ? 500 : 250, 1000, DEAD_MS);
+	for (unsigned l = 0; l < LINKS; l++) {
+		peer_add_link(&x->peer, keepalive(l), 1000, DEAD_MS);
 		x->send_at[l] = s->now + (int64_t)sim_random(s, 100);
+		sim_post(s, M_SEND, n, x->agent_life, x->send_at[l] - s->now)->link = l;
 	}
-	x->tick_at = s->now;
+	sim_post(s, M_TICK, n, x->agent_life, 1);
 }
 
 void
 agent_stop(struct sim *s, int n)
 {
-	(void)s;
 	s->n[n].agent = false;
 	s->n[n].agent_life = 0;
-}
-
-void
-agent_step(struct sim *s, int n)
-{
-	struct node *x = &s->n[n];
-	struct policy_event e = { .type = EV_TICK };
-
-	if (!x->agent)
-		return;
-	if (!s->ping_cut[n])
-		x->ping_lost = s->now;
-	for (unsigned l = 0; l < LINKS; l++)
-		if (s->now >= x->send_at[l]) {
-			x->send_at[l] = s->now + (l == 2 ? 500 : 250);
-			send_frames(s, n, l);
-		}
-	if (s->now >= x->tick_at) {
-		x->tick_at = s->now + 50;
-		agent_event(s, n, &e);
-	}
 }

@@ -18,9 +18,9 @@
 #define SECTOR 512
 
 static size_t
-behind(const struct node *x, uint64_t lsn)
+behind(const struct log *l, uint64_t lsn)
 {
-	return lsn == 0 ? 0 : x->log[lsn].at + record_size(x->log[lsn].len - RECORD_HEADER);
+	return lsn == 0 ? 0 : l->rec[lsn].at + record_size(l->rec[lsn].len - RECORD_HEADER);
 }
 
 static bool
@@ -43,10 +43,26 @@ id_of(const struct record *r)
 	    : (uint32_t)wire_load64((const uint8_t *)r->payload.p);
 }
 
+/* Which messages a log holds is kept beside it, so that I1 costs nothing to ask. */
 static void
-note(struct node *x, const struct record *r, size_t at)
+count_id(struct sim *s, int n, uint32_t id, bool in)
 {
-	struct rec *k = &x->log[++x->tip];
+	uint8_t *here = &store.here[n][id];
+
+	if (id == 0)
+		return;
+	if (in && (*here)++ == 0 && store.acked[id])
+		s->missing[n]--;
+	if (!in && --*here == 0 && store.acked[id])
+		s->missing[n]++;
+}
+
+static void
+note(struct sim *s, int n, const struct record *r, size_t at)
+{
+	struct node *x = &s->n[n];
+	struct log *l = &store.log[n];
+	struct rec *k = &l->rec[++x->tip];
 	struct gen g;
 
 	assert(r->lsn == x->tip);
@@ -54,27 +70,54 @@ note(struct node *x, const struct record *r, size_t at)
 	k->len = r->raw.len;
 	k->id = id_of(r);
 	memcpy(k->hash, r->hash, 16);
+	count_id(s, n, k->id, true);
+	if (x->tip > l->top)
+		l->top = x->tip;
+	if (behind(l, x->tip) > l->used)
+		l->used = behind(l, x->tip);
 	if (generation(r, &g))
 		history_add(&x->history, &g);
 }
 
-static uint8_t *
-room(struct node *x, size_t payload)
+static void
+forget(struct sim *s, int n, uint64_t lsn)
 {
-	size_t at = behind(x, x->tip);
+	for (uint64_t i = lsn + 1; i <= s->n[n].tip; i++)
+		count_id(s, n, store.log[n].rec[i].id, false);
+	s->n[n].tip = lsn;
+}
 
-	assert(x->tip < LOG_MAX && at + record_size(payload) <= LOG_BYTES);
-	return x->bytes + at;
+static uint8_t *
+room(int n, uint64_t tip, size_t payload)
+{
+	size_t at = behind(&store.log[n], tip);
+
+	assert(tip < LOG_MAX && at + record_size(payload) <= LOG_BYTES);
+	return store.log[n].bytes + at;
+}
+
+void
+log_reset(struct sim *s, int n)
+{
+	struct log *l = &store.log[n];
+
+	(void)s;
+	memset(l->bytes, 0, l->used);
+	memset(l->rec, 0, (l->top + 1) * sizeof(l->rec[0]));
+	memset(l->pending, 0, (l->top + 1) * sizeof(l->pending[0]));
+	l->used = 0;
+	l->top = 0;
 }
 
 void
 log_append(struct sim *s, int n, uint32_t id, const struct gen *g)
 {
 	struct node *x = &s->n[n];
+	struct log *l = &store.log[n];
 	uint8_t text[32] = { 0 };
 	struct wire_out w;
 	struct record r = { .lsn = x->tip + 1, .gen_no = g != NULL ? g->no : x->c.gen.no,
-		.time_ms = s->now, .synced = x->durable };
+		.time_ms = s->now + x->wall, .synced = x->durable };
 	uint8_t *to;
 
 	wire_out_init(&w);
@@ -90,35 +133,37 @@ log_append(struct sim *s, int n, uint32_t id, const struct gen *g)
 		r.type = 1;
 		r.payload = (struct span){ (const char *)text, 8 + id % 24 };
 	}
-	to = room(x, r.payload.len);
-	record_encode(&r, x->log[x->tip].hash, to);
-	note(x, &r, (size_t)(to - x->bytes));
+	to = room(n, x->tip, r.payload.len);
+	record_encode(&r, l->rec[x->tip].hash, to);
+	note(s, n, &r, (size_t)(to - l->bytes));
 	wire_out_clear(&w);
 }
 
 struct span
-log_raw(const struct node *x, uint64_t lsn)
+log_raw(int n, uint64_t lsn)
 {
-	size_t at = x->log[lsn].at;
+	const struct log *l = &store.log[n];
+	size_t at = l->rec[lsn].at;
 
-	return (struct span){ (const char *)x->bytes + at, behind(x, lsn) - at };
+	return (struct span){ (const char *)l->bytes + at, behind(l, lsn) - at };
 }
 
 bool
 log_take(struct sim *s, int n, struct span raw, struct gen *g, bool *is_gen)
 {
 	struct node *x = &s->n[n];
+	struct log *l = &store.log[n];
 	struct record r;
 	size_t used;
 	uint8_t *to;
 
 	if (record_decode(raw, &r, &used) != PARSE_OK || used != raw.len ||
-	    r.lsn != x->tip + 1 || !record_follows(&r, x->log[x->tip].hash))
+	    r.lsn != x->tip + 1 || !record_follows(&r, l->rec[x->tip].hash))
 		return false;
-	to = room(x, r.payload.len);
+	to = room(n, x->tip, r.payload.len);
 	memcpy(to, raw.p, raw.len);
 	record_stamp(to, x->durable);
-	note(x, &r, (size_t)(to - x->bytes));
+	note(s, n, &r, (size_t)(to - l->bytes));
 	*is_gen = generation(&r, g);
 	return true;
 }
@@ -126,13 +171,14 @@ log_take(struct sim *s, int n, struct span raw, struct gen *g, bool *is_gen)
 /* ---- crash and recovery ---- */
 
 static void
-tear(struct sim *s, struct node *x)
+tear(struct sim *s, int n)
 {
-	size_t from = behind(x, x->durable), to = behind(x, x->syncing), cut;
+	struct log *l = &store.log[n];
+	size_t from = behind(l, s->n[n].durable), to = behind(l, s->n[n].syncing), cut;
 
 	if (sim_chance(s, 600)) {
 		cut = from + sim_random(s, to - from + 1);
-		memset(x->bytes + cut, 0, to - cut);
+		memset(l->bytes + cut, 0, to - cut);
 		return;
 	}
 	for (size_t at = from; at < to; at = cut) {
@@ -140,7 +186,7 @@ tear(struct sim *s, struct node *x)
 		if (cut > to)
 			cut = to;
 		if (sim_chance(s, 500))
-			memset(x->bytes + at, 0, cut - at);
+			memset(l->bytes + at, 0, cut - at);
 	}
 }
 
@@ -148,11 +194,12 @@ void
 log_crash(struct sim *s, int n, bool power)
 {
 	struct node *x = &s->n[n];
-	size_t kernel = behind(x, x->syncing);
+	struct log *l = &store.log[n];
+	size_t kernel = behind(l, x->syncing);
 
-	memset(x->bytes + kernel, 0, behind(x, x->tip) - kernel);
+	memset(l->bytes + kernel, 0, behind(l, x->tip) - kernel);
 	if (power && x->syncing > x->durable)
-		tear(s, x);
+		tear(s, n);
 }
 
 /* A bit of a record rots that a later one proves to have been durable: the log must be
@@ -161,22 +208,23 @@ static void
 probe_damage(struct sim *s, int n, size_t len)
 {
 	static const uint8_t zero[16];
-	struct node *x = &s->n[n];
+	const struct node *x = &s->n[n];
+	struct log *l = &store.log[n];
 	struct log_scan c;
 	struct record r;
 	uint64_t i, proved;
 	uint8_t *p, bit = (uint8_t)(1u << sim_random(s, 8));
 	size_t used;
 
-	if (x->tip < 2 || record_decode(log_raw(x, x->tip), &r, &used) != PARSE_OK)
+	if (x->tip < 2 || record_decode(log_raw(n, x->tip), &r, &used) != PARSE_OK)
 		return;
 	proved = r.synced < x->tip - 1 ? r.synced : x->tip - 1;
 	if (proved == 0)
 		return;
 	i = 1 + sim_random(s, proved);
-	p = x->bytes + x->log[i].at + sim_random(s, x->log[i].len);
+	p = l->bytes + l->rec[i].at + sim_random(s, l->rec[i].len);
 	*p ^= bit;
-	log_scan_init(&c, (struct span){ (const char *)x->bytes, len }, 0, zero);
+	log_scan_init(&c, (struct span){ (const char *)l->bytes, len }, 0, zero);
 	while (log_scan_next(&c, &r))
 		;
 	if (log_scan_end(&c) != LOG_END_DAMAGED || c.last != i - 1)
@@ -189,15 +237,16 @@ void
 log_recover(struct sim *s, int n)
 {
 	struct node *x = &s->n[n];
-	size_t len = behind(x, x->tip), at;
+	struct log *l = &store.log[n];
+	size_t len = behind(l, x->tip), at;
 	struct log_scan c;
 	struct record r;
 
-	x->tip = 0;
+	forget(s, n, 0);
 	memset(&x->history, 0, sizeof(x->history));
-	log_scan_init(&c, (struct span){ (const char *)x->bytes, len }, 0, x->log[0].hash);
+	log_scan_init(&c, (struct span){ (const char *)l->bytes, len }, 0, l->rec[0].hash);
 	for (at = 0; log_scan_next(&c, &r); at = c.end) {
-		const struct rec *was = &x->log[r.lsn];
+		const struct rec *was = &l->rec[r.lsn];
 
 		if (r.lsn > x->syncing || was->at != at || was->id != id_of(&r) ||
 		    memcmp(was->hash, r.hash, 16) != 0) {
@@ -205,7 +254,7 @@ log_recover(struct sim *s, int n)
 			    n, (unsigned long long)r.lsn);
 			break;
 		}
-		note(x, &r, at);
+		note(s, n, &r, at);
 	}
 	if (x->tip < x->durable)
 		sim_fail(s, "node %d: recovery lost lsn %llu, which was durable", n,
@@ -215,9 +264,9 @@ log_recover(struct sim *s, int n)
 	if (x->syncing > x->tip)
 		sim_say(s, "node %d: recovery cut lsn %llu to %llu", n,
 		    (unsigned long long)x->tip + 1, (unsigned long long)x->syncing);
-	memset(x->bytes + c.end, 0, len - c.end);
+	memset(l->bytes + c.end, 0, len - c.end);
 	x->durable = x->syncing = x->tip;
-	if (sim_chance(s, 50))
+	if ((s->plan->noise & NOISE_ROT) != 0 && sim_chance(s, 50))
 		probe_damage(s, n, len);
 }
 
@@ -225,10 +274,12 @@ void
 log_cut(struct sim *s, int n, uint64_t lsn)
 {
 	struct node *x = &s->n[n];
-	size_t from = behind(x, lsn);
+	struct log *l = &store.log[n];
+	size_t from = behind(l, lsn);
 
-	memset(x->bytes + from, 0, behind(x, x->tip) - from);
-	x->tip = x->durable = x->syncing = lsn;
+	memset(l->bytes + from, 0, behind(l, x->tip) - from);
+	forget(s, n, lsn);
+	x->durable = x->syncing = lsn;
 	history_cut(&x->history, lsn);
 }
 
@@ -239,31 +290,33 @@ bool
 log_common(struct sim *s, uint64_t *lsn)
 {
 	const struct node *x = &s->n[0], *y = &s->n[1];
+	const struct rec *p = store.log[0].rec, *q = store.log[1].rec;
 	struct history_log a = { &x->history, 1, x->tip }, b = { &y->history, 1, y->tip };
 	uint64_t lo, hi, ask;
 
 	if (!history_common(&a, &b, &lo, &hi))
 		return false;
 	for (ask = hi; lo < hi; ask = lo + (hi - lo + 1) / 2) {
-		if (memcmp(x->log[ask].hash, y->log[ask].hash, 16) == 0)
+		if (memcmp(p[ask].hash, q[ask].hash, 16) == 0)
 			lo = ask;
 		else
 			hi = ask - 1;
 	}
 	*lsn = lo;
-	if (memcmp(x->log[lo].hash, y->log[lo].hash, 16) != 0 || (lo < x->tip && lo < y->tip &&
-	    memcmp(x->log[lo + 1].hash, y->log[lo + 1].hash, 16) == 0))
+	if (memcmp(p[lo].hash, q[lo].hash, 16) != 0 || (lo < x->tip && lo < y->tip &&
+	    memcmp(p[lo + 1].hash, q[lo + 1].hash, 16) == 0))
 		sim_fail(s, "lsn %llu is not where the logs part", (unsigned long long)lo);
 	return true;
 }
 
 enum history_tail
-log_tail(const struct node *x, uint64_t fork)
+log_tail(const struct sim *s, int n, uint64_t fork)
 {
+	const struct node *x = &s->n[n];
 	uint64_t committed = x->known > x->c.commit_lsn ? x->known : x->c.commit_lsn;
 	bool data = false;
 
 	for (uint64_t i = fork + 1; i <= x->tip && !data; i++)
-		data = x->log[i].id != 0;
+		data = store.log[n].rec[i].id != 0;
 	return history_tail(&x->history, fork, x->tip, committed, data);
 }

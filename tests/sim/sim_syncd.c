@@ -8,14 +8,17 @@
 
 #include "sim.h"
 
+#define SYNCD_TICK_MS 50	/* as core.c */
+#define STATE_MS 200
+
 static void
 append_own(struct sim *s, int n, uint32_t id, const struct gen *g, struct commit_acts *a)
 {
 	struct node *x = &s->n[n];
 
 	log_append(s, n, id, g);
-	x->pending[x->tip] = id != 0;
-	commit_written(&x->c, x->tip, x->log[x->tip].hash, g, s->now, a);
+	store.log[n].pending[x->tip] = id != 0;
+	commit_written(&x->c, x->tip, store.log[n].rec[x->tip].hash, g, s->now, a);
 }
 
 static void
@@ -24,22 +27,21 @@ state(struct sim *s, int n)
 	struct node *x = &s->n[n];
 	struct msg *m = sim_post(s, M_STATE, n, x->agent_life, 1 + (int64_t)sim_random(s, 3));
 
-	sim_in_order(s, m, LANE_TO_AGENT);
-	commit_state(&x->c, &m->st);
-	m->st.peer_heard_ms = x->last_seen_ms < 0 ? -1 : s->now - x->last_seen_ms;
+	commit_state(&x->c, &m->u.st);
+	m->u.st.peer_heard_ms = x->last_seen_ms < 0 ? -1 : s->now - x->last_seen_ms;
 	m->no = x->syncd_life;
 }
 
 static void
 tell(struct sim *s, int n, enum agentlink_type type, const struct commit_act *a)
 {
-	struct msg *m = sim_post(s, M_EVENT, n, s->n[n].agent_life, 2 + (int64_t)sim_random(s, 4));
+	struct msg *m = sim_post(s, M_SYNCD_SAYS, n, s->n[n].agent_life,
+	    2 + (int64_t)sim_random(s, 4));
 
-	sim_in_order(s, m, LANE_TO_AGENT);
-	m->ev = (struct policy_event) { .type = EV_SYNCD, .msg = type, .gen = a->gen, .no = a->no,
+	m->u.ev = (struct policy_event) { .type = EV_SYNCD, .msg = type, .gen = a->gen, .no = a->no,
 		.lsn = a->lsn, .drained = a->drained };
 	if (type == AL_REFUSED)
-		m->ev.no = a->request;
+		m->u.ev.no = a->request;
 	m->no = s->n[n].syncd_life;	/* lost with the connection */
 }
 
@@ -52,14 +54,14 @@ facts(struct sim *s, int n)
 	if (s->session == 0)
 		return;
 	m = sim_post(s, M_FACTS, !n, s->session, 1 + (int64_t)sim_random(s, 4));
-	m->gen = x->c.gen;
+	m->u.gen = x->c.gen;
 	m->no = x->c.fence_no;
 	m->lsn = x->c.role == DATA_STANDBY ? x->durable : x->tip;
 	m->flag = x->c.role == DATA_ACTIVE && !x->c.fenced && !x->c.promoting;
 	m->ms = x->c.insync;
 	m->slot = s->nfacts++ % FACTS_MAX;
-	s->facts[m->slot].order = m->order;
-	s->facts[m->slot].h = x->history;
+	s->facts_order[m->slot] = m->order;
+	store.facts[m->slot] = x->history;
 }
 
 /* To a standby whose log is known to be the beginning of ours, and to no other. */
@@ -76,37 +78,49 @@ told(struct sim *s, int n)
 	m->lsn = c->commit_lsn;
 }
 
+/* Message id of record i is acknowledged to its client. */
+static void
+acknowledge(struct sim *s, int n, uint64_t i)
+{
+	const struct node *x = &s->n[n];
+	const struct rec *mine = &store.log[n].rec[i];
+
+	/* I4: whoever acknowledges must be the newest that ever did, or complete what
+	 * the newer one had received before it took over. */
+	if (x->c.gen.no < s->acked_gen && !s->excused
+	    && memcmp(store.log[!n].rec[i].hash, mine->hash, 16) != 0)
+		sim_fail(s, "I4: node %d acknowledged in gen %llu after gen %llu", n,
+		    (unsigned long long)x->c.gen.no, (unsigned long long)s->acked_gen);
+	if (x->c.gen.no > s->acked_gen)
+		s->acked_gen = x->c.gen.no;
+	if (store.acked[mine->id])
+		return;
+	store.acked[mine->id] = true;
+	s->acks++;
+	for (int k = 0; k < 2; k++)
+		s->missing[k] += store.here[k][mine->id] == 0;
+}
+
 static void
 advance(struct sim *s, int n, uint64_t lsn)
 {
 	struct node *x = &s->n[n];
+	bool *pending = store.log[n].pending;
 
 	for (uint64_t i = x->answered + 1; i <= lsn; i++) {
-		if (!x->pending[i])
-			continue;
-		x->pending[i] = false;
-		if (x->c.role != DATA_ACTIVE)
-			continue;
-		/* I4: whoever acknowledges must be the newest that ever did, or complete what
-		 * the newer one had received before it took over. */
-		if (x->c.gen.no < s->acked_gen && !s->excused
-		    && memcmp(s->n[!n].log[i].hash, x->log[i].hash, 16) != 0)
-			sim_fail(s, "I4: node %d acknowledged in gen %llu after gen %llu", n,
-			    (unsigned long long)x->c.gen.no, (unsigned long long)s->acked_gen);
-		if (x->c.gen.no > s->acked_gen)
-			s->acked_gen = x->c.gen.no;
-		s->acked[x->log[i].id] = true;
-		s->nacked++;
+		if (pending[i] && x->c.role == DATA_ACTIVE)
+			acknowledge(s, n, i);
+		pending[i] = false;
 	}
 	x->answered = lsn;
 	told(s, n);
 }
 
 static void
-forget_clients(struct node *x)
+forget_clients(struct sim *s, int n)
 {
-	memset(x->pending, 0, sizeof(x->pending));
-	x->answered = 0;
+	memset(store.log[n].pending, 0, (store.log[n].top + 1) * sizeof(bool));
+	s->n[n].answered = 0;
 }
 
 static void
@@ -150,7 +164,7 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 		tell(s, n, AL_REFUSED, a);
 		break;
 	case COMMIT_DEMOTED:
-		forget_clients(x);
+		forget_clients(s, n);
 		tell(s, n, AL_DEMOTED, a);
 		break;
 	case COMMIT_MARK:
@@ -172,54 +186,16 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 	}
 }
 
-void
-syncd_perform(struct sim *s, int n, struct commit_acts *a)
-{
-	struct commit_acts more = { .n = 0 };
-
-	for (size_t i = 0; i < a->n; i++)
-		perform_one(s, n, &a->act[i], &more);
-	a->n = 0;
-	if (more.n > 0)
-		syncd_perform(s, n, &more);
-}
-
-void
-syncd_start(struct sim *s, int n)
-{
-	struct node *x = &s->n[n];
-	struct commit_conf cc = { .node = (unsigned)n, .rule = COMMIT_AUTO, .ship = true,
-		.hold_ms = 2000, .stable_ms = 3000, .silent_ms = 2000, .held_max_bytes = 60,
-		.join_lag = 64 };
-	struct gen g;
-
-	x->syncd = true;
-	x->syncd_life = (uint32_t)++s->order;
-	x->nheld = 0;
-	x->link_known = false;
-	x->last_seen_ms = -1;
-	forget_clients(x);
-	log_recover(s, n);
-	x->known = sim_random(s, (x->known < x->tip ? x->known : x->tip) + 1);
-	commit_init(&x->c, &cc);
-	g = history_last(&x->history);
-	commit_recovered(&x->c, &g, x->tip, x->log[x->tip].hash, x->mark);
-	x->connect_at = s->now + 100;
-}
-
-void
-syncd_stop(struct sim *s, int n, bool power)
+/* The disk: one group after the other, 1 to 20 ms. */
+static void
+disk(struct sim *s, int n)
 {
 	struct node *x = &s->n[n];
 
-	if (x->syncd || power)
-		log_crash(s, n, power);
-	if (!x->syncd)
+	if (x->tip <= x->syncing || x->syncing > x->durable)
 		return;
-	x->syncd = x->link_known = false;
-	x->syncd_life = 0;
-	s->session = 0;
-	s->session_cut = -1;
+	x->syncing = x->tip;
+	sim_post(s, M_DURABLE, n, x->disk_life, 1 + (int64_t)sim_random(s, 20))->lsn = x->tip;
 }
 
 static void
@@ -238,12 +214,70 @@ ship(struct sim *s, int n)
 		m = sim_post(s, M_BATCH, !n, s->session, 1 + (int64_t)sim_random(s, 4));
 		m->no = x->c.gen.no;
 		m->lsn = x->shipped + 1;
-		memcpy(m->prev, x->log[x->shipped].hash, 16);
-		raw = log_raw(x, ++x->shipped);
-		assert(raw.len <= sizeof(m->bytes));
+		memcpy(m->prev, store.log[n].rec[x->shipped].hash, 16);
+		raw = log_raw(n, ++x->shipped);
+		assert(raw.len <= sizeof(m->u.bytes));
 		m->len = (int)raw.len;
-		memcpy(m->bytes, raw.p, raw.len);
+		memcpy(m->u.bytes, raw.p, raw.len);
 	}
+}
+
+void
+syncd_perform(struct sim *s, int n, struct commit_acts *a)
+{
+	struct commit_acts more;
+
+	while (a->n > 0) {
+		more.n = 0;
+		for (size_t i = 0; i < a->n; i++)
+			perform_one(s, n, &a->act[i], &more);
+		for (size_t i = 0; i < more.n; i++)
+			a->act[i] = more.act[i];
+		a->n = more.n;
+	}
+	disk(s, n);
+	ship(s, n);
+}
+
+void
+syncd_start(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+	struct commit_conf cc = { .node = (unsigned)n, .rule = COMMIT_AUTO, .ship = true,
+		.hold_ms = 2000, .stable_ms = 3000, .silent_ms = 2000, .held_max_bytes = 60,
+		.join_lag = 64 };
+	struct gen g;
+
+	x->syncd = true;
+	x->syncd_life = x->disk_life = (uint32_t)++s->order;
+	x->nheld = 0;
+	x->link_known = false;
+	x->last_seen_ms = -1;
+	forget_clients(s, n);
+	log_recover(s, n);
+	x->known = sim_random(s, (x->known < x->tip ? x->known : x->tip) + 1);
+	commit_init(&x->c, &cc);
+	g = history_last(&x->history);
+	commit_recovered(&x->c, &g, x->tip, store.log[n].rec[x->tip].hash, x->mark);
+	x->connect_at = s->now + 100;
+	x->state_at = s->now;
+	sim_post(s, M_SYNCD_TICK, n, x->syncd_life, 1 + (int64_t)sim_random(s, SYNCD_TICK_MS));
+	sim_post(s, M_CLIENT, n, x->syncd_life, s->plan->client_ms);
+}
+
+void
+syncd_stop(struct sim *s, int n, bool power)
+{
+	struct node *x = &s->n[n];
+
+	if (x->syncd || power)
+		log_crash(s, n, power);
+	if (!x->syncd)
+		return;
+	x->syncd = x->link_known = false;
+	x->syncd_life = x->disk_life = 0;
+	s->session = 0;
+	s->session_cut = -1;
 }
 
 static void
@@ -252,8 +286,9 @@ gone(struct sim *s)
 	s->session = 0;
 	s->session_cut = -1;
 	for (int n = 0; n < 2; n++) {
-		struct commit_acts a = { .n = 0 };
+		struct commit_acts a;
 
+		a.n = 0;
 		if (!s->n[n].syncd)
 			continue;
 		commit_peer_down(&s->n[n].c, s->now, &a);
@@ -290,8 +325,9 @@ syncd_session(struct sim *s)
 	s->session = (uint32_t)++s->order;
 	s->session_link = link;
 	for (int n = 0; n < 2; n++) {
-		struct commit_acts a = { .n = 0 };
+		struct commit_acts a;
 
+		a.n = 0;
 		commit_peer_up(&s->n[n].c, s->now, &a);
 		syncd_perform(s, n, &a);
 		facts(s, n);
@@ -302,8 +338,9 @@ static void
 split(struct sim *s, int n, uint64_t fork)
 {
 	struct node *y = &s->n[!n];
-	struct commit_acts a = { .n = 0 };
+	struct commit_acts a;
 
+	a.n = 0;
 	sim_say(s, "node %d: two histories behind lsn %llu", !n, (unsigned long long)fork);
 	commit_split(&y->c, &a);
 	syncd_perform(s, !n, &a);
@@ -316,22 +353,23 @@ static void
 give_way(struct sim *s, int n, uint64_t fork)
 {
 	struct node *x = &s->n[n];
-	struct commit_acts a = { .n = 0 };
+	struct commit_acts a;
 	struct gen g;
 
+	a.n = 0;
 	for (uint64_t i = fork + 1; i <= x->tip; i++)
-		if (x->log[i].id != 0 && s->acked[x->log[i].id] && !s->excused)
+		if (store.log[n].rec[i].id != 0 && store.acked[store.log[n].rec[i].id] && !s->excused)
 			sim_fail(s, "I1: node %d cuts lsn %llu, which was acknowledged", n,
 			    (unsigned long long)i);
 	sim_say(s, "node %d drops its tail %llu..%llu", n, (unsigned long long)fork + 1,
 	    (unsigned long long)x->tip);
 	log_cut(s, n, fork);
-	forget_clients(x);
+	forget_clients(s, n);
 	if (x->known > fork)
 		x->known = fork;
-	x->syncd_life = (uint32_t)++s->order;	/* what the disk was doing is void */
+	x->disk_life = (uint32_t)++s->order;	/* what the disk was doing is void */
 	g = history_last(&x->history);
-	commit_recovered(&x->c, &g, fork, x->log[fork].hash, x->mark);
+	commit_recovered(&x->c, &g, fork, store.log[n].rec[fork].hash, x->mark);
 	syncd_perform(s, n, &a);
 	facts(s, n);
 }
@@ -341,12 +379,13 @@ static void
 match(struct sim *s, int n, const struct msg *m)
 {
 	struct node *x = &s->n[n], *y = &s->n[!n];
-	struct commit_acts a = { .n = 0 };
+	struct commit_acts a;
 	uint64_t fork = 0;
 
+	a.n = 0;
 	if (y->c.split)
 		return;
-	if (!log_common(s, &fork) || log_tail(y, fork) == HISTORY_TAIL_ACKED) {
+	if (!log_common(s, &fork) || log_tail(s, !n, fork) == HISTORY_TAIL_ACKED) {
 		split(s, n, fork);
 	} else if (y->tip > fork) {
 		give_way(s, !n, fork);
@@ -377,10 +416,11 @@ static void
 got_facts(struct sim *s, int n, const struct msg *m)
 {
 	struct node *x = &s->n[n];
-	struct commit_acts a = { .n = 0 };
-	struct gen g = m->gen;
+	struct commit_acts a;
+	struct gen g = m->u.gen;
 
-	assert(s->facts[m->slot].order == m->order);
+	a.n = 0;
+	assert(s->facts_order[m->slot] == m->order);
 	if (g.no > x->c.gen.no || m->no > x->c.fence_no) {
 		if (m->no > g.no)
 			g = (struct gen) { .no = m->no, .kind = GEN_CLEAN, .node = (uint8_t)!n };
@@ -388,8 +428,8 @@ got_facts(struct sim *s, int n, const struct msg *m)
 			commit_peer_newer(&x->c, &g, &a);
 	}
 	if (m->flag && x->c.role == DATA_STANDBY)
-		commit_active_seen(&x->c, m->gen.no,
-		    alone_since(&s->facts[m->slot].h, &x->c.gen, m->gen.no), &a);
+		commit_active_seen(&x->c, m->u.gen.no,
+		    alone_since(&store.facts[m->slot], &x->c.gen, m->u.gen.no), &a);
 	syncd_perform(s, n, &a);
 	/* An active that speaks is answered, though nothing may have changed here. */
 	if (m->flag && x->c.role == DATA_STANDBY)
@@ -404,12 +444,13 @@ static void
 got_batch(struct sim *s, int n, struct msg *m)
 {
 	struct node *x = &s->n[n];
-	struct commit_acts a = { .n = 0 };
+	struct commit_acts a;
 	uint64_t fence = x->c.fence_no;
 	enum commit_batch rc = commit_batch(&x->c, m->no, m->lsn, m->prev);
 	struct gen g;
 	bool is_gen;
 
+	a.n = 0;
 	if (rc == COMMIT_BATCH_OLD)
 		facts(s, n);
 	if (rc != COMMIT_BATCH_OK)
@@ -417,11 +458,11 @@ got_batch(struct sim *s, int n, struct msg *m)
 	if (m->no < fence)
 		sim_fail(s, "node %d took a batch of gen %llu behind the fence %llu", n,
 		    (unsigned long long)m->no, (unsigned long long)fence);
-	if (!log_take(s, n, (struct span){ (const char *)m->bytes, (size_t)m->len }, &g, &is_gen)) {
+	if (!log_take(s, n, (struct span){ (const char *)m->u.bytes, (size_t)m->len }, &g, &is_gen)) {
 		sim_fail(s, "node %d got a record that does not follow its log", n);
 		return;
 	}
-	commit_written(&x->c, x->tip, x->log[x->tip].hash, is_gen ? &g : NULL, s->now, &a);
+	commit_written(&x->c, x->tip, store.log[n].rec[x->tip].hash, is_gen ? &g : NULL, s->now, &a);
 	syncd_perform(s, n, &a);
 }
 
@@ -440,31 +481,125 @@ probe_fence(struct sim *s, int n)
 		sim_fail(s, "node %d would take a batch of an older generation", n);
 }
 
+static void
+client(struct sim *s, int n, struct commit_acts *a)
+{
+	struct node *x = &s->n[n];
+	enum owner_refusal why;
+
+	sim_post(s, M_CLIENT, n, x->syncd_life, s->plan->client_ms);
+	if (!x->vip || s->next_id >= IDS_MAX - 1 || x->tip > LOG_MAX - 200)
+		return;
+	switch (commit_append(&x->c, 1, &why)) {
+	case COMMIT_DO_WRITE:
+		append_own(s, n, ++s->next_id, NULL, a);
+		break;
+	case COMMIT_DO_HOLD:
+		x->held[x->nheld++] = ++s->next_id;
+		break;
+	case COMMIT_DO_REFUSE:
+		break;
+	}
+}
+
+static void
+tick(struct sim *s, int n, struct commit_acts *a)
+{
+	struct node *x = &s->n[n];
+
+	sim_post(s, M_SYNCD_TICK, n, x->syncd_life, SYNCD_TICK_MS);
+	commit_tick(&x->c, s->now, a);
+	probe_fence(s, n);
+	if (s->now < x->state_at)
+		return;
+	x->state_at = s->now + STATE_MS;
+	state(s, n);
+}
+
+static void
+durable(struct sim *s, int n, uint64_t lsn, struct commit_acts *a)
+{
+	struct node *x = &s->n[n];
+
+	if (lsn > x->durable && lsn <= x->tip)
+		x->durable = lsn;
+	commit_durable(&x->c, lsn, store.log[n].rec[lsn].hash, s->now, a);
+}
+
+static void
+answer_batches(struct sim *s, int n)
+{
+	const struct node *x = &s->n[n];
+	struct msg *k;
+
+	if (x->c.role != DATA_STANDBY || s->session == 0)
+		return;
+	k = sim_post(s, M_ACK, !n, s->session, 1 + (int64_t)sim_random(s, 4));
+	k->no = x->c.gen.no;
+	k->lsn = x->durable;
+	k->flag = x->c.insync;
+}
+
+/* By the agent of this node. */
+static void
+asked(struct sim *s, const struct msg *m, struct commit_acts *a)
+{
+	struct commit *c = &s->n[m->node].c;
+
+	switch (m->act) {
+	case ACT_SYNCD_PROMOTE:
+		commit_promote(c, &m->u.gen, s->now, a);
+		break;
+	case ACT_SYNCD_DEMOTE:
+		commit_demote(c, m->no, m->ms, s->now, a);
+		break;
+	case ACT_SYNCD_GRANT:
+		commit_grant(c, &m->u.gen, s->now, a);
+		break;
+	case ACT_SYNCD_DENY:
+		commit_deny(c, m->no, s->now, a);
+		break;
+	default:
+		commit_outdate(c, m->no, a);
+		break;
+	}
+}
+
 void
 syncd_message(struct sim *s, struct msg *m)
 {
 	struct node *x = &s->n[m->node];
-	struct commit_acts a = { .n = 0 };
+	struct commit_acts a;
+	enum msg_kind kind = m->kind;
+	int n = m->node;
 
+	a.n = 0;
 	if (!x->syncd)
 		return;
-	if (m->kind >= M_FACTS)
+	if (kind >= M_FACTS)
 		x->last_seen_ms = s->now;
-	switch (m->kind) {
+	switch (kind) {
+	case M_SYNCD_TICK:
+		tick(s, n, &a);
+		break;
+	case M_CLIENT:
+		client(s, n, &a);
+		break;
 	case M_DURABLE:
-		if (m->lsn > x->durable && m->lsn <= x->tip)
-			x->durable = m->lsn;
-		commit_durable(&x->c, m->lsn, x->log[m->lsn].hash, s->now, &a);
+		durable(s, n, m->lsn, &a);
 		break;
 	case M_MARKED:
 		x->mark = m->no > x->mark ? m->no : x->mark;
 		commit_marked(&x->c, &a);
 		break;
+	case M_TO_SYNCD:
+		asked(s, m, &a);
+		break;
 	case M_FACTS:
-		got_facts(s, m->node, m);
+		got_facts(s, n, m);
 		break;
 	case M_BATCH:
-		got_batch(s, m->node, m);
+		got_batch(s, n, m);
 		break;
 	case M_ACK:
 		commit_peer_ack(&x->c, m->no, m->lsn, m->flag, s->now, &a);
@@ -476,57 +611,7 @@ syncd_message(struct sim *s, struct msg *m)
 	default:
 		break;
 	}
-	syncd_perform(s, m->node, &a);
-	if (m->kind == M_DURABLE && x->c.role == DATA_STANDBY && s->session != 0) {
-		struct msg *k = sim_post(s, M_ACK, !m->node, s->session, 1 + (int64_t)sim_random(s, 4));
-
-		k->no = x->c.gen.no;
-		k->lsn = x->durable;
-		k->flag = x->c.insync;
-	}
-}
-
-void
-syncd_client(struct sim *s, int n)
-{
-	struct node *x = &s->n[n];
-	struct commit_acts a = { .n = 0 };
-	enum owner_refusal why;
-	uint32_t id;
-
-	if (!x->syncd || s->next_id >= IDS_MAX - 1 || x->tip > LOG_MAX - 200)
-		return;
-	switch (commit_append(&x->c, 1, &why)) {
-	case COMMIT_DO_WRITE:
-		id = ++s->next_id;
-		append_own(s, n, id, NULL, &a);
-		break;
-	case COMMIT_DO_HOLD:
-		x->held[x->nheld++] = ++s->next_id;
-		break;
-	case COMMIT_DO_REFUSE:
-		break;
-	}
 	syncd_perform(s, n, &a);
-}
-
-void
-syncd_step(struct sim *s, int n)
-{
-	struct node *x = &s->n[n];
-	struct commit_acts a = { .n = 0 };
-
-	if (!x->syncd)
-		return;
-	/* The disk: one group after the other, 1 to 20 ms. */
-	if (x->tip > x->syncing && x->syncing <= x->durable) {
-		x->syncing = x->tip;
-		sim_post(s, M_DURABLE, n, x->syncd_life, 1 + (int64_t)sim_random(s, 20))->lsn = x->tip;
-	}
-	commit_tick(&x->c, s->now, &a);
-	syncd_perform(s, n, &a);
-	ship(s, n);
-	probe_fence(s, n);
-	if (s->now % 200 == 0)
-		state(s, n);
+	if (kind == M_DURABLE)
+		answer_batches(s, n);
 }
