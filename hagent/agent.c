@@ -110,8 +110,10 @@ agent_save(struct agent *a)
 {
 	unsigned long held;
 
+	a->save_errno = 0;
 	if (state_save(&a->state, a->conf->state_dir) == 0)
 		return 0;
+	a->save_errno = errno;
 	if (log_rate_ok(&a->save_failed, SAVE_FAILED_MS, &held))
 		log_err("state cannot be written in %s (%lu more since the last such line)",
 		    a->conf->state_dir, held);
@@ -273,6 +275,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	arm(a->tick, TICK_MS);
 	agent_watch_links(a);
 	agent_tick(a);
+	agent_alive(a, clock_ms());
 }
 
 static void

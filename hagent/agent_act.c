@@ -434,7 +434,7 @@ on_gone(void *arg, const char *why)
 }
 
 const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_vip,
-	on_opened, on_shutdown, on_gone };
+	on_opened, agent_on_fenced, agent_on_watchdog, on_shutdown, on_gone };
 
 /* ---- syncd --------------------------------------------------------------- */
 

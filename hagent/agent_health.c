@@ -196,6 +196,16 @@ say_resources(struct report *r)
 	}
 }
 
+static void
+say_watchdog(struct report *r)
+{
+	const struct agent *a = r->a;
+
+	if (a->conf->watchdog.device[0] != '\0' && !a->watchdog.armed)
+		say(r, a->watchdog.why, NULL, "the watchdog of %s is not armed",
+		    name_of(r, true));
+}
+
 /* ---- alarms -------------------------------------------------------------- */
 
 /* What to look at first; NULL: the other lines say it. */
@@ -250,6 +260,7 @@ agent_health(const struct agent *a, const struct policy_view *v, json_t *problem
 	say_data(&r);
 	say_resources(&r);
 	say_kept_out(&r);
+	say_watchdog(&r);
 	say_alarms(&r);
 	if (!served || a->alarms[ALARM_SPLIT].on || a->alarms[ALARM_CONTESTED].on)
 		return CTL_CRITICAL;

@@ -4,6 +4,7 @@
  * agent_link.c  what is logged of the links
  * agent_act.c   carries out the actions of a step, and turns answers into events
  * agent_ctl.c   requests of hactl
+ * agent_proof.c watchdog and fence devices, as this process sees them
  * agent_json.c  status, links and history as JSON; agent_health.c: what is wrong
  * agent_about.c  what the nodes tell each other for people
  * agent_events.c, agent_follow.c  what happened, for the log of events and who reads it
@@ -85,6 +86,21 @@ struct agent_seen {
 	enum data_mode mode;
 };
 
+/* What the executor told last. */
+struct agent_watchdog {
+	bool armed;
+	uint32_t timeout_ms;
+	char why[EXEC_TEXT_MAX];
+	int64_t alive_ms;	/* when this process last said that it lives */
+};
+struct agent_fence {
+	bool asked;		/* at least once */
+	enum exec_fence verb;
+	enum exec_fenced result;
+	int64_t wall_ms;
+	char words[EXEC_TEXT_MAX];
+};
+
 struct agent {
 	const struct hagent_conf *conf;
 	struct event_base *base;
@@ -109,6 +125,7 @@ struct agent {
 	struct data_state data;
 	uint64_t saved;
 	struct log_rate save_failed;
+	int save_errno;			/* of the last save; 0 */
 	/* What runs here, as found at the start. */
 	unsigned looking;		/* answers still missing */
 	bool local_known, group_started;
@@ -133,6 +150,8 @@ struct agent {
 	struct agent_seen seen;
 	uint64_t event_counts[EVENTLOG_KINDS], switches;	/* since the agent started */
 	struct agent_follower followers[AGENT_FOLLOWERS_MAX];
+	struct agent_watchdog watchdog;
+	struct agent_fence fence;
 	int64_t start_wall_ms;
 	int exit_code;
 };
@@ -159,6 +178,12 @@ void agent_act(struct agent *, const struct policy_actions *);
 void agent_check_vips(struct agent *);	/* active: are they still there? */
 extern const struct exec_client_ops agent_exec_ops;
 extern const struct syncd_client_ops agent_syncd_ops;
+
+/* agent_proof.c */
+void agent_alive(struct agent *, int64_t now_ms);	/* tells the executor, when it is due */
+void agent_on_watchdog(void *, bool armed, uint32_t ms, const char *why);
+void agent_on_fenced(void *, enum exec_fence, uint64_t tag, enum exec_fenced, const char *words);
+json_t *agent_json_watchdog(const struct agent *);
 
 /* agent_ctl.c */
 void agent_on_request(struct ctl_call *, json_t *request, void *arg);

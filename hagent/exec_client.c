@@ -49,7 +49,7 @@ on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
 {
 	struct waiting *w = take_waiting(c, m->id, m->type);
 	struct exec_ran ran;
-	char error[128];
+	char error[128], words[EXEC_TEXT_MAX];
 	uint8_t result;
 	uint32_t no;
 
@@ -70,11 +70,31 @@ on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
 		c->ops->vip(c->arg, w->index, (enum exec_vip_op)w->what, w->tag,
 		    (enum exec_vip_result)result, error);
 		break;
+	case EX_FENCED:
+		result = wire_get_u8(in);
+		wire_get_str(in, words, sizeof(words));
+		/* A message cut short is no proof. */
+		if (!wire_in_ok(in))
+			result = FENCED_UNKNOWN;
+		c->ops->fenced(c->arg, (enum exec_fence)w->what, w->tag,
+		    (enum exec_fenced)result, words);
+		break;
 	default:
 		no = wire_get_u32(in);
 		c->ops->opened(c->arg, (enum exec_open)w->what, w->index, m->fd, (int)no);
 	}
 	free(w);
+}
+
+static void
+on_watchdog(struct exec_client *c, struct wire_in *in)
+{
+	bool armed = wire_get_u8(in) != 0;
+	uint32_t ms = wire_get_u32(in);
+	char why[EXEC_TEXT_MAX];
+
+	wire_get_str(in, why, sizeof(why));
+	c->ops->watchdog(c->arg, armed && wire_in_ok(in), ms, why);
 }
 
 static void
@@ -98,7 +118,11 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	case EX_RAN:
 	case EX_VIP_DONE:
 	case EX_OPENED:
+	case EX_FENCED:
 		on_answer(c, m, &in);
+		break;
+	case EX_WATCHDOG:
+		on_watchdog(c, &in);
 		break;
 	case EX_SHUTDOWN:
 		c->ops->shutdown(c->arg);
@@ -217,10 +241,38 @@ exec_client_group(struct exec_client *c, bool started)
 }
 
 void
-exec_client_leaving(struct exec_client *c)
+exec_client_fence(struct exec_client *c, enum exec_fence verb, uint64_t tag)
 {
 	struct wire_out out;
 
 	wire_out_init(&out);
-	send_body(c, EX_LEAVING, 0, &out);
+	wire_put_u8(&out, (uint8_t)verb);
+	send_body(c, EX_FENCE, wait_for(c, EX_FENCED, 0, (uint8_t)verb, tag), &out);
+}
+
+static void
+send_empty(struct exec_client *c, enum exec_type type)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	send_body(c, type, 0, &out);
+}
+
+void
+exec_client_alive(struct exec_client *c)
+{
+	send_empty(c, EX_ALIVE);
+}
+
+void
+exec_client_self_fence(struct exec_client *c)
+{
+	send_empty(c, EX_SELF_FENCE);
+}
+
+void
+exec_client_leaving(struct exec_client *c)
+{
+	send_empty(c, EX_LEAVING);
 }

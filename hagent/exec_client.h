@@ -19,6 +19,11 @@ struct exec_client_ops {
 	    enum exec_vip_result, const char *error);
 	/* fd is the callee's; -1 with the errno */
 	void (*opened)(void *, enum exec_open, unsigned index, int fd, int error);
+	/* tag: as given to exec_client_fence() */
+	void (*fenced)(void *, enum exec_fence, uint64_t tag, enum exec_fenced,
+	    const char *words);
+	/* ms: its time-out; why: it is not armed */
+	void (*watchdog)(void *, bool armed, uint32_t ms, const char *why);
 	void (*shutdown)(void *);
 	void (*gone)(void *, const char *why);
 };
@@ -31,5 +36,8 @@ void exec_client_vip(struct exec_client *, unsigned vip, enum exec_vip_op, uint6
 void exec_client_open(struct exec_client *, enum exec_open, unsigned index);
 void exec_client_group(struct exec_client *, bool started);
 void exec_client_leaving(struct exec_client *);
+void exec_client_fence(struct exec_client *, enum exec_fence, uint64_t tag);
+void exec_client_alive(struct exec_client *);
+void exec_client_self_fence(struct exec_client *);
 
 #endif

@@ -14,6 +14,7 @@
 #define EXEC_BODY_MAX 1024
 #define EXEC_PEER0 256
 #define EXEC_WORDS_MAX 200	/* of the last line of stderr */
+#define EXEC_TEXT_MAX 512	/* of what a fencing says, and why there is no watchdog */
 
 enum exec_type {
 	EX_RUN = 1,	/* u16 resource, u8 enum exec_verb */

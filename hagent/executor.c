@@ -35,6 +35,7 @@
 #include "privopen.h"
 #include "script.h"
 #include "vip.h"
+#include "watchdog.h"
 
 #define RUNS_MAX (4 * HAGENT_RESOURCES_MAX)
 #define YOUNG_MS 2000		/* an agent that dies before this age delays the next */
@@ -70,6 +71,7 @@ struct executor {
 	int exit_code;
 	uint32_t config;	/* digest of the three files */
 	bool config_told;	/* that it cannot be made; once */
+	struct watchdog *watchdog;
 	struct vip *vips[HAGENT_VIPS_MAX];
 	/* The peer's own address on each udp link: only ever probed for. */
 	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
@@ -319,6 +321,42 @@ on_open(struct executor *x, uint32_t id, struct wire_in *in)
 	answer(x, x->agents, EX_OPENED, id, &w, fd);
 }
 
+/* ---- watchdog ------------------------------------------------------------ */
+
+static void
+tell_watchdog(void *arg)
+{
+	struct executor *x = arg;
+	struct watchdog_state s;
+	struct wire_out w;
+
+	watchdog_look(x->watchdog, &s);
+	wire_out_init(&w);
+	wire_put_u8(&w, s.armed);
+	wire_put_u32(&w, (uint32_t)s.timeout_ms);
+	wire_put_str(&w, s.why);
+	answer(x, x->agents, EX_WATCHDOG, 0, &w, -1);
+}
+
+static void
+on_self_fence(struct executor *x)
+{
+	errno = 0;
+	if (watchdog_stop_petting(x->watchdog, HOLD_SELF_FENCE) == -1)
+		log_err("executor asked to reset this node, but no watchdog is armed");
+}
+
+static void
+on_fence(struct executor *x, uint32_t id)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u8(&w, FENCED_UNKNOWN);
+	wire_put_str(&w, "no fence device is configured");
+	answer(x, x->agents, EX_FENCED, id, &w, -1);
+}
+
 /* ---- the agent ----------------------------------------------------------- */
 
 static void
@@ -346,6 +384,15 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		break;
 	case EX_LEAVING:
 		x->left = true;
+		break;
+	case EX_FENCE:
+		on_fence(x, m->id);
+		break;
+	case EX_ALIVE:
+		watchdog_alive(x->watchdog);
+		break;
+	case EX_SELF_FENCE:
+		on_self_fence(x);
 		break;
 	default:
 		log_err("executor got an unknown request type=%u", m->type);
@@ -426,6 +473,7 @@ welcome(struct executor *x)
 	wire_put_u32(&w, x->agents - 1);
 	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
 	tell_config(x);
+	tell_watchdog(x);
 	if (x->shutting) {
 		wire_out_init(&w);
 		answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
@@ -656,6 +704,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->limit = evtimer_new(x->base, on_limit, x);
 	x->look = evtimer_new(x->base, on_look, x);
 	event_add(x->signals, NULL);
+	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
 	for (size_t i = 0; i < x->conf->nvips; i++)
 		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
 	for (size_t i = 0; i < x->conf->nlinks; i++)
@@ -678,6 +727,8 @@ executor_run(const struct executor_start *s)
 		log_fatal("executor event loop");
 	if (x->child_fd != -1)
 		return run_agent(x);	/* the parent's objects are left as they are */
+	/* What may still serve here must not outlive who would stop it. */
+	watchdog_free(x->watchdog, !x->group_started);
 	for (size_t i = 0; i < x->conf->nvips; i++)
 		vip_free(x->vips[i]);
 	for (size_t i = 0; i < x->conf->nlinks; i++)

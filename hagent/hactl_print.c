@@ -120,10 +120,22 @@ print_node(json_t *n, long long ahead, FILE *out)
 	    answer_text(n, "version"));
 }
 
+static const char *
+watchdog_text(json_t *w, char *buf, size_t size)
+{
+	if (!json_is_object(w))
+		return "-";
+	if (!answer_true(w, "armed"))
+		return "NOT ARMED";
+	snprintf(buf, size, "armed %lld s", answer_int(w, "timeout_ms") / 1000);
+	return buf;
+}
+
 static void
 print_links_line(json_t *s, FILE *out)
 {
 	size_t i, answering = 0;
+	char watchdog[40];
 	json_t *l;
 
 	fprintf(out, "LINKS  ");
@@ -132,8 +144,9 @@ print_links_line(json_t *s, FILE *out)
 		    answer_text(l, "state"), answer_int(l, "late_p99_ms"));
 	json_array_foreach(json_object_get(s, "pings"), i, l)
 		answering += json_is_true(json_object_get(l, "answers"));
-	fprintf(out, " ping %zu/%zu   quorum -   watchdog -\n", answering,
-	    json_array_size(json_object_get(s, "pings")));
+	fprintf(out, " ping %zu/%zu   quorum -   watchdog %s\n", answering,
+	    json_array_size(json_object_get(s, "pings")),
+	    watchdog_text(json_object_get(s, "watchdog"), watchdog, sizeof(watchdog)));
 }
 
 static void

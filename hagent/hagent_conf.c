@@ -19,6 +19,7 @@
 
 #include "conf.h"
 #include "conf_links.h"
+#include "conf_proof.h"
 #include "fs.h"
 #include "hex.h"
 #include "log.h"
@@ -57,6 +58,8 @@ static const struct limit {
 	{ "join-wait-ms", 100, 600000 },
 	{ "switch-ms", 100, 600000 },
 	{ "retry-ms", 50, 600000 },
+	{ "timeout-s", 2, 600 },
+	{ "pet-ms", 10, 60000 },
 	{ "events-max", 10, 10000 },
 };
 
@@ -141,6 +144,12 @@ load_file(const char *path)
 		CFG_BOOL("drain", cfg_false, CFGF_NONE),
 		CFG_END(),
 	};
+	static cfg_opt_t watchdog_opts[] = {
+		CFG_STR("device", "", CFGF_NONE),
+		CFG_INT("timeout-s", 4, CFGF_NONE),
+		CFG_INT("pet-ms", 500, CFGF_NONE),
+		CFG_END(),
+	};
 	static cfg_opt_t opts[] = {
 		CFG_STR("cluster", "", CFGF_NONE),
 		CFG_STR("key-file", PATH_ETC "/cluster.key", CFGF_NONE),
@@ -154,6 +163,7 @@ load_file(const char *path)
 		CFG_STR_LIST("ping", "{}", CFGF_NONE),
 		CFG_SEC("resource", resource_opts,
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_SEC("watchdog", watchdog_opts, CFGF_NONE),
 		CFG_STR_LIST("resource-path",
 		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, "
 		    "/usr/lib/mailpair/resource.d, /etc/init.d}",
@@ -484,6 +494,7 @@ hagent_conf_load(const char *path, const char *node_name)
 	read_vips(c, cfg);
 	read_pings(c, cfg);
 	read_resources(c, cfg);
+	conf_proof_read(c, cfg);
 	c->hash = settings_hash(cfg);
 	cfg_free(cfg);
 	check_whole(c);
@@ -518,6 +529,7 @@ hagent_conf_free(struct hagent_conf *c)
 		free(c->pings[i].name);
 	for (size_t i = 0; i < c->nresources; i++)
 		free_resource(&c->resources[i]);
+	conf_proof_free(c);
 	free(c->node[0]);
 	free(c->node[1]);
 	free(c->path);

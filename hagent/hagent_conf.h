@@ -52,6 +52,11 @@ struct ping_conf {
 	struct sockaddr_storage address;
 };
 
+struct watchdog_conf {
+	char *device;		/* "" = none */
+	int timeout_ms, pet_ms;
+};
+
 struct resource_conf {
 	char *name;
 	char *script;		/* the resolved path; "" when no folder has it */
@@ -83,6 +88,7 @@ struct hagent_conf {
 	size_t npings;
 	struct resource_conf resources[HAGENT_RESOURCES_MAX];
 	size_t nresources;
+	struct watchdog_conf watchdog;
 	int keepalive_ms, serial_keepalive_ms, deadtime_ms, warntime_ms, initdead_ms;
 	int ping_interval_ms, ping_timeout_ms, ping_handover_ms;
 	int probe_wait_ms, probe_fresh_ms, drain_ms, isolated_ms, evidence_ms;

@@ -80,6 +80,8 @@ shipped_states_the_defaults(void **state)
 	SAME(join_wait_ms);
 	SAME(switch_ms);
 	SAME(retry_ms);
+	SAME(watchdog.timeout_ms);
+	SAME(watchdog.pet_ms);
 	SAME(mode);
 	SAME(cold_start);
 	SAME(log_level);
@@ -108,6 +110,11 @@ mistakes(void **state)
 		HEAD "warntime-ms = 400\n",
 		HEAD "initdead-ms = 1000\n",
 		HEAD "node \"ha-3\" { }\n",
+		HEAD "watchdog { device = \"/dev/watchdog\" }\n",	/* deadtime too short */
+		HEAD "deadtime-ms = 8999\nwatchdog { device = \"/dev/watchdog\" }\n",
+		HEAD "deadtime-ms = 9000\nwatchdog { device = \"watchdog\" }\n",
+		HEAD "deadtime-ms = 9000\nwatchdog { device = \"/dev/watchdog\" pet-ms = 1001 }\n",
+		HEAD "watchdog { timeout-s = 1 }\n",
 		HEAD "vip \"192.0.2.5\" { interface = \"eth0\" }\n",
 		HEAD "vip \"192.0.2.5/33\" { interface = \"eth0\" }\n",
 		HEAD "vip \"192.0.2.5/24\" { }\n",
@@ -189,6 +196,19 @@ serial_speed(void **state)
 }
 
 static void
+watchdog_fits(void **state)
+{
+	struct hagent_conf *c = load(HEAD "deadtime-ms = 9000\ninitdead-ms = 9000\n"
+	    "watchdog { device = \"/dev/watchdog\" }\n");
+
+	(void)state;
+	assert_non_null(c);
+	assert_string_equal(c->watchdog.device, "/dev/watchdog");
+	assert_int_equal(c->watchdog.timeout_ms, 4000);
+	hagent_conf_free(c);
+}
+
+static void
 hash_is_of_settings(void **state)
 {
 	struct hagent_conf *a = load(HEAD), *b = load("# a comment\n" HEAD "keepalive-ms = 250\n");
@@ -224,6 +244,7 @@ main(void)
 		cmocka_unit_test(mistakes),
 		cmocka_unit_test(groups),
 		cmocka_unit_test(serial_speed),
+		cmocka_unit_test(watchdog_fits),
 		cmocka_unit_test(hash_is_of_settings),
 	};
 

@@ -1,0 +1,54 @@
+/* watchdog.h - the watchdog device, which resets this node unless it is petted in time.
+ *
+ * It is petted while watchdog_hold() says nothing against it: the agent lives, and
+ * nobody wants the node to be reset.  A device that cannot be opened is tried again
+ * every ten seconds.  Armed means: open, with the time-out that the configuration
+ * says, and the last pet arrived; only then may the other node count on it. */
+#ifndef HAGENT_WATCHDOG_H
+#define HAGENT_WATCHDOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hagent_conf.h"
+
+struct event_base;
+struct watchdog;
+
+enum watchdog_hold {
+	HOLD_NONE,		/* pet it */
+	HOLD_AGENT,		/* the agent was not heard for half the time-out */
+	HOLD_SELF_FENCE,	/* what has to stop did not: the agent asked for a reset */
+	HOLD_FIRE,		/* an operator wants to see it fire */
+};
+const char *watchdog_hold_text(enum watchdog_hold);
+
+struct watchdog_facts {
+	int timeout_ms;
+	int64_t alive_ms;	/* when the agent last said so */
+	bool self_fence, fire;
+};
+/* Pure: why it must not be petted now. */
+enum watchdog_hold watchdog_hold(const struct watchdog_facts *, int64_t now_ms);
+
+struct watchdog_state {
+	bool configured, armed;
+	int timeout_ms;
+	int64_t pet_age_ms, alive_age_ms;	/* -1: never */
+	enum watchdog_hold hold;
+	const char *why;		/* not armed; "" when it is */
+};
+
+/* Opens the device.  changed: armed or why is another than before, from the loop.  A
+ * configuration without a device gives one that does nothing. */
+struct watchdog *watchdog_new(struct event_base *, const struct watchdog_conf *,
+    void (*changed)(void *), void *arg);
+/* orderly: nothing runs here that would need a reset, so the device is switched off;
+ * else it stays on and fires, unless a new process opens it in time. */
+void watchdog_free(struct watchdog *, bool orderly);
+void watchdog_alive(struct watchdog *);		/* the agent said so */
+/* Never pets it again.  -1: it is not armed, so nothing will happen. */
+int watchdog_stop_petting(struct watchdog *, enum watchdog_hold);
+void watchdog_look(const struct watchdog *, struct watchdog_state *);
+
+#endif
