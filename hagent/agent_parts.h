@@ -1,7 +1,7 @@
 /* agent_parts.h - the agent's one struct, shared by the files agent*.c.
  *
  * agent.c       start, the event loop, links, peer, ping, the step
- * agent_link.c  what is logged of the links
+ * agent_watch.c what is logged of the links
  * agent_act.c   carries out the actions of a step, and turns answers into events
  * agent_ctl.c   requests of hactl
  * agent_proof.c watchdog and fence devices, as this process sees them
@@ -166,7 +166,7 @@ int agent_save(struct agent *);		/* state to disk; logs a failure */
 void agent_end(struct agent *, int code);
 bool agent_ping_ok(const struct agent *, unsigned ping, int64_t now_ms);
 
-/* agent_link.c */
+/* agent_watch.c */
 void agent_watch_link(struct agent *, unsigned link);	/* after a frame */
 void agent_watch_links(struct agent *);
 /* A frame left on it: whatever was wrong is over.  That the descriptor can be opened

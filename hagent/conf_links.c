@@ -15,8 +15,6 @@
 #include "frame.h"
 #include "mem.h"
 
-#define BITS_PER_BYTE 10	/* start, eight, stop */
-
 const char *const conf_links_media[] = { "udp", "serial", NULL };
 
 const char *
@@ -159,7 +157,7 @@ read_serial(struct hagent_conf *c, struct link_conf *l, cfg_t *sec)
 	int ms;
 
 	l->baud = (uint32_t)cfg_getint(sec, "baud");
-	ms = (int)((SERIAL_MAX * BITS_PER_BYTE * 1000 + l->baud - 1) / l->baud);
+	ms = (int)((SERIAL_MAX * SERIAL_BITS * 1000 + l->baud - 1) / l->baud);
 	if (l->device[0] != '/')
 		conf_error(c->path, conf_line(sec), "link \"%s\": device: expected an "
 		    "absolute path", l->name);

@@ -136,6 +136,7 @@ bool frame_window_take(struct frame_window *, uint64_t seq);
 
 /* ---- serial wrapper: COBS(frame, CRC-16), 0 as delimiter on both sides ---- */
 #define SERIAL_MAX 256
+#define SERIAL_BITS 10		/* of a byte on the line: start, eight, stop */
 /* Bytes written into dst[SERIAL_MAX], or -1 with EMSGSIZE. */
 int serial_wrap(const uint8_t *frame, size_t len, uint8_t *dst, size_t size);
 

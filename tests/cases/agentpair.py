@@ -15,6 +15,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import slowline         # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD") or os.path.join(TOP, "build")
 CONF = """
@@ -42,7 +45,7 @@ exec %(build)s/hagentd %(flags)s -f -c %(work)s/hagent.conf -N ha-%(i)d
 class Pair:
     def __init__(self, name, links, conf="", flags="", more=""):
         self.name, self.id = name, "al%d" % os.getpid()
-        self.failed, self.procs, self.socat = 0, {}, None
+        self.failed, self.procs, self.line = 0, {}, None
         self.flags, self.more = flags, more
         self.work = tempfile.mkdtemp(prefix="mailpair-%s-" % name)
         self.fill = {"work": self.work, "dev": self.work + "/dev", "top": TOP, "build": BUILD}
@@ -94,16 +97,13 @@ class Pair:
             self.net(i, "ip link set %s up" % name)
 
     def serial_on(self):
-        """A line between dev1/tty and dev2/tty; each time of new terminals."""
-        ends = ["pty,raw,echo=0,link=%s/dev%d/tty" % (self.work, i) for i in (1, 2)]
-        self.socat = subprocess.Popen(["socat"] + ends, stdin=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL)
+        """A line of 9,600 baud between dev1/tty and dev2/tty; of new terminals each time."""
+        self.line = slowline.Line(["%s/dev%d/tty" % (self.work, i) for i in (1, 2)], 9600)
 
     def serial_off(self):
-        if self.socat is not None:
-            self.socat.terminate()
-            self.socat.wait()
-            self.socat = None
+        """Both ends hang up.  The most bytes that ever waited to be carried."""
+        line, self.line = self.line, None
+        return line.close() if line is not None else 0
 
     # ---- the nodes ------------------------------------------------------------
 

@@ -18,7 +18,8 @@ link "l6" { interface = "eth1" address = { "ha-1=fe80::1", "ha-2=fe80::2" } }
 link "b4" { interface = "eth2" broadcast = "10.2.0.255"
     address = { "ha-1=10.2.0.1", "ha-2=10.2.0.2" } }
 link "u6" { interface = "eth2" address = { "ha-1=fd00:2::1", "ha-2=fd00:2::2" } port = 695 }
-link "tty" { medium = "serial" device = "%(dev)s/tty" baud = 115200 }
+link "tty" { medium = "serial" device = "%(dev)s/tty" baud = 9600 }
+serial-keepalive-ms = 300
 """
 ETH1 = ("u4", "m4", "m6", "l6")
 ETH2 = ("b4", "u6")
@@ -101,7 +102,9 @@ def one_way(pair):
 
 def unplugged(pair):
     for again in ("", " again"):
-        pair.serial_off()
+        most = pair.serial_off()
+        pair.check("a line of 9600 baud has no backlog%s (%d bytes)" % (again, most),
+                   most <= 2 * 256)
         pair.until("an unplugged serial line%s" % again, lambda: both(pair, ("tty",), "dead"))
         pair.check("is told with its reason",
                    "link tty is down: " in pair.log(1))

@@ -72,7 +72,7 @@ static void
 frames(void **state)
 {
 	struct event_base *base = event_base_new();
-	struct link_conf conf = { .medium = MEDIUM_SERIAL };
+	struct link_conf conf = { .medium = MEDIUM_SERIAL, .baud = 19200 };
 	struct seen seen = { 0 };
 	struct link *l = link_new(base, &conf, 3, 0, &ops, &seen);
 	uint8_t frame[FRAME_MAX], wire[SERIAL_MAX], back[SERIAL_MAX];
@@ -111,10 +111,45 @@ frames(void **state)
 	event_base_free(base);
 }
 
+/* Asked for far more than the line carries: what is written follows its speed, so
+ * that nothing piles up in front of a slow line. */
+static void
+paced(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct link_conf conf = { .medium = MEDIUM_SERIAL, .baud = 9600 };
+	struct seen seen = { 0 };
+	struct link *l = link_new(base, &conf, 3, 0, &ops, &seen);
+	uint8_t frame[FRAME_MAX] = { 0 }, back[4096];
+	int slave, master = open_pty(&slave);
+	int64_t begin, now;
+	size_t written = 0, sent = 0;
+
+	(void)state;
+	link_attach(l, slave);
+	begin = now = clock_ms();
+	while (now < begin + 1500) {
+		ssize_t n;
+
+		sent += link_send(l, frame, sizeof(frame));
+		while ((n = read(master, back, sizeof(back))) > 0)
+			written += (size_t)n;
+		now = clock_ms();
+		assert_true(written <= (size_t)(now - begin + 1) * 9600 / SERIAL_BITS / 1000 +
+		    2 * SERIAL_MAX);
+		poll(NULL, 0, 5);
+	}
+	assert_true(sent >= 5 && l->dropped > sent);
+	link_free(l);
+	close(master);
+	event_base_free(base);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(frames) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(frames),
+		cmocka_unit_test(paced) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

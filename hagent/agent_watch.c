@@ -1,4 +1,4 @@
-/* agent_link.c - what the agent tells of its links: silence and recovery in the log. */
+/* agent_watch.c - what the agent tells of its links: silence and recovery in the log. */
 #include "agent_parts.h"
 #include "clock.h"
 
