@@ -8,6 +8,7 @@
 
 #include "ctl.h"
 #include "hactl.h"
+#include "hactl_local.h"
 #include "hactl_print.h"
 #include "paths.h"
 
@@ -45,6 +46,7 @@ hactl_usage(FILE *out, int code)
 	    "       hactl standby NODE | online NODE\n"
 	    "       hactl resource cleanup [NAME]\n"
 	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
+	    "       hactl import-heartbeat DIR [--output FILE] ...\n"
 	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
 	return code;
 }
@@ -98,14 +100,25 @@ operands(const struct verb *v, struct hactl_options *o, int argc, char **argv, c
 	return false;
 }
 
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} locals[] = {
+	{ "import-heartbeat", hactl_import },
+};
+
 int
 main(int argc, char **argv)
 {
 	struct hactl_options o = { .run_dir = PATH_RUN, .watch_s = 2, .lines = -1 };
 	const struct verb *v;
 	const char *operand = NULL;
-	int used, code = hactl_options_read(argc, argv, &o);
+	int used, code;
 
+	for (size_t i = 0; argc > 1 && i < sizeof(locals) / sizeof(locals[0]); i++)
+		if (strcmp(locals[i].name, argv[1]) == 0)
+			return locals[i].run(argc - 1, argv + 1);
+	code = hactl_options_read(argc, argv, &o);
 	if (code != -1)
 		return code;
 	argv += optind;
