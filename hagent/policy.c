@@ -24,6 +24,7 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
 	p->probe_ms = now_ms - (1 << 30);
+	p->cycle = -1;
 	p->last_active = state_newest(&p->marks) != NULL ? state_newest(&p->marks)->node : 255;
 	for (unsigned i = 0; i < conf->nres; i++)
 		p->res[i].state = RES_DOWN;
@@ -134,26 +135,6 @@ note_vip(struct turn *t)
 		p->vip_up[e->index] = e->up;
 	else if (!e->up)
 		p->vip_up[e->index] = true;	/* still there, as far as we know */
-}
-
-/* A result that comes when the role has changed: the state follows it all the same. */
-static void
-note_res(struct turn *t)
-{
-	const struct policy_event *e = &t->v->ev;
-	struct policy_res *r;
-
-	if (e->type != EV_RES || e->index < 0 || (unsigned)e->index >= t->p->conf->nres)
-		return;
-	r = &t->p->res[e->index];
-	r->busy = false;	/* in every role: the role may end in this very turn */
-	if (t->p->role == ROLE_ACTIVE || (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
-		return;
-	r->restarting = false;
-	if (e->verb == POLICY_STOP && e->result != POLICY_FAILED)
-		r->state = RES_DOWN;
-	else if (e->verb == POLICY_START)
-		r->state = RES_UP;	/* also a failed one may have left something: stop it */
 }
 
 static void
@@ -342,7 +323,7 @@ reattach(struct turn *t)
 	p->slept = true;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
 	for (unsigned i = 0; i < p->conf->nres; i++)
-		p->res[i].window_ms = t->v->now_ms;
+		p->res[i].held = (t->v->held >> i & 1) != 0;
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
 	/* The agent before may have died half-way through the start: setting an address
 	 * that is set only announces it, and resources are asked for their status now. */
@@ -401,7 +382,7 @@ policy_step(struct policy *p, const struct policy_view *v, struct policy_actions
 	note_peer(t);
 	note_probe(t);
 	note_vip(t);
-	note_res(t);
+	res_note(t);
 	note_syncd(t);
 	if (v->ev.type == EV_OP)
 		op_event(t);
@@ -497,5 +478,6 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 	if (p->role == ROLE_ACTIVE && p->told.gen != 0 && f->ncontrols < FRAME_CONTROLS)
 		f->controls[f->ncontrols++] = switch_control(p);
 	if (p->req_op != OP_NONE)
-		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op, 0);
+		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op,
+		    (uint64_t)p->req_index);
 }

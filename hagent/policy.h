@@ -54,6 +54,9 @@ enum policy_op {
 	OP_ONLINE,
 	OP_CLEANUP,		/* forget failures of resource `index` (-1 all) */
 	OP_SHUTDOWN,		/* the daemon ends in order: leave, then ACT_EXIT */
+	OP_RES_START,		/* resource `index` of the active node */
+	OP_RES_STOP,		/* keep it, and what is to its right, stopped */
+	OP_RES_RESTART,
 };
 
 struct policy_conf {
@@ -91,6 +94,7 @@ enum policy_event_type {
 	EV_RES,		/* .index .verb .result */
 	EV_VIP,		/* .index .up: true = VIP_UP done, false = VIP_DOWN; .ok */
 	EV_PROBE,	/* .no = number of ACT_PROBE; .probe */
+	EV_DIED,	/* .index: the process of a started resource has ended */
 	EV_OP,		/* .op .id, .op_node, .dry_run .peer_is_off .accept_loss .index */
 };
 enum policy_probe { PROBE_UNKNOWN, PROBE_CLEAR, PROBE_TAKEN };
@@ -121,6 +125,7 @@ struct policy_view {
 	struct data_state data;
 	bool local_known;	/* the executor told what runs here: */
 	bool group_started;	/* the resource group is up on this node */
+	uint32_t held;		/* as ACT_GROUP of an agent before this one said */
 	uint64_t saved;		/* number of the last ACT_SAVE that is durable */
 	struct policy_event ev;
 };
@@ -133,7 +138,8 @@ enum policy_act {
 	ACT_SYNCD_DENY,		/* .no .text */
 	ACT_SYNCD_OUTDATE,	/* .no */
 	ACT_RES_START, ACT_RES_STOP, ACT_RES_STATUS, ACT_RES_DRAIN,	/* .index */
-	ACT_GROUP,		/* .on: tell the executor that the group is (not) up */
+	ACT_GROUP,		/* .on: tell the executor that the group is (not) up; .no: a bit for
+				 * each resource that an operator holds stopped */
 	ACT_VIP_UP, ACT_VIP_DOWN,	/* .index; up = address and announcement */
 	ACT_PROBE,		/* .no; .on: ask the peer's own addresses too, not only the VIPs;
 				 * .index 1: the peer's only (the VIPs are ours) */
@@ -176,10 +182,13 @@ enum policy_res_state { RES_UNKNOWN, RES_DOWN, RES_STARTING, RES_UP, RES_STOPPIN
 const char *policy_res_state_name(enum policy_res_state);
 struct policy_res {
 	enum policy_res_state state;
-	bool busy;		/* a verb is under way */
+	bool busy;		/* a start, stop or drain is under way */
+	bool asking;		/* a status is; its answer is void once another verb began */
 	bool restarting;	/* the stop under way is followed by a start */
-	unsigned failures;	/* in the window that began at: */
-	int64_t window_ms;
+	bool held;		/* an operator stopped it */
+	bool died;		/* its process ended while it was up */
+	unsigned failures;	/* one is forgotten in each window that passes without */
+	int64_t failed_ms;	/* when the last one was, or was forgotten */
 	int64_t checked_ms;
 };
 
@@ -271,6 +280,7 @@ struct policy {
 	int64_t served_ms;		/* when somebody was last heard to serve; 0 never */
 
 	struct policy_res res[POLICY_RES_MAX];
+	int cycle;			/* an operator restarts from this one on; -1 none */
 	bool vip_up[POLICY_VIPS_MAX], vip_busy[POLICY_VIPS_MAX];
 
 	struct {
@@ -281,6 +291,7 @@ struct policy {
 	} op;				/* under way here */
 	uint32_t req_id, req_seen;	/* our request that rides; last one of the peer */
 	enum policy_op req_op;
+	int req_index;
 	uint32_t req_caller;		/* id of the operator's request behind it */
 	int64_t req_ms;
 	uint32_t ans_id;		/* our CTRL_ANSWER rides */

@@ -1,5 +1,5 @@
 /* policy_active.c - what the active node does: gives way to a newer one, gives up
- * when it is isolated or cut off from its clients, answers syncd's wishes, watches its resources.
+ * when it is isolated or cut off from its clients, answers syncd's wishes.
  *
  * Acknowledging alone is granted on evidence only: the standby's own durable mark,
  * an operator's word, or the presumption (silence, ping, free addresses).  A node
@@ -23,9 +23,7 @@ active_begin(struct turn *t)
 	p->alone_no = p->outdate_out = p->newer_no = 0;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
 	p->repromote = false;
-	for (unsigned i = 0; i < p->conf->nres; i++)
-		p->res[i] = (struct policy_res) { .state = RES_UP, .checked_ms = t->v->now_ms,
-			.window_ms = t->v->now_ms };
+	res_begin(t);
 	turn_alarm(t, ALARM_RES_FAILED, false, "");
 	turn_alarm(t, ALARM_NO_LEADER, false, "");
 	turn_alarm(t, ALARM_ALONE, gen_kind_alone((enum gen_kind)p->gen.kind) && p->conf->syncd,
@@ -251,86 +249,6 @@ syncd_turn(struct turn *t)
 	}
 }
 
-/* A failure: again here while the budget lasts, then on the other node. */
-static void
-resource_failed(struct turn *t, unsigned i)
-{
-	struct policy *p = t->p;
-	struct policy_res *r = &p->res[i];
-
-	if (t->v->now_ms - r->window_ms > p->conf->res[i].window_ms) {
-		r->window_ms = t->v->now_ms;
-		r->failures = 0;
-	}
-	r->failures++;
-	if (r->failures <= p->conf->res[i].restarts) {
-		r->busy = r->restarting = true;
-		r->state = RES_STOPPING;
-		turn_note(t, "resource %u failed: restart %u", i, r->failures);
-		turn_add(t, ACT_RES_STOP)->index = (int)i;
-		return;
-	}
-	r->state = RES_FAILED;
-	r->checked_ms = t->v->now_ms;
-	turn_alarm(t, ALARM_RES_FAILED, true, "a resource cannot be kept running here");
-	if (!policy_peer_ready(t->v))
-		return;
-	p->start_failed = true;
-	demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
-}
-
-void
-active_resource(struct turn *t)
-{
-	const struct policy_event *e = &t->v->ev;
-	struct policy_res *r = &t->p->res[e->index];
-
-	r->busy = false;
-	r->checked_ms = t->v->now_ms;
-	if (e->verb == POLICY_STOP && r->restarting) {
-		/* Whether or not it stopped: starting what runs is harmless. */
-		r->restarting = false;
-		r->busy = true;
-		r->state = RES_STARTING;
-		turn_add(t, ACT_RES_START)->index = e->index;
-	} else if (e->verb == POLICY_START || e->verb == POLICY_STATUS) {
-		if (e->result == POLICY_RUNNING) {
-			r->state = RES_UP;
-			turn_alarm(t, ALARM_RES_FAILED, !policy_healthy(t->p), "");
-		} else {
-			resource_failed(t, (unsigned)e->index);
-		}
-	}
-}
-
-static void
-monitor_turn(struct turn *t)
-{
-	struct policy *p = t->p;
-
-	for (unsigned i = 0; i < p->conf->nres; i++) {
-		struct policy_res *r = &p->res[i];
-		int64_t age = t->v->now_ms - r->checked_ms;
-
-		if (r->busy)
-			continue;
-		if (r->state == RES_UP && p->conf->res[i].monitor_ms > 0
-		    && age >= p->conf->res[i].monitor_ms) {
-			r->busy = true;
-			turn_add(t, ACT_RES_STATUS)->index = (int)i;
-		} else if (r->state == RES_FAILED && policy_peer_ready(t->v)) {
-			p->start_failed = true;
-			demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
-			return;
-		} else if (r->state == RES_FAILED && age >= p->conf->retry_ms) {
-			/* Nobody else can take it: go on trying. */
-			r->busy = r->restarting = true;
-			r->state = RES_STOPPING;
-			turn_add(t, ACT_RES_STOP)->index = (int)i;
-		}
-	}
-}
-
 /* Clients cannot reach this node, but probably the other one: it says that it sees its
  * targets, in an answer to a frame that we sent after the wait, and is ready.  When it
  * sees none either, the target is ill and not the path. */
@@ -366,7 +284,7 @@ active_turn(struct turn *t)
 	if (e->type == EV_SYNCD)
 		syncd_event(t);
 	else if (e->type == EV_RES)
-		active_resource(t);
+		res_event(t);
 	else if (e->type == EV_VIP && e->up && !e->ok)
 		demote_begin(t, DEMOTE_MOVE, true, REASON_ADDRESS);
 	if (t->p->role == ROLE_ACTIVE && t->p->conf->syncd)
@@ -376,5 +294,5 @@ active_turn(struct turn *t)
 	if (t->p->role == ROLE_ACTIVE)
 		ping_turn(t);
 	if (t->p->role == ROLE_ACTIVE)
-		monitor_turn(t);
+		res_turn(t);
 }

@@ -38,6 +38,7 @@ demote_begin(struct turn *t, enum demote_how how, bool release, enum policy_reas
 	p->released_lsn = 0;
 	p->syncd_told = false;
 	p->alone_no = p->outdate_out = 0;
+	res_release(t);
 	if (p->role == ROLE_ACTIVE)
 		p->served_ms = t->v->now_ms;
 	p->reason = reason;

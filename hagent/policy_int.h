@@ -46,7 +46,13 @@ void active_begin(struct turn *);
 void active_turn(struct turn *);
 void active_join(struct turn *);
 bool active_must_leave(struct turn *);	/* newer active, isolated: begins the demotion */
-void active_resource(struct turn *);	/* an EV_RES while active */
+/* policy_res.c */
+void res_note(struct turn *);		/* EV_RES, EV_DIED in every role */
+void res_event(struct turn *);		/* an EV_RES while active */
+void res_turn(struct turn *);
+void res_begin(struct turn *);
+void res_op(struct turn *, const struct policy_event *);	/* on the active node */
+void res_release(struct turn *);	/* nothing is held by an operator any more */
 /* policy_demote.c */
 enum demote_how { DEMOTE_PLANNED, DEMOTE_MOVE, DEMOTE_URGENT };
 void demote_begin(struct turn *, enum demote_how, bool release, enum policy_reason);

@@ -8,6 +8,12 @@
 
 #include "policy_int.h"
 
+static bool
+resource_op(enum policy_op op)
+{
+	return op == OP_RES_START || op == OP_RES_STOP || op == OP_RES_RESTART;
+}
+
 /* NULL, or why the other node cannot take over now. */
 static const char *
 hand_over_check(const struct turn *t)
@@ -73,6 +79,7 @@ forward(struct turn *t, const struct policy_event *e)
 		refuse(t, e, 13, "another request to the other node is under way", "hactl status");
 	} else {
 		p->req_op = e->op;
+		p->req_index = e->index > 0 ? e->index : 0;
 		p->req_id = p->boot << 12 | ((p->req_id + 1) & 0xfff);
 		p->req_caller = e->id;
 		p->req_ms = t->v->now_ms;
@@ -198,6 +205,24 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 	refuse(t, e, 0, "failures forgotten", "");
 }
 
+/* A resource is a number here: the other node means the same one by it only with the same
+ * configuration. */
+static void
+op_resource(struct turn *t, const struct policy_event *e)
+{
+	if (t->p->role == ROLE_ACTIVE)
+		res_op(t, e);
+	else if (!policy_peer_serves(t->v))
+		refuse(t, e, 15, "no node is active", "hactl status");
+	else if (t->v->peer.f.config != t->p->conf->config)
+		refuse(t, e, 14, "the two nodes have different configurations",
+		    "hactl resource list  # on the active node");
+	else if (e->dry_run)
+		refuse(t, e, 0, "the active node would be asked", "");
+	else
+		forward(t, e);
+}
+
 /* The daemon ends in order.  A standby marks itself, so that the active need not
  * presume anything; an active hands over, or at least stops. */
 static void
@@ -248,6 +273,11 @@ dispatch(struct turn *t, const struct policy_event *e)
 	case OP_SHUTDOWN:
 		op_shutdown(t, e);
 		break;
+	case OP_RES_START:
+	case OP_RES_STOP:
+	case OP_RES_RESTART:
+		op_resource(t, e);
+		break;
 	case OP_NONE:
 		break;
 	}
@@ -274,9 +304,12 @@ peer_request(struct turn *t)
 	e.op = (enum policy_op)c->gen;
 	e.id = c->arg;
 	e.op_node = p->conf->node;
+	e.index = c->lsn < p->conf->nres ? (int)c->lsn : -1;
+	if (resource_op(e.op) && p->role != ROLE_ACTIVE)
+		return;		/* it is not passed on again */
 	if (e.op == OP_SWITCHOVER)
 		e.op_node = !p->conf->node;
-	else if (e.op != OP_STANDBY && e.op != OP_ONLINE)
+	else if (e.op != OP_STANDBY && e.op != OP_ONLINE && !resource_op(e.op))
 		return;
 	dispatch(t, &e);
 	/* An immediate answer goes to the peer, not to a local operator. */
@@ -338,6 +371,8 @@ op_turn(struct turn *t)
 		else if (t->v->now_ms - p->op.start_ms > p->conf->switch_ms)
 			turn_op_done(t, 16, "the other node does not serve yet", "hactl status -w");
 	}
+	if (resource_op(p->op.op) && p->role != ROLE_ACTIVE)
+		turn_op_done(t, 18, "this node is not active any more", "hactl status");
 	/* Two heartbeats' time for the last words of a standby. */
 	if (p->op.op == OP_SHUTDOWN && policy_idle(p)
 	    && t->v->now_ms - p->op.start_ms > p->conf->probe_fresh_ms / 4) {

@@ -25,8 +25,10 @@
  *   promoted | demoted | refused | alone | join
  *   newer gen=N kind=K | adopted gen=N kind=K
  *   res I start|stop|status running|stopped|failed
+ *   died I
  *   vip I up|down ok|failed
- *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry] */
+ *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry]
+ *   op resource-start|resource-stop|resource-restart res=I [dry] */
 struct run {
 	struct policy p;
 	struct policy_conf conf;
@@ -140,6 +142,14 @@ set(struct run *r, const char *name, const char *val)
 		c->ping_handover_ms = (int64_t)num(r, val);
 	else if (strcmp(name, "group") == 0)
 		r->v.group_started = strcmp(val, "started") == 0;
+	else if (strcmp(name, "restarts") == 0)
+		c->res[0].restarts = c->res[1].restarts = (unsigned)num(r, val);
+	else if (strcmp(name, "window") == 0)
+		c->res[0].window_ms = c->res[1].window_ms = (int64_t)num(r, val);
+	else if (strcmp(name, "monitor") == 0)
+		c->res[0].monitor_ms = c->res[1].monitor_ms = (int64_t)num(r, val);
+	else if (strcmp(name, "held") == 0)
+		r->v.held |= 1u << (num(r, val) & 1);
 	else if (strcmp(name, "rule") == 0)
 		r->v.data.rule = strcmp(val, "available") == 0 ? COMMIT_AVAILABLE : COMMIT_AUTO;
 	else
@@ -337,14 +347,14 @@ static void
 ev_op(struct run *r, char **w, int n)
 {
 	static const char *const ops[] = { "", "switchover", "failover", "standby", "online",
-		"cleanup", "shutdown" };
+		"cleanup", "shutdown", "resource-start", "resource-stop", "resource-restart" };
 	struct policy_event *e = &r->v.ev;
 
 	e->type = EV_OP;
 	e->id = 7;
 	e->index = -1;
 	e->op_node = r->conf.node;
-	for (unsigned i = 1; n > 0 && i < 7; i++)
+	for (unsigned i = 1; n > 0 && i < sizeof(ops) / sizeof(ops[0]); i++)
 		if (strcmp(w[0], ops[i]) == 0)
 			e->op = (enum policy_op)i;
 	if (e->op == OP_NONE)
@@ -352,6 +362,8 @@ ev_op(struct run *r, char **w, int n)
 	for (int i = 1; i < n; i++) {
 		if (strncmp(w[i], "node=", 5) == 0)
 			e->op_node = (uint8_t)num(r, w[i] + 5);
+		if (strncmp(w[i], "res=", 4) == 0)
+			e->index = (int)num(r, w[i] + 4);
 		e->peer_is_off = e->peer_is_off || strcmp(w[i], "off") == 0;
 		e->accept_loss = e->accept_loss || strcmp(w[i], "loss") == 0;
 		e->dry_run = e->dry_run || strcmp(w[i], "dry") == 0;
@@ -403,7 +415,10 @@ event(struct run *r, char **w, int n)
 		ev_data(r, w + 1, n - 1);
 	else if (strcmp(w[0], "res") == 0)
 		ev_res(r, w + 1, n - 1);
-	else if (strcmp(w[0], "op") == 0)
+	else if (strcmp(w[0], "died") == 0 && n == 2) {
+		e->type = EV_DIED;
+		e->index = (int)num(r, w[1]);
+	} else if (strcmp(w[0], "op") == 0)
 		ev_op(r, w + 1, n - 1);
 	else if (strcmp(w[0], "ping") == 0 && n == 2)
 		r->v.ping_ok = strcmp(w[1], "on") == 0;
