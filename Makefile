@@ -33,7 +33,7 @@ endif
 
 MAINS = hagent/hagentd.c hagent/hactl.c syncer/syncd.c mail/maild.c mail/mailctl.c
 LIBS_lib = -levent_openssl -levent -levent_pthreads -lssl -lcrypto -lconfuse -ljansson -lseccomp
-LIBS_hagent = $(LIBS_lib)
+LIBS_hagent = -lexpat $(LIBS_lib)
 LIBS_syncer = -lrsync -lzstd $(LIBS_lib)
 LIBS_mail = -lsqlite3 -lunbound -lcrypt $(LIBS_lib)
 
@@ -93,7 +93,7 @@ $(foreach c,hagent syncer mail,$(eval $(call unit_rule,$(c))))
 
 ARCHIVES = $(O)/libhagent.a $(O)/libsyncer.a $(O)/libmail.a $(O)/libmailpair.a
 ALL_INC = -Ihagent -Isyncer -Imail -Ilib
-ALL_LIBS = -lcmocka -lrsync -lzstd $(LIBS_mail)
+ALL_LIBS = -lcmocka -lexpat -lrsync -lzstd $(LIBS_mail)
 define suite_rule
 $$(O)/tests/$(1)/$(1): $$(wildcard tests/$(1)/*.c) $$(ARCHIVES)
 	@mkdir -p $$(dir $$@)

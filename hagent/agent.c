@@ -65,6 +65,7 @@ agent_view(struct agent *a, struct policy_view *v)
 	v->data = a->data;
 	v->local_known = a->local_known;
 	v->group_started = a->group_started;
+	v->held = a->held;
 	v->saved = a->saved;
 }
 

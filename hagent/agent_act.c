@@ -197,7 +197,7 @@ act_one(struct agent *a, const struct policy_action *act)
 		break;
 	case ACT_GROUP:
 		a->group_started = act->on;
-		exec_client_group(a->exec, act->on);
+		exec_client_group(a->exec, act->on, (uint32_t)act->no);
 		break;
 	case ACT_VIP_UP:
 	case ACT_VIP_DOWN:
@@ -255,7 +255,7 @@ look_done(struct agent *a)
 	a->local_known = true;
 	log_info("agent found the group %s here", a->group_started ? "started" : "stopped");
 	if (a->group_started)
-		exec_client_group(a->exec, true);
+		exec_client_group(a->exec, true, a->held);
 	agent_tick(a);
 }
 
@@ -270,6 +270,7 @@ on_welcome(void *arg, const struct exec_welcome *w)
 		exec_client_vip(a->exec, i, VIP_QUERY, 0);
 	if (w->group_started) {
 		a->group_started = true;
+		a->held = w->held;
 		look_done(a);
 		return;
 	}
@@ -334,6 +335,18 @@ on_ran(void *arg, unsigned n, enum exec_verb verb, const struct exec_ran *ran)
 	}
 	ev.result = verdict == -1 ? POLICY_FAILED
 	    : verdict == 0 || verb == EXEC_STOP ? POLICY_STOPPED : POLICY_RUNNING;
+	agent_event(a, &ev);
+}
+
+static void
+on_died(void *arg, unsigned n)
+{
+	struct agent *a = arg;
+	struct policy_event ev = { .type = EV_DIED, .index = (int)n };
+
+	if (n >= a->conf->nresources)
+		return;
+	snprintf(a->res[n].words, sizeof(a->res[n].words), "its process has ended");
 	agent_event(a, &ev);
 }
 
@@ -433,7 +446,7 @@ on_gone(void *arg, const char *why)
 	agent_end(arg, 1);
 }
 
-const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_vip,
+const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_died, on_vip,
 	on_opened, agent_on_fenced, agent_on_watchdog, on_shutdown, on_gone };
 
 /* ---- syncd --------------------------------------------------------------- */

@@ -129,6 +129,7 @@ struct agent {
 	/* What runs here, as found at the start. */
 	unsigned looking;		/* answers still missing */
 	bool local_known, group_started;
+	uint32_t held;			/* as ACT_GROUP of the agent before */
 	bool vip_here[HAGENT_VIPS_MAX];
 	int64_t vip_since_wall_ms;
 	/* The address probe under way. */

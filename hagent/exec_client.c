@@ -109,6 +109,7 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	switch (m->type) {
 	case EX_WELCOME:
 		welcome.group_started = wire_get_u8(&in);
+		welcome.held = wire_get_u32(&in);
 		welcome.agents = wire_get_u32(&in);
 		c->ops->welcome(c->arg, &welcome);
 		break;
@@ -123,6 +124,9 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		break;
 	case EX_WATCHDOG:
 		on_watchdog(c, &in);
+		break;
+	case EX_DIED:
+		c->ops->died(c->arg, wire_get_u16(&in));
 		break;
 	case EX_SHUTDOWN:
 		c->ops->shutdown(c->arg);
@@ -231,12 +235,13 @@ exec_client_open(struct exec_client *c, enum exec_open what, unsigned index)
 }
 
 void
-exec_client_group(struct exec_client *c, bool started)
+exec_client_group(struct exec_client *c, bool started, uint32_t held)
 {
 	struct wire_out out;
 
 	wire_out_init(&out);
 	wire_put_u8(&out, started);
+	wire_put_u32(&out, held);
 	send_body(c, EX_GROUP, 0, &out);
 }
 

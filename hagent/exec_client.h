@@ -14,6 +14,7 @@ struct exec_client_ops {
 	void (*welcome)(void *, const struct exec_welcome *);
 	void (*config)(void *, uint32_t digest);
 	void (*ran)(void *, unsigned resource, enum exec_verb, const struct exec_ran *);
+	void (*died)(void *, unsigned resource);	/* its watched process has ended */
 	/* tag: as given to exec_client_vip() */
 	void (*vip)(void *, unsigned vip, enum exec_vip_op, uint64_t tag,
 	    enum exec_vip_result, const char *error);
@@ -34,7 +35,7 @@ void exec_client_free(struct exec_client *);
 void exec_client_run(struct exec_client *, unsigned resource, enum exec_verb);
 void exec_client_vip(struct exec_client *, unsigned vip, enum exec_vip_op, uint64_t tag);
 void exec_client_open(struct exec_client *, enum exec_open, unsigned index);
-void exec_client_group(struct exec_client *, bool started);
+void exec_client_group(struct exec_client *, bool started, uint32_t held);
 void exec_client_leaving(struct exec_client *);
 void exec_client_fence(struct exec_client *, enum exec_fence, uint64_t tag);
 void exec_client_alive(struct exec_client *);

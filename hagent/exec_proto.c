@@ -17,6 +17,7 @@ exec_ran_put(struct wire_out *w, const struct exec_ran *r)
 {
 	wire_put_u8(w, r->outcome);
 	wire_put_u8(w, r->code);
+	wire_put_u8(w, r->stopped);
 	wire_put_u32(w, r->ms);
 	wire_put_str(w, r->words);
 }
@@ -26,6 +27,7 @@ exec_ran_get(struct wire_in *w, struct exec_ran *r)
 {
 	r->outcome = wire_get_u8(w);
 	r->code = wire_get_u8(w);
+	r->stopped = wire_get_u8(w);
 	r->ms = wire_get_u32(w);
 	wire_get_str(w, r->words, sizeof(r->words));
 }
@@ -37,7 +39,7 @@ exec_ran_verdict(const struct exec_ran *r, enum exec_verb v)
 		return -1;
 	if (r->code == 0)
 		return 1;
-	return v == EXEC_STATUS && r->code == 3 ? 0 : -1;
+	return v == EXEC_STATUS && r->code == r->stopped ? 0 : -1;
 }
 
 const char *

@@ -21,7 +21,8 @@ enum exec_type {
 	EX_VIP,		/* u16 vip, or EXEC_PEER0 + link (VIP_PROBE only: is the peer's own
 			 * address there?), u8 enum exec_vip_op */
 	EX_OPEN,	/* u8 enum exec_open, u16 index */
-	EX_GROUP,	/* u8 1 = the group is started: remembered for the next agent; no answer */
+	EX_GROUP,	/* u8 1 = the group is started, u32 a bit for each resource that an
+			 * operator holds stopped: remembered for the next agent; no answer */
 	EX_LEAVING,	/* the agent has released and ends; do not restart it; no answer */
 	EX_FENCE = 8,	/* u8 enum exec_fence: the other node; answered by EX_FENCED */
 	EX_ALIVE,	/* no answer: the agent's loop turns and ha/state could be written */
@@ -70,18 +71,20 @@ enum exec_outcome {
 struct exec_ran {
 	uint8_t outcome;	/* enum exec_outcome */
 	uint8_t code;
+	uint8_t stopped;	/* the code by which a status says "not running": 3, OCF 7 */
 	uint32_t ms;
 	char words[EXEC_WORDS_MAX];	/* the last line that it wrote to stderr */
 };
 
 struct exec_welcome {
 	uint8_t group_started;	/* as the last agent said */
+	uint32_t held;
 	uint32_t agents;	/* how many there were before in this executor's life */
 };
 
 void exec_ran_put(struct wire_out *, const struct exec_ran *);
 void exec_ran_get(struct wire_in *, struct exec_ran *);
-/* What a script's end means: 1 done or running, 0 not running (status 3), -1 failed. */
+/* What a script's end means: 1 done or running, 0 not running, -1 failed. */
 int exec_ran_verdict(const struct exec_ran *, enum exec_verb);
 /* "exit 1 after 120 ms: words", for logs and status. */
 const char *exec_ran_text(const struct exec_ran *, char *buf, size_t size);

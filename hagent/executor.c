@@ -1,8 +1,7 @@
 /* executor.c - root's half of hagentd.
  *
  * It reads nothing but fixed-size requests with indexes into the configuration, and
- * answers each once.  Scripts run in the order of the requests per resource (status
- * runs beside the others); their ends come by SIGCHLD.  When the agent dies a new
+ * answers each once.  resource_run.c runs what they ask for.  When the agent dies a new
  * one is forked at once, a second that dies young after a growing delay, at most
  * 1 s; addresses, running scripts and the memory that the group is started stay.
  * It decides nothing: on SIGTERM it asks the agent to leave, and only ends when that
@@ -18,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/queue.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -33,23 +31,13 @@
 #include "ipc.h"
 #include "mem.h"
 #include "privopen.h"
-#include "script.h"
+#include "resource_run.h"
 #include "vip.h"
 #include "watchdog.h"
 
-#define RUNS_MAX (4 * HAGENT_RESOURCES_MAX)
 #define YOUNG_MS 2000		/* an agent that dies before this age delays the next */
 #define DELAY_MAX_MS 1000
 #define LOOK_MS 10000		/* at the configuration files */
-
-struct run {
-	TAILQ_ENTRY(run) next;
-	struct executor *x;
-	uint32_t id, agent;	/* who asked; an answer for a dead agent is dropped */
-	uint16_t resource;
-	enum exec_verb verb;
-	struct script *script;	/* NULL: waits for one of the same resource */
-};
 
 struct vip_ask {
 	struct executor *x;
@@ -68,6 +56,7 @@ struct executor {
 	int64_t agent_started_ms;
 	int delay_ms;
 	bool group_started, shutting, left;
+	uint32_t held;		/* resources that an operator stopped */
 	int exit_code;
 	uint32_t config;	/* digest of the three files */
 	bool config_told;	/* that it cannot be made; once */
@@ -76,8 +65,7 @@ struct executor {
 	/* The peer's own address on each udp link: only ever probed for. */
 	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
 	struct vip *peers[HAGENT_LINKS_MAX];
-	TAILQ_HEAD(, run) runs;
-	size_t nruns;
+	struct resource_runs *runs;
 	int child_fd;		/* in the forked agent: its end; else -1 */
 };
 
@@ -103,133 +91,47 @@ answer(struct executor *x, uint32_t agent, enum exec_type type, uint32_t id,
 	wire_out_clear(w);
 }
 
-/* ---- scripts ------------------------------------------------------------- */
-
-static void run_begin(struct run *);
-
-static bool
-run_conflicts(const struct run *a, const struct run *b)
-{
-	return a->resource == b->resource && a->verb != EXEC_STATUS &&
-	    b->verb != EXEC_STATUS;
-}
-
-/* Starts what waited for nothing but the end of an earlier run. */
-static void
-run_next(struct executor *x)
-{
-	struct run *r, *before;
-
-	TAILQ_FOREACH(r, &x->runs, next) {
-		if (r->script != NULL)
-			continue;
-		TAILQ_FOREACH(before, &x->runs, next)
-			if (before == r || run_conflicts(before, r))
-				break;
-		if (before == r)
-			run_begin(r);
-	}
-}
+/* ---- resources ----------------------------------------------------------- */
 
 static void
-on_ran(const struct exec_ran *ran, void *arg)
+on_ran(void *arg, const struct resource_run_ask *ask, const struct exec_ran *ran)
 {
-	struct run *r = arg;
-	struct executor *x = r->x;
-	const char *name = x->conf->resources[r->resource].name;
 	struct wire_out w;
-	char text[300];
 
-	if (r->verb != EXEC_STATUS || exec_ran_verdict(ran, r->verb) != 1)
-		log_info("resource %s %s: %s", name, exec_verb_name(r->verb),
-		    exec_ran_text(ran, text, sizeof(text)));
 	wire_out_init(&w);
 	exec_ran_put(&w, ran);
-	answer(x, r->agent, EX_RAN, r->id, &w, -1);
-	TAILQ_REMOVE(&x->runs, r, next);
-	x->nruns--;
-	free(r);
-	run_next(x);
+	answer(arg, ask->agent, EX_RAN, ask->id, &w, -1);
 }
 
-static int
-run_limit(const struct resource_conf *c, enum exec_verb v)
-{
-	switch (v) {
-	case EXEC_START:
-		return c->start_timeout_ms;
-	case EXEC_STOP:
-		return c->stop_timeout_ms;
-	case EXEC_DRAIN:
-		return c->drain_timeout_ms;
-	case EXEC_STATUS:
-		break;
-	}
-	return c->status_timeout_ms;
-}
-
+/* An agent that is not there now asks for every status when it is. */
 static void
-run_begin(struct run *r)
+on_died(void *arg, uint16_t resource)
 {
-	const struct hagent_conf *conf = r->x->conf;
-	const struct resource_conf *c = &conf->resources[r->resource];
-	struct script_conf s = {
-		.path = c->script,
-		.args = c->args,
-		.verb = exec_verb_name(r->verb),
-		.name = c->name,
-		.cluster = conf->cluster,
-		.node = conf->node[conf->self],
-		.limit_ms = run_limit(c, r->verb),
-	};
+	struct executor *x = arg;
+	struct wire_out w;
 
-	r->script = script_run(r->x->base, &s, on_ran, r);
+	wire_out_init(&w);
+	wire_put_u16(&w, resource);
+	answer(x, x->agents, EX_DIED, 0, &w, -1);
 }
+
+static const struct resource_runs_ops runs_ops = { on_ran, on_died };
 
 static void
 on_run(struct executor *x, uint32_t id, struct wire_in *in)
 {
-	uint16_t resource = wire_get_u16(in);
-	uint8_t verb = wire_get_u8(in);
-	struct run *r;
+	struct resource_run_ask ask = { .agent = x->agents, .id = id };
+	struct exec_ran no = { .outcome = RAN_REFUSED };
+	uint8_t verb;
 
-	if (!wire_in_done(in) || resource >= x->conf->nresources || verb > EXEC_DRAIN ||
-	    x->nruns >= RUNS_MAX) {
-		struct exec_ran no = { .outcome = RAN_REFUSED };
-		struct wire_out w;
-
-		log_err("executor refuses run resource=%u verb=%u runs=%zu", resource, verb,
-		    x->nruns);
-		wire_out_init(&w);
-		exec_ran_put(&w, &no);
-		answer(x, x->agents, EX_RAN, id, &w, -1);
+	ask.resource = wire_get_u16(in);
+	verb = wire_get_u8(in);
+	ask.verb = (enum exec_verb)verb;
+	if (wire_in_done(in) && ask.resource < x->conf->nresources && verb <= EXEC_DRAIN &&
+	    resource_runs_add(x->runs, &ask) == 0)
 		return;
-	}
-	r = mem_alloc(sizeof(*r));
-	r->x = x;
-	r->id = id;
-	r->agent = x->agents;
-	r->resource = resource;
-	r->verb = (enum exec_verb)verb;
-	TAILQ_INSERT_TAIL(&x->runs, r, next);
-	x->nruns++;
-	run_next(x);
-}
-
-/* The next agent asks anew for what it wants. */
-static void
-runs_forget_waiting(struct executor *x)
-{
-	struct run *r, *following;
-
-	for (r = TAILQ_FIRST(&x->runs); r != NULL; r = following) {
-		following = TAILQ_NEXT(r, next);
-		if (r->script != NULL)
-			continue;
-		TAILQ_REMOVE(&x->runs, r, next);
-		x->nruns--;
-		free(r);
-	}
+	log_err("executor refuses run resource=%u verb=%u", ask.resource, verb);
+	on_ran(x, &ask, &no);
 }
 
 /* ---- addresses and descriptors ------------------------------------------- */
@@ -381,6 +283,7 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		break;
 	case EX_GROUP:
 		x->group_started = wire_get_u8(&in) != 0;
+		x->held = wire_get_u32(&in);
 		break;
 	case EX_LEAVING:
 		x->left = true;
@@ -404,7 +307,7 @@ agent_channel_close(struct executor *x)
 {
 	ipc_free(x->agent);
 	x->agent = NULL;
-	runs_forget_waiting(x);
+	resource_runs_forget(x->runs);
 }
 
 static void
@@ -470,6 +373,7 @@ welcome(struct executor *x)
 
 	wire_out_init(&w);
 	wire_put_u8(&w, x->group_started);
+	wire_put_u32(&w, x->held);
 	wire_put_u32(&w, x->agents - 1);
 	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
 	tell_config(x);
@@ -561,20 +465,14 @@ agent_ended(struct executor *x, int st)
 static void
 reap(struct executor *x)
 {
-	struct run *r;
 	pid_t pid;
 	int st;
 
 	while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
-		if (pid == x->agent_pid) {
+		if (pid == x->agent_pid)
 			agent_ended(x, st);
-			continue;
-		}
-		TAILQ_FOREACH(r, &x->runs, next)
-			if (r->script != NULL && script_pid(r->script) == pid)
-				break;
-		if (r != NULL)
-			script_reaped(r->script, st);
+		else
+			(void)resource_runs_reaped(x->runs, pid, st);
 	}
 }
 
@@ -694,7 +592,6 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->start = s;
 	x->conf = s->conf;
 	x->child_fd = -1;
-	TAILQ_INIT(&x->runs);
 	x->base = event_base_new();
 	x->signal_fd = open_signals();
 	if (x->base == NULL || x->signal_fd == -1)
@@ -705,6 +602,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->look = evtimer_new(x->base, on_look, x);
 	event_add(x->signals, NULL);
 	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
+	x->runs = resource_runs_new(x->base, x->conf, &runs_ops, x);
 	for (size_t i = 0; i < x->conf->nvips; i++)
 		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
 	for (size_t i = 0; i < x->conf->nlinks; i++)
@@ -734,6 +632,7 @@ executor_run(const struct executor_start *s)
 	for (size_t i = 0; i < x->conf->nlinks; i++)
 		vip_free(x->peers[i]);
 	ipc_free(x->agent);
+	resource_runs_free(x->runs);
 	event_free(x->signals);
 	event_free(x->respawn);
 	event_free(x->limit);

@@ -20,12 +20,12 @@
 #include "conf.h"
 #include "conf_links.h"
 #include "conf_proof.h"
+#include "conf_resource.h"
 #include "fs.h"
 #include "hex.h"
 #include "log.h"
 #include "mem.h"
 #include "paths.h"
-#include "script.h"
 
 static const struct limit {
 	const char *name;
@@ -39,6 +39,7 @@ static const struct limit {
 	{ "status-timeout-ms", 100, 600000 },
 	{ "drain-timeout-ms", 50, 600000 },
 	{ "monitor-interval-ms", 0, 86400000 },
+	{ "metadata-timeout-ms", 100, 600000 },
 	{ "restarts", 0, 1000 },
 	{ "restart-window-s", 1, 604800 },
 	{ "keepalive-ms", 10, 60000 },
@@ -134,6 +135,8 @@ load_file(const char *path)
 	static cfg_opt_t resource_opts[] = {
 		CFG_STR("script", "", CFGF_NONE),
 		CFG_STR_LIST("args", "{}", CFGF_NONE),
+		CFG_STR_LIST("params", "{}", CFGF_NONE),
+		CFG_STR("pidfile", "", CFGF_NONE),
 		CFG_INT("start-timeout-ms", 60000, CFGF_NONE),
 		CFG_INT("stop-timeout-ms", 30000, CFGF_NONE),
 		CFG_INT("status-timeout-ms", 10000, CFGF_NONE),
@@ -168,6 +171,9 @@ load_file(const char *path)
 		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, "
 		    "/usr/lib/mailpair/resource.d, /etc/init.d}",
 		    CFGF_NONE),
+		CFG_STR("ocf-root", "/usr/lib/ocf", CFGF_NONE),
+		CFG_STR("systemctl", "/bin/systemctl", CFGF_NONE),
+		CFG_INT("metadata-timeout-ms", 10000, CFGF_NONE),
 		CFG_STR("syncd-socket", PATH_RUN "/syncd-agent.sock", CFGF_NONE),
 		CFG_INT("keepalive-ms", 250, CFGF_NONE),
 		CFG_INT("serial-keepalive-ms", 500, CFGF_NONE),
@@ -299,85 +305,6 @@ read_pings(struct hagent_conf *c, cfg_t *cfg)
 	}
 }
 
-/* The first folder of resource-path that has the script; "" when none has. */
-static char *
-find_script(cfg_t *cfg, const char *name)
-{
-	if (name[0] == '/')
-		return mem_dup(name);
-	for (unsigned i = 0; i < cfg_size(cfg, "resource-path"); i++) {
-		char *path = mem_printf("%s/%s", cfg_getnstr(cfg, "resource-path", i), name);
-
-		if (access(path, F_OK) == 0)
-			return path;
-		free(path);
-	}
-	return mem_dup("");
-}
-
-static void
-read_script(struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg, cfg_t *sec)
-{
-	r->script_name = mem_dup(cfg_getstr(sec, "script"));
-	if (r->script_name[0] == '\0' || strstr(r->script_name, "..") != NULL ||
-	    (r->script_name[0] != '/' && strchr(r->script_name, '/') != NULL)) {
-		conf_error(c->path, conf_line(sec), "resource \"%s\": script: expected a file "
-		    "name or an absolute path", r->name);
-		r->script = mem_dup("");
-		return;
-	}
-	r->script = find_script(cfg, r->script_name);
-	if (r->script[0] == '\0' || access(r->script, X_OK) == -1)
-		conf_error(c->path, conf_line(sec), "resource \"%s\": no executable script "
-		    "\"%s\" in resource-path", r->name, r->script_name);
-	else if (!script_trusted(r->script))
-		conf_error(c->path, conf_line(sec), "resource \"%s\": %s, or a folder above "
-		    "it, is writable by others than root", r->name, r->script);
-}
-
-static void
-read_resource(struct hagent_conf *c, cfg_t *cfg, unsigned n)
-{
-	cfg_t *sec = cfg_getnsec(cfg, "resource", n);
-	struct resource_conf *r = &c->resources[c->nresources++];
-	unsigned nargs = cfg_size(sec, "args");
-
-	r->name = mem_dup(cfg_title(sec));
-	if (strlen(r->name) > 64)
-		conf_error(c->path, conf_line(sec), "resource: expected a name of at most 64 "
-		    "characters");
-	read_script(c, r, cfg, sec);
-	if (nargs > HAGENT_ARGS_MAX) {
-		conf_error(c->path, conf_line(sec), "resource \"%s\": args: expected at most "
-		    "%d", r->name, HAGENT_ARGS_MAX);
-		return;
-	}
-	for (unsigned i = 0; i < nargs; i++)
-		r->args[i] = mem_dup(cfg_getnstr(sec, "args", i));
-	r->start_timeout_ms = (int)cfg_getint(sec, "start-timeout-ms");
-	r->stop_timeout_ms = (int)cfg_getint(sec, "stop-timeout-ms");
-	r->status_timeout_ms = (int)cfg_getint(sec, "status-timeout-ms");
-	r->drain_timeout_ms = (int)cfg_getint(sec, "drain-timeout-ms");
-	r->monitor_interval_ms = (int)cfg_getint(sec, "monitor-interval-ms");
-	r->restarts = (int)cfg_getint(sec, "restarts");
-	r->restart_window_s = (int)cfg_getint(sec, "restart-window-s");
-	r->drain = cfg_getbool(sec, "drain");
-}
-
-static void
-read_resources(struct hagent_conf *c, cfg_t *cfg)
-{
-	unsigned n = cfg_size(cfg, "resource");
-
-	if (n > HAGENT_RESOURCES_MAX) {
-		conf_error(c->path, 0, "expected at most %d resource sections",
-		    HAGENT_RESOURCES_MAX);
-		return;
-	}
-	for (unsigned i = 0; i < n; i++)
-		read_resource(c, cfg, i);
-}
-
 static void
 read_scalars(struct hagent_conf *c, cfg_t *cfg)
 {
@@ -493,8 +420,8 @@ hagent_conf_load(const char *path, const char *node_name)
 	conf_links_read(c, cfg);
 	read_vips(c, cfg);
 	read_pings(c, cfg);
-	read_resources(c, cfg);
 	conf_proof_read(c, cfg);
+	conf_resources_read(c, cfg);
 	c->hash = settings_hash(cfg);
 	cfg_free(cfg);
 	check_whole(c);
@@ -503,16 +430,6 @@ hagent_conf_load(const char *path, const char *node_name)
 		return NULL;
 	}
 	return c;
-}
-
-static void
-free_resource(struct resource_conf *r)
-{
-	free(r->name);
-	free(r->script);
-	free(r->script_name);
-	for (size_t i = 0; i < HAGENT_ARGS_MAX; i++)
-		free(r->args[i]);
 }
 
 void
@@ -527,9 +444,8 @@ hagent_conf_free(struct hagent_conf *c)
 	}
 	for (size_t i = 0; i < c->npings; i++)
 		free(c->pings[i].name);
-	for (size_t i = 0; i < c->nresources; i++)
-		free_resource(&c->resources[i]);
 	conf_proof_free(c);
+	conf_resources_free(c);
 	free(c->node[0]);
 	free(c->node[1]);
 	free(c->path);

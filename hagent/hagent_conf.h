@@ -17,6 +17,7 @@
 #define HAGENT_PINGS_MAX 8
 #define HAGENT_RESOURCES_MAX 32
 #define HAGENT_ARGS_MAX 16
+#define HAGENT_PARAMS_MAX 48
 #define HAGENT_PATHS_MAX 8
 
 enum link_medium { MEDIUM_UDP, MEDIUM_SERIAL };
@@ -57,11 +58,19 @@ struct watchdog_conf {
 	int timeout_ms, pet_ms;
 };
 
+enum resource_class { RESOURCE_SCRIPT, RESOURCE_LSB, RESOURCE_SYSTEMD, RESOURCE_OCF };
+
 struct resource_conf {
 	char *name;
-	char *script;		/* the resolved path; "" when no folder has it */
+	int line;
+	enum resource_class class;
+	char *script;		/* the program to run; "" when no folder has it */
 	char *script_name;	/* as written */
+	char *provider;		/* ocf; else NULL */
+	char *agent;		/* ocf: the agent; systemd: the unit; else NULL */
 	char *args[HAGENT_ARGS_MAX + 1];
+	char *params[HAGENT_PARAMS_MAX + 1];	/* ocf: "name=value" */
+	char *pidfile;		/* of the process whose end is watched; "" none */
 	int start_timeout_ms, stop_timeout_ms, status_timeout_ms, drain_timeout_ms;
 	int monitor_interval_ms;
 	int restarts, restart_window_s;
@@ -89,6 +98,8 @@ struct hagent_conf {
 	struct resource_conf resources[HAGENT_RESOURCES_MAX];
 	size_t nresources;
 	struct watchdog_conf watchdog;
+	char *ocf_root, *systemctl;
+	int metadata_timeout_ms;
 	int keepalive_ms, serial_keepalive_ms, deadtime_ms, warntime_ms, initdead_ms;
 	int ping_interval_ms, ping_timeout_ms, ping_handover_ms;
 	int probe_wait_ms, probe_fresh_ms, drain_ms, isolated_ms, evidence_ms;

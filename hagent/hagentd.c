@@ -20,6 +20,7 @@
 #include "log.h"
 #include "mem.h"
 #include "paths.h"
+#include "resource_check.h"
 
 static const char usage[] = "usage: hagentd [-dfhnV] [-c file] [-N node]\n";
 
@@ -63,6 +64,15 @@ run(const struct daemon_options *o, const struct hagent_conf *c, uint8_t key[32]
 	return executor_run(&s);
 }
 
+/* Both, so that one run tells every mistake. */
+static int
+check(const struct hagent_conf *c, uint8_t key[32])
+{
+	int rc = hagent_conf_key(c, key);
+
+	return resource_check(c) == -1 ? -1 : rc;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -75,7 +85,7 @@ main(int argc, char **argv)
 		return code;
 	daemon_start();
 	c = hagent_conf_load(o.conf, o.node);
-	if (c == NULL || hagent_conf_key(c, key) == -1) {
+	if (c == NULL || check(c, key) == -1) {
 		hagent_conf_free(c);
 		return CTL_BAD_CONFIG;
 	}

@@ -1,7 +1,7 @@
-/* script.h - one run of a resource script under a time limit.
+/* script.h - one run of a program of root's under a time limit.
  *
- * The script gets a process group of its own, a clean environment, /dev/null as
- * stdin and stdout, and a pipe as stderr whose last line is kept.  At the limit the
+ * It gets a process group of its own, the environment that it is given and no other,
+ * /dev/null as stdin, and a pipe as stderr whose last line is kept.  At the limit the
  * group gets TERM, two seconds later KILL.  What a start leaves running in the
  * background stays alive when the script itself has ended. */
 #ifndef HAGENT_SCRIPT_H
@@ -10,29 +10,37 @@
 #include <sys/types.h>
 
 #include "exec_proto.h"
+#include "span.h"
 
 struct event_base;
 struct script;
 
 struct script_conf {
-	const char *path;
-	char *const *args;	/* after the verb; ends with NULL */
-	const char *verb;
-	const char *name;	/* of the resource */
-	const char *cluster, *node;
-	int limit_ms;
+	char *const *argv;	/* [0] is the absolute path; ends with NULL */
+	char *const *env;	/* all of it; ends with NULL */
+	int limit_ms;		/* 0: none */
+	size_t out_max;		/* so many bytes of stdout are kept; 0: it is /dev/null */
+	const char *user;	/* NULL or "": root */
+	bool tied;		/* gets TERM when this process ends */
 };
 typedef void script_done_cb(const struct exec_ran *, void *arg);
 
-/* Never NULL; a script that may not or cannot be run ends with RAN_REFUSED from the
+/* Never NULL; a program that may not or cannot be run ends with RAN_REFUSED from the
  * loop.  done is called exactly once, and the script is freed behind it. */
 struct script *script_run(struct event_base *, const struct script_conf *,
     script_done_cb *, void *arg);
+/* TERM now, KILL two seconds later; done is called when it has ended. */
+void script_stop(struct script *);
+/* For done: what it wrote to stdout, at most out_max bytes. */
+struct span script_out(const struct script *);
 /* Could nobody but root have had a hand in it, nor in a folder above it?  If not,
  * errno is EPERM. */
 bool script_trusted(const char *path);
 pid_t script_pid(const struct script *);
 /* The caller's SIGCHLD found the end of script_pid(). */
 void script_reaped(struct script *, int wait_status);
+/* Without a loop: runs it and waits for its end.  *out is the caller's, with a 0 byte
+ * behind it that is not counted. */
+void script_run_alone(const struct script_conf *, struct exec_ran *, char **out, size_t *len);
 
 #endif

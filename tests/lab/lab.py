@@ -264,7 +264,8 @@ class Lab:
             ("vip", VIP6 + "/64", [("interface", "eth0")]),
             ("ping", ["192.0.2.1"]),
             ("resource", "syncer", [("script", "syncer")]),
-            ("resource", "maild", [("script", "maild"), ("drain", True)])]
+            ("resource", "maild", [("script", "maild"), ("drain", True),
+                                   ("pidfile", "/run/mailpair/maild.pid")])]
         syncd = [("cluster", CLUSTER)] + [
             ("node", n, [("address", [x[n], lan[n]]), ("certificate", self.pins[n])])
             for n in NODES]

@@ -39,6 +39,11 @@ load(const char *text)
 	return c;
 }
 
+/* An agent and a systemctl that are there on every machine. */
+#define R(script) HEAD "ocf-root = \"/usr/lib/mailpair-test-ocf\" systemctl = \"/bin/true\" " \
+	"resource \"r\" { script = \"" script "\""
+#define END "}\n"
+
 /* The shipped file without what needs installed scripts. */
 static char *
 shipped(void)
@@ -139,6 +144,19 @@ mistakes(void **state)
 		HEAD "resource \"r\" { script = \"no-such-script\" }\n",
 		HEAD "resource \"r\" { script = \"../evil\" }\n",
 		HEAD "resource \"r\" { script = \"/tmp\" }\n",	/* writable by all */
+		R("lsb:../evil") END, R("lsb:") END, R("lsb:no-such-script") END,
+		R("systemd:-H") END, R("systemd:a b") END, R("systemd:") END,
+		R("ocf:heartbeat") END, R("ocf:..:x") END, R("ocf:a:b:c") END, R("ocf:a:") END,
+		R("/bin/true") " params = { \"a=b\" } " END,
+		R("/bin/true") " args = { \"a\nb\" } " END,
+		R("/bin/true") " pidfile = \"pid\" " END,
+		R("systemd:x.service") " args = { \"a\" } " END,
+		R("systemd:x.service") " drain = true " END,
+		R("ocf:x:true") " params = { \"1a=b\" } " END,
+		R("ocf:x:true") " params = { \"a b=c\" } " END,
+		R("ocf:x:true") " params = { \"a\" } " END,
+		R("ocf:x:true") " params = { \"a=1\", \"a=2\" } " END,
+		R("ocf:x:true") " args = { \"a\" } " END,
 	};
 
 	(void)state;

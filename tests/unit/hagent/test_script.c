@@ -43,9 +43,9 @@ run(int limit_ms)
 {
 	struct event_base *base = event_base_new();
 	char path[128];
-	char *args[] = { "one", NULL };
-	struct script_conf c = { .path = path, .args = args, .verb = "start", .name = "r",
-		.cluster = "c", .node = "n", .limit_ms = limit_ms };
+	char *argv[] = { path, "start", "one", NULL };
+	char *env[] = { "PATH=/usr/bin:/bin", "MAILPAIR_RESOURCE=r", NULL };
+	struct script_conf c = { .argv = argv, .env = env, .limit_ms = limit_ms };
 	struct end e = { 0 };
 	struct script *s;
 	int st;
@@ -75,7 +75,10 @@ ends(void **state)
 	assert_int_equal(r.outcome, RAN_EXIT);
 	assert_int_equal(r.code, 3);
 	assert_string_equal(r.words, "start one r ");
+	r.stopped = 3;
 	assert_int_equal(exec_ran_verdict(&r, EXEC_STATUS), 0);
+	r.stopped = 7;
+	assert_int_equal(exec_ran_verdict(&r, EXEC_STATUS), -1);
 	assert_int_equal(exec_ran_verdict(&r, EXEC_START), -1);
 	put("#!/bin/sh\nkill -9 $$\n");
 	r = run(5000);
@@ -123,6 +126,38 @@ refused(void **state)
 	assert_int_equal(run(5000).outcome, RAN_EXIT);
 }
 
+/* Without a loop: its output is bounded, and a user that does not exist is no root. */
+static void
+alone(void **state)
+{
+	static const struct { const char *text; size_t max; const char *user, *out; int code; } t[] = {
+		{ "#!/bin/sh\necho some words; exit 4\n", 100, NULL, "some words\n", 4 },
+		{ "#!/bin/sh\necho some words\n", 4, "", "some", 0 },
+		{ "#!/bin/sh\nid -u\n", 100, "nobody", "65534\n", 0 },
+		{ "#!/bin/sh\numask; pwd; env\n", 100, NULL, "0022\n/\nA=b\nPWD=/\n", 0 },
+		{ "#!/bin/sh\nexit 0\n", 100, "no-such-user", "", 127 },
+	};
+	char path[128], *argv[] = { path, NULL }, *env[] = { "A=b", NULL };
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/s", dir);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct script_conf c = { .argv = argv, .env = env, .limit_ms = 5000,
+			.out_max = t[i].max, .user = t[i].user };
+		struct exec_ran r;
+		char *out;
+		size_t len;
+
+		put(t[i].text);
+		script_run_alone(&c, &r, &out, &len);
+		assert_int_equal(r.outcome, RAN_EXIT);
+		assert_int_equal(r.code, t[i].code);
+		assert_string_equal(out, t[i].out);
+		assert_int_equal(len, strlen(t[i].out));
+		free(out);
+	}
+}
+
 static int
 make_dir(void **state)
 {
@@ -141,7 +176,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(ends), cmocka_unit_test(limits),
-		cmocka_unit_test(refused) };
+		cmocka_unit_test(refused), cmocka_unit_test(alone) };
 
 	return geteuid() == 0 ? cmocka_run_group_tests(tests, make_dir, remove_dir) : 0;
 }
