@@ -105,13 +105,14 @@ policy_leads(const struct policy *p, const struct policy_view *v)
 	/* Our log already holds what the other node made after it sent this frame. */
 	if (g.no > f->fixed && g.node != p->conf->node)
 		return false;
+	/* Whoever asked for the mark served in a generation that is not older, and has
+	 * everything; unless its disk was replaced since, and then nobody leads. */
+	if (outdated != peer_outdated)
+		return !outdated && g.no >= f->gen;
 	if (policy_alone(p, v) != policy_peer_alone(v))
 		return policy_alone(p, v) > policy_peer_alone(v);
 	if (g.no != f->gen)
 		return g.no > f->gen;
-	/* The mark was asked for by the active of this very generation. */
-	if (outdated != peer_outdated)
-		return !outdated;
 	if (p->conf->syncd && v->data.durable_lsn != f->durable)
 		return v->data.durable_lsn > f->durable;
 	/* Equal histories: the rest is taste, but the same taste on both nodes. */

@@ -161,6 +161,7 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 		tell(s, n, AL_PROMOTED, a);
 		break;
 	case COMMIT_REFUSED:
+		sim_say(s, "node %d: syncd refuses: %s", n, a->reason);
 		tell(s, n, AL_REFUSED, a);
 		break;
 	case COMMIT_DEMOTED:
