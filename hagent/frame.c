@@ -251,7 +251,9 @@ frame_window_take(struct frame_window *w, uint64_t seq)
 	if (seq > w->top) {
 		uint64_t ahead = seq - w->top;
 
-		w->bits = ahead >= 64 ? 0 : w->bits << ahead;
+		/* Whether those before the first one were taken by a process before this
+		 * one, nobody knows. */
+		w->bits = w->top == 0 ? UINT64_MAX : ahead >= 64 ? 0 : w->bits << ahead;
 		w->bits |= 1;
 		w->top = seq;
 		return true;

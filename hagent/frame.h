@@ -128,7 +128,8 @@ int frame_encode(const struct frame *, const uint8_t cluster[8], const struct fr
 enum frame_rc frame_decode(const uint8_t *, size_t, const struct frame_expect *,
     struct frame *out);
 
-/* 64 wide: true, and remembered, when seq is new and not older than the window. */
+/* 64 wide: true, and remembered, when seq is new and not older than the window, which
+ * begins with the first one taken. */
 struct frame_window {
 	uint64_t top, bits;
 };
