@@ -149,13 +149,32 @@ st_vip(struct turn *t)
 		active_begin(t);
 }
 
+/* syncd found a newer generation over there and acknowledges nothing any more.  A grant
+ * that it refused for this has given us a number which no log has: claiming that one
+ * would drive the other node away. */
+static bool
+newer(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type == EV_SYNCD && e->msg == AL_REFUSED && e->no != AL_PROMOTE)
+		p->gen = t->v->data.gen;
+	if (e->type != EV_SYNCD || e->msg != AL_NEWER)
+		return false;
+	if (e->gen.no > p->marks.fixed)
+		p->marks.fixed = e->gen.no;
+	demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
+	return true;
+}
+
 void
 promote_turn(struct turn *t)
 {
 	struct policy *p = t->p;
 	enum promote_step s;
 
-	if (active_must_leave(t))
+	if (active_must_leave(t) || newer(t))
 		return;
 	/* The other node may join before we serve: it will be needed for every answer. */
 	if (p->promote > PRO_SYNCD)

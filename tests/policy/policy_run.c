@@ -22,7 +22,7 @@
  *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated]
  *   syncd up|gone
  *   probe clear|taken|unknown
- *   promoted | demoted | refused | alone | join
+ *   promoted | demoted | refused [grant] | alone | join
  *   newer gen=N kind=K | adopted gen=N kind=K
  *   res I start|stop|status running|stopped|failed
  *   died I
@@ -386,7 +386,11 @@ ev_syncd(struct run *r, char **w, int n)
 			continue;
 		e->type = EV_SYNCD;
 		e->msg = t[i].msg;
-		e->no = e->msg == AL_REFUSED ? AL_PROMOTE : r->v.data.gen.no;
+		e->no = e->msg == AL_REFUSED ? (uint64_t)AL_PROMOTE : r->v.data.gen.no;
+		if (e->msg == AL_REFUSED && n > 1 && strcmp(w[1], "grant") == 0) {
+			e->no = AL_GRANT;
+			n = 1;
+		}
 		if (e->msg == AL_PROMOTED) {
 			e->gen = r->p.gen;
 			r->v.data.gen = r->p.gen;
