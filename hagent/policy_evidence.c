@@ -88,17 +88,17 @@ peer_idle(const struct policy_view *v)
 	        || v->peer.f.role == ROLE_STANDBY);
 }
 
-/* Both nodes are idle and neither is complete: who has the newest history?  The same
- * comparison on both, so that exactly one says yes. */
-bool
-policy_leads(const struct policy *p, const struct policy_view *v)
+/* Both nodes are idle: who has the newest history?  The same comparison on both, so that
+ * exactly one says yes. */
+static bool
+newest_history(const struct policy *p, const struct policy_view *v)
 {
 	const struct frame *f = &v->peer.f;
 	bool outdated = vetoed(p, v), peer_outdated = (f->flags & FRAME_F_OUTDATED) != 0;
 	bool ill = !policy_healthy(p), peer_ill = (f->flags & FRAME_F_HEALTHY) == 0;
 	struct gen g = policy_newest(p, v);
 
-	if (!peer_idle(v) || !peer_data_known(v) || (f->flags & FRAME_F_TAKE) != 0)
+	if (!peer_idle(v) || !peer_data_known(v))
 		return false;
 	if (p->conf->syncd && (!v->syncd_up || v->data.role != DATA_STANDBY))
 		return false;
@@ -121,6 +121,13 @@ policy_leads(const struct policy *p, const struct policy_view *v)
 	if (ill != peer_ill)
 		return !ill;
 	return p->conf->node == 0;
+}
+
+/* Neither is complete. */
+bool
+policy_leads(const struct policy *p, const struct policy_view *v)
+{
+	return (v->peer.f.flags & FRAME_F_TAKE) == 0 && newest_history(p, v);
 }
 
 /* P2 while the peer speaks. */
@@ -150,10 +157,13 @@ alive_evidence(const struct policy *p, const struct policy_view *v, const char *
 		return PROOF_MEETING;
 	/* The other one is idle by its word and cannot take over.  After a while: what
 	 * makes it complete may just have been on its way when its frame was sent. */
-	if (complete && (v->peer.f.flags & FRAME_F_TAKE) == 0
-	    && v->now_ms - p->since_ms > p->conf->dead_ms)
+	if (!complete || v->now_ms - p->since_ms <= p->conf->dead_ms)
+		return PROOF_NONE;
+	if ((v->peer.f.flags & FRAME_F_TAKE) == 0)
 		return PROOF_MEETING;
-	return PROOF_NONE;
+	/* Both are complete, and neither can take what the other released: a generation
+	 * that nobody acknowledged in ended before its record came over. */
+	return v->peer.f.gen != gen && newest_history(p, v) ? PROOF_MEETING : PROOF_NONE;
 }
 
 enum policy_proof
