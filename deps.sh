@@ -1,7 +1,8 @@
 #!/bin/sh
 # deps.sh [-n] [GROUP...] - installs what mailpair needs: groups build, run, test and
-# lint; without a name all of them.  -n only says what it would install.  Knows the
-# package names of Debian 12, and of RPM systems with dnf.  Installed ones are skipped.
+# lint; without a name these.  bench: what the benchmarks compare with.  -n only says
+# what it would install.  Knows the package names of Debian 12, and of RPM systems with
+# dnf.  Installed ones are skipped.
 set -eu
 
 say_only=
@@ -22,6 +23,7 @@ deb_names() {
 	test) echo libcmocka-dev e2fsprogs swaks libnet-ssleay-perl isync curl socat \
 		ca-certificates valgrind shellcheck resource-agents ;;
 	lint) echo clang clang-tidy clang-format cppcheck mandoc rpm ;;
+	bench) echo heartbeat keepalived net-tools ;;
 	*) return 1 ;;
 	esac
 }
@@ -38,6 +40,7 @@ rpm_names() {
 		curl socat ca-certificates valgrind ShellCheck \
 		resource-agents ;;
 	lint) echo clang clang-tools-extra cppcheck mandoc rpm-build ;;
+	bench) echo heartbeat keepalived net-tools ;;
 	*) return 1 ;;
 	esac
 }
@@ -63,7 +66,7 @@ installed() {
 missing=
 for group; do
 	if ! names=$("${system:-deb}_names" "$group"); then
-		echo "usage: deps.sh [-n] [build|run|test|lint]..." >&2
+		echo "usage: deps.sh [-n] [build|run|test|lint|bench]..." >&2
 		exit 10
 	fi
 	if [ -n "$say_only" ]; then

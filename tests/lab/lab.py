@@ -102,6 +102,7 @@ class Lab:
         self.serial = None
         self.hosts = set()
         self.cuts = set()
+        self.parted = False
 
     # ---- names ----------------------------------------------------------
     def ns(self, host):
@@ -159,6 +160,10 @@ class Lab:
     def _nft_reset(self):
         rules = "".join('  iifname "%s" drop\n  oifname "%s" drop\n' % (p, p)
                         for p in sorted(self.cuts))
+        for wire in ("eth0", "eth1") if self.parted else ():
+            a, b = (self.port(n, wire) for n in NODES)
+            rules += '  iifname "%s" oifname "%s" drop\n  iifname "%s" oifname "%s" drop\n' % (
+                a, b, b, a)
         self._nft("add table bridge lab\ndelete table bridge lab\n"
                   "table bridge lab {\n chain f {\n  type filter hook forward priority 0;\n%s }\n}\n"
                   % rules)
@@ -251,8 +256,8 @@ class Lab:
             self.pins[node] = "sha256:" + hashlib.sha256(der).hexdigest()
         self.ca = tls + "/mail.crt"
 
-    def _configure(self, node):
-        etc = os.path.join(self.node_dir(node), "etc/mailpair")
+    def own_conf(self):
+        """What the lab says in the three files; options of the caller replace it."""
         x = {n: "10.99.1.%d" % LAN[n] for n in NODES}
         lan = {n: "192.0.2.%d" % LAN[n] for n in NODES}
         pairs = lambda a: ["%s=%s" % (n, a[n]) for n in NODES]
@@ -270,13 +275,22 @@ class Lab:
             ("node", n, [("address", [x[n], lan[n]]), ("certificate", self.pins[n])])
             for n in NODES]
         maild = [("hostname", CLUSTER)]
-        own = {"hagent": hagent, "syncd": syncd, "maild": maild}
-        for name, conf in own.items():
+        return {"hagent": hagent, "syncd": syncd, "maild": maild}
+
+    def _configure(self, node):
+        etc = os.path.join(self.node_dir(node), "etc/mailpair")
+        for name, conf in self.own_conf().items():
             extra = self.extra[name]
             replaced = {e[:-1] for e in extra}
             conf = [c for c in conf if c[:-1] not in replaced] + extra
             with open("%s/%s.conf" % (etc, name), "w") as f:
                 f.write(sections(name, conf))
+
+    def commands(self, node):
+        """What process 1 starts, and starts again when it ends: [[name, argv]...]; a
+        third member that is false: only once."""
+        del node
+        return [[s, self.wrap + ["/usr/local/sbin/" + s, "-f"]] for s in self.services]
 
     # ---- power ------------------------------------------------------------
     def power_on(self, node):
@@ -286,9 +300,8 @@ class Lab:
         if node not in self.hosts:
             self._host(node)
         d = self.node_dir(node)
-        sbin = "/usr/local/sbin/"
         conf = {"name": node, "serial": self.ttys[node], "run": self.run_id, "env": self.env,
-                "services": [[s, self.wrap + [sbin + s, "-f"]] for s in self.services]}
+                "services": self.commands(node)}
         with open(d + "/node.json", "w") as f:
             json.dump(conf, f)
         if os.path.exists(d + "/ready"):
@@ -364,6 +377,12 @@ class Lab:
     def heal(self, node, wire):
         self.cuts.discard(self.port(node, wire))
         self._nft_reset()
+
+    def part(self, parted=True):
+        """Nothing passes between the two nodes; other hosts hear both."""
+        self.parted = parted
+        self._nft_reset()
+        self.cut_serial(parted)
 
     def unplug(self, node, wire, out=True):
         """Takes the cable out (no carrier) or puts it back."""

@@ -2,8 +2,8 @@
 
 Runs inside fresh PID, mount, UTS, IPC and network namespaces.  It gives the node
 its name, its own /etc, /usr/local, /var/lib, /run, /dev and /tmp, then starts the
-three daemons with their default paths and starts them again when they end, as a
-service manager would.  When it is killed the kernel kills every process of the
+services of node.json with their default paths and starts them again when they end,
+as a service manager would.  When it is killed the kernel kills every process of the
 node at once: a power cut.  SIGTERM is an orderly shutdown.
 
 Arguments: the node's folder, which holds etc/ (a whole /etc), usr/ (what `make
@@ -66,8 +66,8 @@ def mount_all(home, conf):
 
 
 class Service:
-    def __init__(self, name, argv, env):
-        self.name, self.argv, self.env = name, argv, env
+    def __init__(self, env, name, argv, again=True):
+        self.name, self.argv, self.env, self.again = name, argv, env, again
         self.proc, self.again_at, self.wanted, self.asked = None, 0.0, True, False
 
     def start(self):
@@ -86,7 +86,7 @@ def main():
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
            "LANG": "C.UTF-8"}
     env.update(conf["env"])
-    services = [Service(n, a, env) for n, a in conf["services"]]
+    services = [Service(env, *s) for s in conf["services"]]
     by_pid = {}
     ending, to_end = False, []
     # Signals are taken with sigtimedwait, so that none is lost between two looks.
@@ -119,7 +119,7 @@ def main():
             if pid == 0:
                 break
             s = by_pid.pop(pid, None)
-            if s is not None and s.wanted:
+            if s is not None and s.wanted and s.again:
                 s.again_at = time.monotonic() + RESTART_AFTER_S
         # Orderly: last started first, each when the one before has ended.
         while to_end:

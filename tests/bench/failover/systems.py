@@ -1,0 +1,288 @@
+"""systems.py - the cluster managers under comparison, each as a lab of two nodes.
+
+A System knows how its nodes are configured and started, how an operator moves the
+service on purpose, and whether both nodes are ready for the next fault.  All use
+the wires, the address and the hosts of tests/lab, and all but "mail" serve the
+same small TCP service (banner).  Whoever is started by a unit file with Restart=
+is started again here too, with the same delay; the others are not.
+"""
+import os
+import shutil
+import signal
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "lab"))
+import lab as lab_module
+from lab import LabError, NODES, VIP, run, wait_for
+
+LAN = {n: "192.0.2.%d" % lab_module.LAN[n] for n in NODES}
+OTHER = {n: "10.99.1.%d" % lab_module.LAN[n] for n in NODES}
+BANNER = "/usr/local/lib/mailpair/resource.d/banner"
+
+
+def other(node):
+    return NODES[1 - NODES.index(node)]
+
+
+def write(path, text, mode=0o644):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w") as f:
+        f.write(text)
+    os.chmod(path, mode)
+
+
+def processes(lab, node):
+    """Every process of a node by this machine's numbers: {pid: (parent, command line)}."""
+    init = lab.init_pid(node)
+    space = os.readlink("/proc/%d/ns/pid" % init)
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink("/proc/%s/ns/pid" % pid) != space:
+                continue
+            with open("/proc/%s/cmdline" % pid) as f:
+                words = f.read().replace("\0", " ").strip()
+            with open("/proc/%s/stat" % pid) as f:
+                parent = int(f.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        found[int(pid)] = (parent, words)
+    return found
+
+
+class PeerLab(lab_module.Lab):
+    """A lab whose nodes run somebody else's cluster manager."""
+
+    def __init__(self, system, **kw):
+        super().__init__(**kw)
+        self.system = system
+
+    def _configure(self, node):
+        put_banner(self, node)
+        self.system.configure(self.node_dir(node) + "/etc", node)
+
+    def commands(self, node):
+        return self.system.commands(node)
+
+
+class OurLab(lab_module.Lab):
+    def __init__(self, bare, **kw):
+        super().__init__(**kw)
+        self.bare = bare
+
+    def own_conf(self):
+        conf = super().own_conf()
+        if self.bare:
+            conf["hagent"] = [c for c in conf["hagent"] if c[0] != "resource"]
+            conf["hagent"] += [("resource", "banner", [("script", "banner")]),
+                               ("syncd-socket", "")]
+        return conf
+
+    def _configure(self, node):
+        put_banner(self, node)
+        super()._configure(node)
+
+
+def put_banner(lab, node):
+    path = lab.node_dir(node) + "/usr/lib/mailpair/resource.d/banner"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    shutil.copy(os.path.join(HERE, "banner"), path)
+    os.chmod(path, 0o755)
+
+
+class System:
+    name, peer = "", True
+    ports = (7,)
+    daemon = ""             # part of the main process's command line
+    service = "banner start"
+    needs = ""              # a program of its package
+    dead_s = 0.0            # silence that it takes for death
+    settle_s = 60
+
+    def lab(self, installed):
+        return PeerLab(self, install=installed)
+
+    def configure(self, etc, node):
+        raise NotImplementedError
+
+    def commands(self, node):
+        raise NotImplementedError
+
+    def switchover(self, lab, active):
+        raise NotImplementedError
+
+    # ---- the same for all ---------------------------------------------------
+    def holders(self, lab):
+        """Nodes that have the service address."""
+        found = []
+        for node in lab.on_nodes():
+            out = run("ip", "-n", lab.ns(node), "-o", "addr", "show", "to", VIP).stdout
+            if VIP in out:
+                found.append(node)
+        return found
+
+    def ready(self, lab):
+        """The active node, when both are ready for a fault; else None."""
+        holders = self.holders(lab)
+        return holders[0] if len(holders) == 1 and len(lab.on_nodes()) == 2 else None
+
+    def settle(self, lab):
+        for node in NODES:
+            if node not in lab.inits:
+                lab.power_on(node)
+        return wait_for(self.name + " is ready", self.settle_s, lambda: self.ready(lab), 0.1)
+
+    def pid(self, lab, node, part):
+        """The oldest process with this in its command line."""
+        found = [pid for pid, (_, words) in sorted(processes(lab, node).items()) if part in words]
+        return found[0] if found else 0
+
+    def kill(self, lab, node, part):
+        pid = self.pid(lab, node, part)
+        if not pid:
+            raise LabError("%s: no %s on %s" % (self.name, part, node))
+        os.kill(pid, signal.SIGKILL)
+
+
+class Keepalived(System):
+    daemon, needs = "/usr/sbin/keepalived", "/usr/sbin/keepalived"
+
+    def __init__(self, name, advert_s):
+        self.name, self.advert_s = name, advert_s
+        self.dead_s = 3 * advert_s + advert_s * (256 - 100) / 256
+
+    def configure(self, etc, node):
+        write(etc + "/keepalived/check", "#!/bin/sh\nexec %s status\n" % BANNER, 0o755)
+        write(etc + "/keepalived/keepalived.conf", """global_defs {
+    script_user root
+    enable_script_security
+}
+vrrp_script banner {
+    script "/etc/keepalived/check"
+    interval 1
+    fall 1
+    rise 1
+}
+vrrp_instance mail {
+    state BACKUP
+    nopreempt
+    interface eth0
+    version 3
+    virtual_router_id 51
+    priority %d
+    advert_int %g
+    unicast_src_ip %s
+    unicast_peer { %s }
+    virtual_ipaddress { %s/24 dev eth0 }
+    track_script { banner }
+}
+""" % (100 - NODES.index(node), self.advert_s, LAN[node], LAN[other(node)], VIP))
+
+    def commands(self, node):
+        return [["banner", [BANNER, "start"], False],
+                ["keepalived", ["/usr/sbin/keepalived", "-n", "-l", "-f",
+                                "/etc/keepalived/keepalived.conf"], False]]
+
+    def ready(self, lab):
+        active = super().ready(lab)
+        up = all(self.pid(lab, n, "keepalived") and self.pid(lab, n, "banner start")
+                 for n in lab.on_nodes())
+        return active if up else None
+
+    def switchover(self, lab, active):
+        """As an operator does: systemctl stop."""
+        os.kill(self.pid(lab, active, "keepalived"), signal.SIGTERM)
+
+
+class Heartbeat(System):
+    daemon, needs = "heartbeat: master", "/usr/libexec/heartbeat/heartbeat"
+
+    def __init__(self, name, keepalive, deadtime, dead_s):
+        self.name, self.keepalive, self.deadtime, self.dead_s = name, keepalive, deadtime, dead_s
+        self.settle_s = 3 * dead_s + 60
+
+    def configure(self, etc, node):
+        write(etc + "/ha.d/ha.cf", """keepalive %s
+deadtime %s
+warntime %s
+initdead %d
+udpport 694
+ucast eth0 %s
+ucast eth1 %s
+auto_failback off
+logfile /run/lab/log/ha.log
+node ha-1 ha-2
+crm no
+""" % (self.keepalive, self.deadtime, self.deadtime, max(2 * self.dead_s, 5), LAN[other(node)],
+            OTHER[other(node)]))
+        write(etc + "/ha.d/haresources", "ha-1 IPaddr::%s/24/eth0 banner\n" % VIP)
+        write(etc + "/ha.d/authkeys", "auth 1\n1 sha1 comparison\n", 0o600)
+        shutil.copy(os.path.join(HERE, "banner"), etc + "/ha.d/resource.d/banner")
+
+    def commands(self, node):
+        folders = "/var/lib/heartbeat/cores/root /var/lib/heartbeat/cores/hacluster " \
+            "/run/heartbeat/ccm /run/heartbeat/rsctmp /run/heartbeat/dopd /run/resource-agents"
+        return [["heartbeat", ["/bin/sh", "-c", "mkdir -p %s && chown hacluster "
+                               "/run/heartbeat /run/heartbeat/ccm /var/lib/heartbeat/cores/hacluster "
+                               "&& exec /usr/libexec/heartbeat/heartbeat -f" % folders], False]]
+
+    def ready(self, lab):
+        active = super().ready(lab)
+        if active is None or not self.pid(lab, active, "banner start"):
+            return None
+        for node in NODES:
+            for peer in NODES:
+                r = lab.execute(node, "cl_status", "nodestatus", peer, check=False)
+                if r.stdout.strip() != "active":
+                    return None
+            r = lab.execute(node, "cl_status", "rscstatus", check=False)
+            if r.stdout.strip() not in ("all", "local", "foreign", "none"):
+                return None
+        return active
+
+    def switchover(self, lab, active):
+        lab.execute(active, "/usr/share/heartbeat/hb_standby")
+
+
+class Ours(System):
+    peer = False
+    daemon = "hagentd -f"
+    FAST = [("keepalive-ms", 40), ("serial-keepalive-ms", 80), ("deadtime-ms", 200),
+            ("warntime-ms", 100), ("initdead-ms", 2000)]
+
+    def __init__(self, name, fast, mail):
+        self.name, self.fast, self.mail = name, fast, mail
+        self.dead_s = 0.2 if fast else 2.0
+        if mail:
+            self.ports, self.service = (25, 143), "maild -f"
+
+    def lab(self, installed):
+        conf = self.FAST if self.fast else []
+        return OurLab(not self.mail, install=installed, hagent=conf,
+                      services=("syncd", "maild", "hagentd") if self.mail else ("hagentd",))
+
+    def ready(self, lab):
+        active = super().ready(lab)
+        if active is None or not lab._serves(lab.status(active)):
+            return None
+        there = lab.status(other(active))
+        if there is None or there["self"]["role"] != "standby":
+            return None
+        return active if not self.mail or lab.in_step() else None
+
+    def switchover(self, lab, active):
+        lab.execute(active, "hactl", "switchover")
+
+
+def every():
+    return [
+        Keepalived("keepalived", 1.0),
+        Keepalived("keepalived-fast", 0.1),
+        Heartbeat("heartbeat", "2", "30", 30.0),
+        Heartbeat("heartbeat-fast", "100ms", "500ms", 0.5),
+        Ours("ours", False, False),
+        Ours("ours-fast", True, False),
+        Ours("ours-mail", False, True),
+        Ours("ours-mail-fast", True, True),
+    ]
