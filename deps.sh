@@ -21,7 +21,7 @@ deb_names() {
 		libevent-2.1-7 libevent-openssl-2.1-7 libevent-pthreads-2.1-7 librsync2 libconfuse2 \
 		libjansson4 libsqlite3-0 libssl3 libunbound8 libseccomp2 libzstd1 libcrypt1 libexpat1 ;;
 	test) echo libcmocka-dev e2fsprogs swaks libnet-ssleay-perl isync curl socat \
-		ca-certificates valgrind shellcheck resource-agents ;;
+		ca-certificates valgrind shellcheck fence-agents resource-agents ;;
 	lint) echo clang clang-tidy clang-format cppcheck mandoc rpm ;;
 	bench) echo heartbeat keepalived net-tools ;;
 	*) return 1 ;;
@@ -37,7 +37,7 @@ rpm_names() {
 		librsync libconfuse jansson sqlite-libs openssl-libs unbound-libs libseccomp libzstd \
 		libxcrypt expat ;;
 	test) echo libcmocka-devel libasan libubsan e2fsprogs swaks perl-Net-SSLeay isync \
-		curl socat ca-certificates valgrind ShellCheck \
+		curl socat ca-certificates valgrind ShellCheck fence-agents-dummy \
 		resource-agents ;;
 	lint) echo clang clang-tools-extra cppcheck mandoc rpm-build ;;
 	bench) echo heartbeat keepalived net-tools ;;

@@ -57,6 +57,27 @@ new_call(struct agent *a, struct ctl_call *call)
 	return NULL;
 }
 
+uint32_t
+agent_call_new(struct agent *a, struct ctl_call *call)
+{
+	struct agent_call *c = new_call(a, call);
+
+	if (c == NULL)
+		ctl_done(call, CTL_CONFLICT, NULL, "too many operations wait", NULL, NULL);
+	return c == NULL ? 0 : c->id;
+}
+
+struct ctl_call *
+agent_call_take(struct agent *a, uint32_t id)
+{
+	struct agent_call *c = find_call(a, id);
+	struct ctl_call *call = c == NULL ? NULL : c->call;
+
+	if (c != NULL)
+		c->call = NULL;
+	return call;
+}
+
 void
 agent_op_done(struct agent *a, uint32_t id, int code, const char *text, const char *hint)
 {
@@ -195,6 +216,8 @@ agent_on_request(struct ctl_call *call, json_t *req, void *arg)
 		agent_show_events(a, call, req);
 		return;
 	}
+	if (agent_proof_request(a, call, op, req))
+		return;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(op, verbs[i].name) == 0) {
 			change(a, call, &verbs[i], req);

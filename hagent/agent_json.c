@@ -355,6 +355,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put_links(o, a, v.now_ms);
 	put(o, "data", a->pconf.syncd ? json_data(a) : json_null());
 	put(o, "watchdog", agent_json_watchdog(a));
+	put(o, "fence", agent_json_fence(a));
 	put(o, "alarms", json_alarms(a));
 	put(o, "last_switch", a->state.nswitches > 0
 	    ? json_switch(a, &a->state.switches[a->state.nswitches - 1]) : json_null());

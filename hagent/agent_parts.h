@@ -183,10 +183,18 @@ extern const struct syncd_client_ops agent_syncd_ops;
 /* agent_proof.c */
 void agent_alive(struct agent *, int64_t now_ms);	/* tells the executor, when it is due */
 void agent_on_watchdog(void *, bool armed, uint32_t ms, const char *why);
+void agent_on_watchdog_is(void *, uint64_t tag, const struct exec_watchdog *);
 void agent_on_fenced(void *, enum exec_fence, uint64_t tag, enum exec_fenced, const char *words);
 json_t *agent_json_watchdog(const struct agent *);
+json_t *agent_json_fence(const struct agent *);
+/* "fence-test" and "watchdog-test" of hactl; false: it is neither. */
+bool agent_proof_request(struct agent *, struct ctl_call *, const char *op, json_t *request);
 
 /* agent_ctl.c */
+/* A call that is answered later; 0: too many wait, and that is told.  agent_call_take()
+ * gives it back for ctl_done(); NULL: the caller is gone. */
+uint32_t agent_call_new(struct agent *, struct ctl_call *);
+struct ctl_call *agent_call_take(struct agent *, uint32_t id);
 void agent_on_request(struct ctl_call *, json_t *request, void *arg);
 void agent_op_done(struct agent *, uint32_t id, int code, const char *text,
     const char *hint);

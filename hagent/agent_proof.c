@@ -49,18 +49,94 @@ agent_on_watchdog(void *arg, bool armed, uint32_t ms, const char *why)
 	agent_tick(a);
 }
 
+/* ---- fence devices ------------------------------------------------------- */
+
+static unsigned
+devices(const struct agent *a)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < a->conf->nfences; i++)
+		n += a->conf->fences[i].node != a->conf->self;
+	return n;
+}
+
+static void
+test_done(struct agent *a, uint32_t id, enum exec_fenced result, const char *words)
+{
+	struct ctl_call *call = agent_call_take(a, id);
+
+	if (call == NULL)
+		return;
+	if (result == FENCED_ANSWERS)
+		ctl_done(call, CTL_OK, json_pack("{s:s}", "text", words), NULL, NULL, NULL);
+	else
+		ctl_done(call, CTL_CRITICAL, NULL, "a fence device does not answer", words,
+		    NULL);
+}
+
 void
 agent_on_fenced(void *arg, enum exec_fence verb, uint64_t tag, enum exec_fenced result,
     const char *words)
 {
 	struct agent *a = arg;
 
-	(void)tag;
 	a->fence.asked = true;
 	a->fence.verb = verb;
 	a->fence.result = result;
 	a->fence.wall_ms = clock_wall_ms();
 	snprintf(a->fence.words, sizeof(a->fence.words), "%s", words);
+	if (verb == FENCE_TEST)
+		test_done(a, (uint32_t)tag, result, words);
+}
+
+json_t *
+agent_json_fence(const struct agent *a)
+{
+	static const char *const results[] = { "failed", "off", "answers" };
+	json_t *o, *names = json_array();
+
+	if (devices(a) == 0) {
+		json_decref(names);
+		return json_null();
+	}
+	for (size_t i = 0; i < a->conf->nfences; i++)
+		if (a->conf->fences[i].node != a->conf->self)
+			json_array_append_new(names, json_string(a->conf->fences[i].name));
+	o = json_pack("{s:o}", "devices", names);
+	if (a->fence.asked)
+		json_object_set_new(o, "last", json_pack("{s:s, s:s, s:s, s:I}", "verb",
+		    a->fence.verb == FENCE_TEST ? "test" : "off", "result",
+		    results[a->fence.result], "words", a->fence.words, "wall_ms",
+		    (json_int_t)a->fence.wall_ms));
+	return o;
+}
+
+/* ---- watchdog, as hactl shows it ------------------------------------------ */
+
+static json_t *
+age(uint32_t ms)
+{
+	return ms == UINT32_MAX ? json_null() : json_integer(ms);
+}
+
+void
+agent_on_watchdog_is(void *arg, uint64_t tag, const struct exec_watchdog *w)
+{
+	struct agent *a = arg;
+	struct ctl_call *call = agent_call_take(a, (uint32_t)tag);
+	json_t *o;
+
+	if (call == NULL)
+		return;
+	o = json_pack("{s:s, s:b, s:i, s:o, s:o, s:s}", "device", a->conf->watchdog.device,
+	    "armed", w->armed, "timeout_ms", (int)w->timeout_ms, "pet_age_ms",
+	    age(w->pet_age_ms), "alive_age_ms", age(w->alive_age_ms), "why", w->why);
+	ctl_part(call, o);
+	if (w->armed)
+		ctl_done(call, CTL_OK, NULL, NULL, NULL, NULL);
+	else
+		ctl_done(call, CTL_CRITICAL, NULL, "the watchdog is not armed", w->why, NULL);
 }
 
 json_t *
@@ -72,4 +148,36 @@ agent_json_watchdog(const struct agent *a)
 		return json_null();
 	return json_pack("{s:s, s:b, s:i, s:s}", "device", c->device, "armed",
 	    a->watchdog.armed, "timeout_ms", c->timeout_ms, "why", a->watchdog.why);
+}
+
+/* ---- requests of hactl ----------------------------------------------------- */
+
+bool
+agent_proof_request(struct agent *a, struct ctl_call *call, const char *op, json_t *req)
+{
+	bool fence = strcmp(op, "fence-test") == 0, fire = json_is_true(json_object_get(req,
+	    "fire"));
+	uint32_t id;
+
+	if (!fence && strcmp(op, "watchdog-test") != 0)
+		return false;
+	if (ctl_uid(call) != 0 && (fence || fire)) {
+		ctl_done(call, CTL_DENIED, NULL, "only root may do this", NULL, NULL);
+		return true;
+	}
+	if (fence ? devices(a) == 0 : a->conf->watchdog.device[0] == '\0') {
+		ctl_done(call, CTL_NOT_FOUND, NULL, fence ? "no fence device is configured "
+		    "for the other node" : "no watchdog is configured", NULL, NULL);
+		return true;
+	}
+	id = agent_call_new(a, call);
+	if (id == 0)
+		return true;
+	if (fence)
+		exec_client_fence(a->exec, FENCE_TEST, id);
+	else
+		exec_client_watchdog_test(a->exec, fire, id);
+	if (fire && !fence)
+		log_warnx("operator lets the watchdog fire");
+	return true;
 }

@@ -1,14 +1,159 @@
-/* conf_proof.c - what proves that a node does not serve: the watchdog section.
+/* conf_proof.c - what proves that a node does not serve: fence devices and the watchdog.
  *
- * Promise: a watchdog that is configured fits the other times.  The other node takes a
+ * Promise: the program of every device is there and nobody but root could have changed
+ * it; an argument is one line, and no password stands where others can read it.  A
+ * watchdog that is configured fits the other times.  The other node takes a
  * silent one for dead after deadtime-ms, and must not do so before the watchdog has
  * certainly fired: half a time-out in which it is still petted, a whole one until it
  * fires, and as much again as a margin for late timers. */
 #include "conf_proof.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "fence_args.h"
 #include "mem.h"
+#include "script.h"
+
+const char *const conf_proof_actions[] = { "off", "reboot", NULL };
+
+/* ---- fence devices ------------------------------------------------------- */
+
+/* The first folder of fence-path that has it; "" when none has. */
+static char *
+find_agent(cfg_t *cfg, const char *name)
+{
+	if (name[0] == '/')
+		return mem_dup(name);
+	for (unsigned i = 0; name[0] != '\0' && i < cfg_size(cfg, "fence-path"); i++) {
+		char *path = mem_printf("%s/%s", cfg_getnstr(cfg, "fence-path", i), name);
+
+		if (access(path, F_OK) == 0)
+			return path;
+		free(path);
+	}
+	return mem_dup("");
+}
+
+static void
+read_agent(struct hagent_conf *c, struct fence_conf *f, cfg_t *cfg, cfg_t *sec)
+{
+	const char *name = cfg_getstr(sec, "agent"), *slash = strrchr(name, '/');
+
+	f->agent = find_agent(cfg, strstr(name, "..") != NULL ||
+	    (name[0] != '/' && slash != NULL) ? "" : name);
+	f->program = strncmp(slash == NULL ? name : slash + 1, "fence_", 6) == 0;
+	if (f->agent[0] == '\0' || access(f->agent, X_OK) == -1)
+		conf_error(c->path, conf_line(sec), "fence \"%s\": agent: no program \"%s\" "
+		    "in fence-path", f->name, name);
+	else if (!script_trusted(f->agent))
+		conf_error(c->path, conf_line(sec), "fence \"%s\": %s, or a folder above it, "
+		    "is writable by others than root", f->name, f->agent);
+}
+
+static bool
+others_may_read(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (st.st_mode & 077) != 0;
+}
+
+static void
+read_args(struct hagent_conf *c, struct fence_conf *f, cfg_t *sec)
+{
+	unsigned n = cfg_size(sec, "args");
+	int line = conf_line(sec);
+
+	if (n > HAGENT_ARGS_MAX) {
+		conf_error(c->path, line, "fence \"%s\": args: expected at most %d", f->name,
+		    HAGENT_ARGS_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		const char *arg = cfg_getnstr(sec, "args", i);
+
+		f->args[i] = mem_dup(arg);
+		if (!fence_arg_ok(span_of(arg)))
+			conf_error(c->path, line, "fence \"%s\": args: expected \"key=value\" "
+			    "in one line, and not action, option or nodename", f->name);
+		else if (fence_arg_secret(span_of(arg)) && others_may_read(c->path))
+			conf_error(c->path, line, "fence \"%s\": args: a password in a file that "
+			    "others can read; expected it in args-file", f->name);
+	}
+}
+
+static void
+read_args_file(struct hagent_conf *c, struct fence_conf *f, cfg_t *sec)
+{
+	int line = conf_line(sec);
+
+	f->args_file = mem_dup(cfg_getstr(sec, "args-file"));
+	if (f->args_file[0] == '\0' || f->node == c->self)
+		return;
+	if (f->args_file[0] != '/')
+		conf_error(c->path, line, "fence \"%s\": args-file: expected an absolute path",
+		    f->name);
+	else if (access(f->args_file, R_OK) == -1)
+		conf_error(c->path, line, "fence \"%s\": args-file: %s: %s", f->name,
+		    f->args_file, strerror(errno));
+	else if (others_may_read(f->args_file) || !script_trusted(f->args_file))
+		conf_error(c->path, line, "fence \"%s\": args-file: %s: expected mode 0600, in "
+		    "folders that only root may write to", f->name, f->args_file);
+}
+
+static void
+read_victim(struct hagent_conf *c, struct fence_conf *f, cfg_t *sec)
+{
+	const char *name = cfg_getstr(sec, "node");
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (c->node[i] == NULL || strcmp(c->node[i], name) != 0)
+			continue;
+		f->node = i;
+		return;
+	}
+	conf_error(c->path, conf_line(sec), "fence \"%s\": node: expected the node that it "
+	    "switches off, not \"%s\"", f->name, name);
+}
+
+static void
+read_fence(struct hagent_conf *c, cfg_t *cfg, unsigned n)
+{
+	cfg_t *sec = cfg_getnsec(cfg, "fence", n);
+	struct fence_conf *f = &c->fences[c->nfences++];
+
+	f->name = mem_dup(cfg_title(sec));
+	if (f->name[0] == '\0' || strlen(f->name) > 32)
+		conf_error(c->path, conf_line(sec), "fence: expected a name of 1 to 32 "
+		    "characters");
+	read_victim(c, f, sec);
+	read_agent(c, f, cfg, sec);
+	read_args(c, f, sec);
+	read_args_file(c, f, sec);
+	f->level = (unsigned)cfg_getint(sec, "level");
+	f->timeout_ms = (int)cfg_getint(sec, "timeout-ms");
+	f->reboot = conf_word(conf_proof_actions, cfg_getstr(sec, "action")) == 1;
+}
+
+static void
+read_fences(struct hagent_conf *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "fence");
+
+	c->fence_poll_ms = (int)cfg_getint(cfg, "fence-poll-ms");
+	if (n > HAGENT_FENCES_MAX) {
+		conf_error(c->path, 0, "expected at most %d fence sections", HAGENT_FENCES_MAX);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		read_fence(c, cfg, i);
+}
+
+/* ---- watchdog ------------------------------------------------------------ */
 
 static void
 check_watchdog(const struct hagent_conf *c, int line)
@@ -35,6 +180,7 @@ conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 	cfg_t *sec = cfg_getsec(cfg, "watchdog");
 	struct watchdog_conf *w = &c->watchdog;
 
+	read_fences(c, cfg);
 	w->device = mem_dup(cfg_getstr(sec, "device"));
 	w->timeout_ms = (int)cfg_getint(sec, "timeout-s") * 1000;
 	w->pet_ms = (int)cfg_getint(sec, "pet-ms");
@@ -44,5 +190,14 @@ conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 void
 conf_proof_free(struct hagent_conf *c)
 {
+	for (size_t i = 0; i < c->nfences; i++) {
+		struct fence_conf *f = &c->fences[i];
+
+		free(f->name);
+		free(f->agent);
+		free(f->args_file);
+		for (size_t k = 0; k < HAGENT_ARGS_MAX; k++)
+			free(f->args[k]);
+	}
 	free(c->watchdog.device);
 }

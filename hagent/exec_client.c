@@ -48,6 +48,7 @@ static void
 on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
 {
 	struct waiting *w = take_waiting(c, m->id, m->type);
+	struct exec_watchdog watchdog;
 	struct exec_ran ran;
 	char error[128], words[EXEC_TEXT_MAX];
 	uint8_t result;
@@ -78,6 +79,10 @@ on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
 			result = FENCED_UNKNOWN;
 		c->ops->fenced(c->arg, (enum exec_fence)w->what, w->tag,
 		    (enum exec_fenced)result, words);
+		break;
+	case EX_WATCHDOG_IS:
+		exec_watchdog_get(in, &watchdog);
+		c->ops->watchdog_is(c->arg, w->tag, &watchdog);
 		break;
 	default:
 		no = wire_get_u32(in);
@@ -120,6 +125,7 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	case EX_VIP_DONE:
 	case EX_OPENED:
 	case EX_FENCED:
+	case EX_WATCHDOG_IS:
 		on_answer(c, m, &in);
 		break;
 	case EX_WATCHDOG:
@@ -253,6 +259,16 @@ exec_client_fence(struct exec_client *c, enum exec_fence verb, uint64_t tag)
 	wire_out_init(&out);
 	wire_put_u8(&out, (uint8_t)verb);
 	send_body(c, EX_FENCE, wait_for(c, EX_FENCED, 0, (uint8_t)verb, tag), &out);
+}
+
+void
+exec_client_watchdog_test(struct exec_client *c, bool fire, uint64_t tag)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u8(&out, fire);
+	send_body(c, EX_WATCHDOG_TEST, wait_for(c, EX_WATCHDOG_IS, 0, fire, tag), &out);
 }
 
 static void

@@ -23,6 +23,8 @@ struct exec_client_ops {
 	/* tag: as given to exec_client_fence() */
 	void (*fenced)(void *, enum exec_fence, uint64_t tag, enum exec_fenced,
 	    const char *words);
+	/* tag: as given to exec_client_watchdog_test() */
+	void (*watchdog_is)(void *, uint64_t tag, const struct exec_watchdog *);
 	/* ms: its time-out; why: it is not armed */
 	void (*watchdog)(void *, bool armed, uint32_t ms, const char *why);
 	void (*shutdown)(void *);
@@ -38,6 +40,7 @@ void exec_client_open(struct exec_client *, enum exec_open, unsigned index);
 void exec_client_group(struct exec_client *, bool started, uint32_t held);
 void exec_client_leaving(struct exec_client *);
 void exec_client_fence(struct exec_client *, enum exec_fence, uint64_t tag);
+void exec_client_watchdog_test(struct exec_client *, bool fire, uint64_t tag);
 void exec_client_alive(struct exec_client *);
 void exec_client_self_fence(struct exec_client *);
 

@@ -32,6 +32,27 @@ exec_ran_get(struct wire_in *w, struct exec_ran *r)
 	wire_get_str(w, r->words, sizeof(r->words));
 }
 
+void
+exec_watchdog_put(struct wire_out *w, const struct exec_watchdog *d)
+{
+	wire_put_u8(w, d->armed);
+	wire_put_u32(w, d->timeout_ms);
+	wire_put_u32(w, d->pet_age_ms);
+	wire_put_u32(w, d->alive_age_ms);
+	wire_put_str(w, d->why);
+}
+
+void
+exec_watchdog_get(struct wire_in *w, struct exec_watchdog *d)
+{
+	d->armed = wire_get_u8(w) != 0;
+	d->timeout_ms = wire_get_u32(w);
+	d->pet_age_ms = wire_get_u32(w);
+	d->alive_age_ms = wire_get_u32(w);
+	wire_get_str(w, d->why, sizeof(d->why));
+	d->armed = d->armed && wire_in_ok(w);
+}
+
 int
 exec_ran_verdict(const struct exec_ran *r, enum exec_verb v)
 {

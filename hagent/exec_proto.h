@@ -29,6 +29,7 @@ enum exec_type {
 	EX_SELF_FENCE,	/* no answer: something does not stop; pet the watchdog no more */
 	EX_NOTIFY,	/* u8 kind of event, texts; no answer */
 	/* 12-15 resources, 16-19 configuration, 20-23 links */
+	EX_WATCHDOG_TEST = 24,	/* u8 1 = pet it no more; answered by EX_WATCHDOG_IS */
 	EX_WELCOME = 32,/* struct exec_welcome; the first message to an agent */
 	EX_RAN,		/* struct exec_ran */
 	EX_VIP_DONE,	/* u8 enum exec_vip_result, str error */
@@ -39,6 +40,7 @@ enum exec_type {
 	EX_WATCHDOG,	/* u8 armed, u32 time-out in ms, str why not; after EX_WELCOME, and on
 			 * change */
 	EX_DIED,	/* u16 resource: the process that was watched ended */
+	EX_WATCHDOG_IS,	/* struct exec_watchdog */
 	/* 48-51 configuration, 52-55 links, 56-59 events, 60-63 resources */
 };
 
@@ -58,6 +60,13 @@ enum exec_fence { FENCE_OFF, FENCE_TEST /* ask for the status only */ };
 enum exec_fenced {
 	FENCED_UNKNOWN,	/* failed, refused, timed out, or nobody can tell */
 	FENCED_OFF,	/* the device says that the other node is off */
+	FENCED_ANSWERS,	/* of a test: every device told the status */
+};
+
+struct exec_watchdog {
+	uint8_t armed;
+	uint32_t timeout_ms, pet_age_ms, alive_age_ms;	/* UINT32_MAX: never */
+	char why[EXEC_TEXT_MAX];	/* it is not armed, or not petted */
 };
 
 enum exec_open { OPEN_LINK, OPEN_PING };
@@ -84,6 +93,8 @@ struct exec_welcome {
 
 void exec_ran_put(struct wire_out *, const struct exec_ran *);
 void exec_ran_get(struct wire_in *, struct exec_ran *);
+void exec_watchdog_put(struct wire_out *, const struct exec_watchdog *);
+void exec_watchdog_get(struct wire_in *, struct exec_watchdog *);
 /* What a script's end means: 1 done or running, 0 not running, -1 failed. */
 int exec_ran_verdict(const struct exec_ran *, enum exec_verb);
 /* "exit 1 after 120 ms: words", for logs and status. */

@@ -28,6 +28,7 @@
 #include "config_digest.h"
 #include "daemon.h"
 #include "exec_proto.h"
+#include "fence.h"
 #include "ipc.h"
 #include "mem.h"
 #include "privopen.h"
@@ -61,6 +62,7 @@ struct executor {
 	uint32_t config;	/* digest of the three files */
 	bool config_told;	/* that it cannot be made; once */
 	struct watchdog *watchdog;
+	struct fence *fence;
 	struct vip *vips[HAGENT_VIPS_MAX];
 	/* The peer's own address on each udp link: only ever probed for. */
 	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
@@ -223,7 +225,7 @@ on_open(struct executor *x, uint32_t id, struct wire_in *in)
 	answer(x, x->agents, EX_OPENED, id, &w, fd);
 }
 
-/* ---- watchdog ------------------------------------------------------------ */
+/* ---- watchdog and fence devices ------------------------------------------ */
 
 static void
 tell_watchdog(void *arg)
@@ -240,6 +242,32 @@ tell_watchdog(void *arg)
 	answer(x, x->agents, EX_WATCHDOG, 0, &w, -1);
 }
 
+static uint32_t
+age(int64_t ms)
+{
+	return ms < 0 || ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+static void
+on_watchdog_test(struct executor *x, uint32_t id, struct wire_in *in)
+{
+	bool fire = wire_get_u8(in) != 0;
+	struct watchdog_state s;
+	struct exec_watchdog d;
+	struct wire_out w;
+
+	if (fire && wire_in_done(in))
+		(void)watchdog_stop_petting(x->watchdog, HOLD_FIRE);
+	watchdog_look(x->watchdog, &s);
+	d = (struct exec_watchdog){ .armed = s.armed, .timeout_ms = (uint32_t)s.timeout_ms,
+		.pet_age_ms = age(s.pet_age_ms), .alive_age_ms = age(s.alive_age_ms) };
+	snprintf(d.why, sizeof(d.why), "%s", s.why[0] != '\0' ? s.why
+	    : watchdog_hold_text(s.hold));
+	wire_out_init(&w);
+	exec_watchdog_put(&w, &d);
+	answer(x, x->agents, EX_WATCHDOG_IS, id, &w, -1);
+}
+
 static void
 on_self_fence(struct executor *x)
 {
@@ -249,14 +277,26 @@ on_self_fence(struct executor *x)
 }
 
 static void
-on_fence(struct executor *x, uint32_t id)
+on_fenced(void *arg, const struct fence_ask *ask, enum exec_fenced result, const char *words)
 {
 	struct wire_out w;
 
 	wire_out_init(&w);
-	wire_put_u8(&w, FENCED_UNKNOWN);
-	wire_put_str(&w, "no fence device is configured");
-	answer(x, x->agents, EX_FENCED, id, &w, -1);
+	wire_put_u8(&w, (uint8_t)result);
+	wire_put_str(&w, words);
+	answer(arg, ask->agent, EX_FENCED, ask->id, &w, -1);
+}
+
+static void
+on_fence(struct executor *x, uint32_t id, struct wire_in *in)
+{
+	uint8_t verb = wire_get_u8(in);
+	struct fence_ask ask = { .id = id, .agent = x->agents, .verb = (enum exec_fence)verb };
+
+	if (wire_in_done(in) && verb <= FENCE_TEST)
+		fence_ask(x->fence, &ask);
+	else
+		on_fenced(x, &ask, FENCED_UNKNOWN, "not understood");
 }
 
 /* ---- the agent ----------------------------------------------------------- */
@@ -289,7 +329,10 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		x->left = true;
 		break;
 	case EX_FENCE:
-		on_fence(x, m->id);
+		on_fence(x, m->id, &in);
+		break;
+	case EX_WATCHDOG_TEST:
+		on_watchdog_test(x, m->id, &in);
 		break;
 	case EX_ALIVE:
 		watchdog_alive(x->watchdog);
@@ -308,6 +351,7 @@ agent_channel_close(struct executor *x)
 	ipc_free(x->agent);
 	x->agent = NULL;
 	resource_runs_forget(x->runs);
+	fence_forget_waiting(x->fence);
 }
 
 static void
@@ -471,8 +515,8 @@ reap(struct executor *x)
 	while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
 		if (pid == x->agent_pid)
 			agent_ended(x, st);
-		else
-			(void)resource_runs_reaped(x->runs, pid, st);
+		else if (!resource_runs_reaped(x->runs, pid, st))
+			(void)fence_reaped(x->fence, pid, st);
 	}
 }
 
@@ -601,6 +645,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->limit = evtimer_new(x->base, on_limit, x);
 	x->look = evtimer_new(x->base, on_look, x);
 	event_add(x->signals, NULL);
+	x->fence = fence_new(x->base, x->conf, on_fenced, x);
 	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
 	x->runs = resource_runs_new(x->base, x->conf, &runs_ops, x);
 	for (size_t i = 0; i < x->conf->nvips; i++)
@@ -627,6 +672,7 @@ executor_run(const struct executor_start *s)
 		return run_agent(x);	/* the parent's objects are left as they are */
 	/* What may still serve here must not outlive who would stop it. */
 	watchdog_free(x->watchdog, !x->group_started);
+	fence_free(x->fence);
 	for (size_t i = 0; i < x->conf->nvips; i++)
 		vip_free(x->vips[i]);
 	for (size_t i = 0; i < x->conf->nlinks; i++)

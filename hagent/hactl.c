@@ -29,6 +29,10 @@ static const struct verb verbs[] = {
 	{ "online", NULL, "online", "hagentd.sock", OPERAND_NODE, true, TRY, hactl_print_data },
 	{ "resource", "cleanup", "cleanup", "hagentd.sock", OPERAND_RESOURCE, true, TRY,
 	    hactl_print_data },
+	{ "fence", "test", "fence-test", "hagentd.sock", OPERAND_NONE, true, 0,
+	    hactl_print_data },
+	{ "watchdog", "test", "watchdog-test", "hagentd.sock", OPERAND_NONE, false,
+	    LOOK | BIT(O_FIRE) | BIT(O_YES), hactl_print_watchdog },
 	{ "sync", "status", "sync-status", "syncd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_sync },
 	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
@@ -45,22 +49,26 @@ hactl_usage(FILE *out, int code)
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
 	    "       hactl standby NODE | online NODE\n"
 	    "       hactl resource cleanup [NAME]\n"
+	    "       hactl fence test | watchdog test [--fire]\n"
 	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
 	    "       hactl import-heartbeat DIR [--output FILE] ...\n"
 	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
 	return code;
 }
 
-/* A change that may lose mail is asked for once more, when somebody can answer. */
+/* A change that may lose mail, or the node, is asked for once more, when somebody can
+ * answer; to reset a node somebody must. */
 static bool
 confirmed(const struct hactl_options *o)
 {
 	char line[16];
 
-	if (o->yes || o->dry_run || !(o->peer_is_off || o->accept_loss) ||
-	    !isatty(STDIN_FILENO))
+	if (o->yes || o->dry_run || !(o->peer_is_off || o->accept_loss || o->fire))
 		return true;
-	fprintf(stderr, "This overrides a safety rule. Type yes to go on: ");
+	if (!isatty(STDIN_FILENO))
+		return !o->fire;
+	fprintf(stderr, o->fire ? "The watchdog will reset this node. Type yes to go on: "
+	    : "This overrides a safety rule. Type yes to go on: ");
 	return fgets(line, sizeof(line), stdin) != NULL && strcmp(line, "yes\n") == 0;
 }
 

@@ -24,6 +24,7 @@ static const struct option longs[] = {
 	{ "accept-deletes", no_argument, NULL, O_DELETES },
 	{ "follow", no_argument, NULL, O_FOLLOW },
 	{ "lines", required_argument, NULL, O_LINES },
+	{ "fire", no_argument, NULL, O_FIRE },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -55,6 +56,9 @@ set_option(struct hactl_options *o, int ch)
 		return 0;
 	case O_DRY:
 		o->dry_run = true;
+		return 0;
+	case O_FIRE:
+		o->fire = true;
 		return 0;
 	case O_OFF:
 		o->peer_is_off = true;

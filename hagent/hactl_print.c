@@ -149,6 +149,30 @@ print_links_line(json_t *s, FILE *out)
 	    watchdog_text(json_object_get(s, "watchdog"), watchdog, sizeof(watchdog)));
 }
 
+static const char *
+age_text(json_t *o, const char *member, char *buf, size_t size)
+{
+	if (!answer_has(o, member))
+		return "never";
+	snprintf(buf, size, "%lld ms ago", answer_int(o, member));
+	return buf;
+}
+
+void
+hactl_print_watchdog(json_t *w, bool color, FILE *out)
+{
+	char armed[40], pet[40], alive[40];
+
+	(void)color;
+	fprintf(out, "WATCHDOG %s %s   petted %s   agent alive %s\n", answer_text(w, "device"),
+	    watchdog_text(w, armed, sizeof(armed)),
+	    age_text(w, "pet_age_ms", pet, sizeof(pet)),
+	    age_text(w, "alive_age_ms", alive, sizeof(alive)));
+	if (answer_true(w, "armed") && strcmp(answer_text(w, "why"), "-") != 0)
+		fprintf(out, "NOT PETTED: %.200s; this node is reset within %lld s\n",
+		    answer_text(w, "why"), answer_int(w, "timeout_ms") / 1000);
+}
+
 static void
 print_vips(json_t *s, FILE *out)
 {

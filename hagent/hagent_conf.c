@@ -60,6 +60,9 @@ static const struct limit {
 	{ "switch-ms", 100, 600000 },
 	{ "retry-ms", 50, 600000 },
 	{ "timeout-s", 2, 600 },
+	{ "level", 1, 9 },
+	{ "timeout-ms", 500, 600000 },
+	{ "fence-poll-ms", 50, 60000 },
 	{ "pet-ms", 10, 60000 },
 	{ "events-max", 10, 10000 },
 };
@@ -86,6 +89,7 @@ static const struct choice {
 	{ "cold-start", cold_words },
 	{ "medium", conf_links_media },
 	{ "failback", failback_words },
+	{ "action", conf_proof_actions },
 	{ "log-level", level_words },
 };
 
@@ -147,6 +151,16 @@ load_file(const char *path)
 		CFG_BOOL("drain", cfg_false, CFGF_NONE),
 		CFG_END(),
 	};
+	static cfg_opt_t fence_opts[] = {
+		CFG_STR("agent", "", CFGF_NONE),
+		CFG_STR("node", "", CFGF_NONE),
+		CFG_INT("level", 1, CFGF_NONE),
+		CFG_STR_LIST("args", "{}", CFGF_NONE),
+		CFG_STR("args-file", "", CFGF_NONE),
+		CFG_INT("timeout-ms", 20000, CFGF_NONE),
+		CFG_STR("action", "off", CFGF_NONE),
+		CFG_END(),
+	};
 	static cfg_opt_t watchdog_opts[] = {
 		CFG_STR("device", "", CFGF_NONE),
 		CFG_INT("timeout-s", 4, CFGF_NONE),
@@ -166,6 +180,10 @@ load_file(const char *path)
 		CFG_STR_LIST("ping", "{}", CFGF_NONE),
 		CFG_SEC("resource", resource_opts,
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_SEC("fence", fence_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_STR_LIST("fence-path",
+		    "{" PATH_ETC "/fence.d, " PATH_LIB "/fence.d, /usr/sbin}", CFGF_NONE),
+		CFG_INT("fence-poll-ms", 500, CFGF_NONE),
 		CFG_SEC("watchdog", watchdog_opts, CFGF_NONE),
 		CFG_STR_LIST("resource-path",
 		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, "

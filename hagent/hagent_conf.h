@@ -19,6 +19,7 @@
 #define HAGENT_ARGS_MAX 16
 #define HAGENT_PARAMS_MAX 48
 #define HAGENT_PATHS_MAX 8
+#define HAGENT_FENCES_MAX 16
 
 enum link_medium { MEDIUM_UDP, MEDIUM_SERIAL };
 const char *link_medium_name(enum link_medium);
@@ -51,6 +52,18 @@ struct vip_conf {
 struct ping_conf {
 	char *name;
 	struct sockaddr_storage address;
+};
+
+struct fence_conf {
+	char *name;
+	char *agent;		/* the resolved path */
+	bool program;		/* of the fence-agents package; else a script */
+	unsigned level;
+	unsigned node;		/* that it switches off */
+	char *args[HAGENT_ARGS_MAX + 1];
+	char *args_file;	/* "" = none */
+	int timeout_ms;
+	bool reboot;		/* on again, behind the verified off */
 };
 
 struct watchdog_conf {
@@ -97,6 +110,9 @@ struct hagent_conf {
 	size_t npings;
 	struct resource_conf resources[HAGENT_RESOURCES_MAX];
 	size_t nresources;
+	struct fence_conf fences[HAGENT_FENCES_MAX];
+	size_t nfences;
+	int fence_poll_ms;
 	struct watchdog_conf watchdog;
 	char *ocf_root, *systemctl;
 	int metadata_timeout_ms;

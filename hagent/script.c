@@ -190,11 +190,27 @@ become(const char *name)
 		no_exec(name);
 }
 
+/* A pipe holds what fits into SCRIPT_INPUT_MAX without a reader; no file, no argument
+ * and no environment ever does. */
+static int
+input_fd(struct span in)
+{
+	int fds[2];
+
+	if (in.len == 0)
+		return open("/dev/null", O_RDONLY);
+	if (in.len > SCRIPT_INPUT_MAX || pipe(fds) == -1 ||
+	    write(fds[1], in.p, in.len) != (ssize_t)in.len)
+		return -1;
+	close(fds[1]);
+	return fds[0];
+}
+
 /* In the child, between fork and exec: nothing but what exec needs. */
 static void __attribute__((noreturn))
 exec_script(const struct script_conf *c, int words, int out, pid_t parent)
 {
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR), in = input_fd(c->input);
 	sigset_t none;
 
 	setpgid(0, 0);
@@ -202,7 +218,7 @@ exec_script(const struct script_conf *c, int words, int out, pid_t parent)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
-	if (null == -1 || dup2(null, 0) == -1 || dup2(out == -1 ? null : out, 1) == -1 ||
+	if (null == -1 || in == -1 || dup2(in, 0) == -1 || dup2(out == -1 ? null : out, 1) == -1 ||
 	    dup2(words, 2) == -1)
 		_exit(EXIT_NO_EXEC);
 	close_range(3, ~0U, 0);

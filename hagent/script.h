@@ -1,7 +1,7 @@
 /* script.h - one run of a program of root's under a time limit.
  *
  * It gets a process group of its own, the environment that it is given and no other,
- * /dev/null as stdin, and a pipe as stderr whose last line is kept.  At the limit the
+ * its input as stdin, and a pipe as stderr whose last line is kept.  At the limit the
  * group gets TERM, two seconds later KILL.  What a start leaves running in the
  * background stays alive when the script itself has ended. */
 #ifndef HAGENT_SCRIPT_H
@@ -15,12 +15,15 @@
 struct event_base;
 struct script;
 
+#define SCRIPT_INPUT_MAX 16384
+
 struct script_conf {
 	char *const *argv;	/* [0] is the absolute path; ends with NULL */
 	char *const *env;	/* all of it; ends with NULL */
 	int limit_ms;		/* 0: none */
 	size_t out_max;		/* so many bytes of stdout are kept; 0: it is /dev/null */
 	const char *user;	/* NULL or "": root */
+	struct span input;	/* its stdin, at most SCRIPT_INPUT_MAX; empty: /dev/null */
 	bool tied;		/* gets TERM when this process ends */
 };
 typedef void script_done_cb(const struct exec_ran *, void *arg);

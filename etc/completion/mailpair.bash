@@ -18,12 +18,14 @@ _mailpair_hactl() {
 		words=$(sed -n 's/^[[:space:]]*resource[[:space:]]*"\([^"]*\)".*/\1/p' \
 		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
 	sync) words="status now" ;;
+	fence | watchdog) words="test" ;;
 	import-heartbeat)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return ;;
 	*)
-		words="status links history events switchover failover standby online resource sync import-heartbeat
-		    --json --watch --follow --lines --to --dry-run --peer-is-off --accept-loss --timeout
+		words="status links history events switchover failover standby online resource fence watchdog sync
+		    import-heartbeat --json --watch --follow --lines --to --dry-run --peer-is-off --accept-loss
+		    --fire --timeout
 		    --no-color --yes --version --help" ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

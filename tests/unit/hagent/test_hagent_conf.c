@@ -18,6 +18,9 @@
 	"cluster = \"c\"\nnode \"ha-1\" { }\nnode \"ha-2\" { }\n" \
 	"link \"s\" { medium = \"serial\" device = \"/dev/ttyS0\" }\n"
 
+#define FENCE(agent, node, more) \
+	"fence \"f\" { agent = \"" agent "\" node = \"" node "\" " more " }\n"
+
 static char dir[] = "/tmp/test_hagent_conf.XXXXXX";
 
 static char *
@@ -85,6 +88,7 @@ shipped_states_the_defaults(void **state)
 	SAME(join_wait_ms);
 	SAME(switch_ms);
 	SAME(retry_ms);
+	SAME(fence_poll_ms);
 	SAME(watchdog.timeout_ms);
 	SAME(watchdog.pet_ms);
 	SAME(mode);
@@ -115,6 +119,18 @@ mistakes(void **state)
 		HEAD "warntime-ms = 400\n",
 		HEAD "initdead-ms = 1000\n",
 		HEAD "node \"ha-3\" { }\n",
+		HEAD FENCE("fence_dummy", "ha-3", ""),
+		HEAD FENCE("fence_nothing", "ha-2", ""),
+		HEAD FENCE("../sbin/fence_dummy", "ha-2", ""),
+		HEAD FENCE("sub/fence_dummy", "ha-2", ""),
+		HEAD FENCE("/tmp", "ha-2", ""),
+		HEAD FENCE("fence_dummy", "ha-2", "level = 0"),
+		HEAD FENCE("fence_dummy", "ha-2", "timeout-ms = 100"),
+		HEAD FENCE("fence_dummy", "ha-2", "action = \"on\""),
+		HEAD FENCE("fence_dummy", "ha-2", "args = { \"action=on\" }"),
+		HEAD FENCE("fence_dummy", "ha-2", "args = { \"ip=1\\naction=on\" }"),
+		HEAD FENCE("fence_dummy", "ha-2", "args-file = \"args\""),
+		HEAD FENCE("fence_dummy", "ha-2", "args-file = \"/nonexistent\""),
 		HEAD "watchdog { device = \"/dev/watchdog\" }\n",	/* deadtime too short */
 		HEAD "deadtime-ms = 8999\nwatchdog { device = \"/dev/watchdog\" }\n",
 		HEAD "deadtime-ms = 9000\nwatchdog { device = \"watchdog\" }\n",
@@ -214,6 +230,33 @@ serial_speed(void **state)
 }
 
 static void
+fence_devices(void **state)
+{
+	struct hagent_conf *c = load(HEAD "fence-poll-ms = 200\n"
+	    "fence \"a\" { agent = \"fence_dummy\" node = \"ha-2\" level = 2 "
+	    "args = { \"password=x\" } action = \"reboot\" }\n"
+	    "fence \"b\" { agent = \"/usr/bin/true\" node = \"ha-1\" "
+	    "args-file = \"/only/on/ha-2\" }\n");
+	char *path;
+
+	(void)state;
+	assert_non_null(c);
+	assert_int_equal(c->nfences, 2);
+	assert_string_equal(c->fences[0].agent, "/usr/sbin/fence_dummy");
+	assert_true(c->fences[0].program && c->fences[0].reboot);
+	assert_int_equal(c->fences[0].level, 2);
+	assert_int_equal(c->fences[0].node, 1);
+	assert_false(c->fences[1].program || c->fences[1].reboot);
+	assert_int_equal(c->fence_poll_ms, 200);
+	/* A password, and the file becomes readable by others. */
+	path = mem_dup(c->path);
+	hagent_conf_free(c);
+	assert_int_equal(chmod(path, 0644), 0);
+	assert_null(hagent_conf_load(path, "ha-1"));
+	free(path);
+}
+
+static void
 watchdog_fits(void **state)
 {
 	struct hagent_conf *c = load(HEAD "deadtime-ms = 9000\ninitdead-ms = 9000\n"
@@ -262,6 +305,7 @@ main(void)
 		cmocka_unit_test(mistakes),
 		cmocka_unit_test(groups),
 		cmocka_unit_test(serial_speed),
+		cmocka_unit_test(fence_devices),
 		cmocka_unit_test(watchdog_fits),
 		cmocka_unit_test(hash_is_of_settings),
 	};
