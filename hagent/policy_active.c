@@ -45,9 +45,7 @@ active_must_leave(struct turn *t)
 	const struct policy_view *v = t->v;
 	bool cut;
 
-	/* Two active nodes can only follow a double fault.  Numbers carry the node and
-	 * are never equal, so exactly one side goes. */
-	if (policy_peer_serves(v) && v->peer.f.gen > p->gen.no) {
+	if (policy_outranked(p, v)) {
 		demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
 		return true;
 	}
@@ -163,9 +161,9 @@ replaced(const struct turn *t, uint64_t no)
 	return t->p->slept;
 }
 
-/* The other node does not serve, but its log has a newer generation.  One that needs
- * both copies was never acknowledged in: it fell over before we heard its number.
- * Else its data counts, not ours. */
+/* The other node's log has a newer generation.  One that needs both copies was never
+ * acknowledged in: it fell over, or its node hung, before we heard its number.  Else
+ * its data counts, not ours. */
 static void
 newer(struct turn *t, uint64_t no, enum gen_kind kind)
 {
@@ -173,7 +171,7 @@ newer(struct turn *t, uint64_t no, enum gen_kind kind)
 
 	if (no > p->marks.fixed)
 		p->marks.fixed = no;
-	if (gen_kind_alone(kind) || policy_peer_serves(t->v) || replaced(t, no))
+	if (gen_kind_alone(kind) || policy_outranked(p, t->v) || replaced(t, no))
 		demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
 	else if (!p->repromote)
 		repromote(t);

@@ -28,6 +28,7 @@ void turn_answer(struct turn *, uint32_t id, int code, const char *text, const c
 
 struct gen policy_newest(const struct policy *, const struct policy_view *);
 bool policy_peer_serves(const struct policy_view *);	/* alive, and promoting or active */
+bool policy_outranked(const struct policy *, const struct policy_view *);	/* it serves, and we have to go */
 bool policy_peer_ready(const struct policy_view *);	/* could take over now, by its word */
 bool policy_probe_clear(const struct policy *, const struct policy_view *);
 bool policy_silent(const struct policy *, const struct policy_view *);

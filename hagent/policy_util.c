@@ -225,6 +225,21 @@ policy_peer_serves(const struct policy_view *v)
 	return v->peer.alive && (v->peer.f.role == ROLE_ACTIVE || v->peer.f.role == ROLE_PROMOTE);
 }
 
+/* Two nodes serve, and both know this comparison: which one goes?  Numbers carry the node
+ * and are never equal.  But a generation that needs both copies holds nothing that the
+ * other node has not: its number may be the higher one because its node hung before
+ * anybody heard of it, and meanwhile the other one was acknowledging alone. */
+bool
+policy_outranked(const struct policy *p, const struct policy_view *v)
+{
+	bool there = gen_kind_alone((enum gen_kind)v->peer.f.gen_kind);
+	bool here = gen_kind_alone((enum gen_kind)p->gen.kind);
+
+	if (!policy_peer_serves(v))
+		return false;
+	return there != here ? there : v->peer.f.gen > p->gen.no;
+}
+
 bool
 policy_peer_ready(const struct policy_view *v)
 {

@@ -15,7 +15,7 @@
 
 /* The words:
  *   tick
- *   peer silent|heard|quiet|ROLE [gen=N] [durable=N] [boot=N] [take] [outdated] [ill]
+ *   peer silent|heard|quiet|ROLE [gen=N] [kind=K] [durable=N] [boot=N] [take] [outdated] [ill]
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
  *       [marked=G] [outdate=G] [alone=G] [switch=G]
  *   ping on|off
