@@ -13,13 +13,16 @@
 static const struct verb {
 	const char *name;
 	enum policy_op op;
-	bool needs_node;
+	bool needs_node, needs_resource;
 } verbs[] = {
-	{ "switchover", OP_SWITCHOVER, false },
-	{ "failover", OP_FAILOVER, false },
-	{ "standby", OP_STANDBY, true },
-	{ "online", OP_ONLINE, true },
-	{ "cleanup", OP_CLEANUP, false },
+	{ "switchover", OP_SWITCHOVER, false, false },
+	{ "failover", OP_FAILOVER, false, false },
+	{ "standby", OP_STANDBY, true, false },
+	{ "online", OP_ONLINE, true, false },
+	{ "cleanup", OP_CLEANUP, false, false },
+	{ "resource-start", OP_RES_START, false, true },
+	{ "resource-stop", OP_RES_STOP, false, true },
+	{ "resource-restart", OP_RES_RESTART, false, true },
 };
 
 static struct agent_call *
@@ -163,8 +166,9 @@ change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *
 		    : "no such resource", NULL, "hactl status");
 		return;
 	}
-	if (node == 2 && verb->needs_node) {
-		ctl_done(call, CTL_USAGE, NULL, "expected the name of a node", NULL, NULL);
+	if ((node == 2 && verb->needs_node) || (ev.index < 0 && verb->needs_resource)) {
+		ctl_done(call, CTL_USAGE, NULL, verb->needs_node ? "expected the name of a node"
+		    : "expected the name of a resource", NULL, NULL);
 		return;
 	}
 	c = new_call(a, call);
@@ -179,6 +183,9 @@ change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *
 	ev.accept_loss = flag(req, "accept_loss");
 	if (verb->op == OP_CLEANUP)
 		snprintf(c->what, sizeof(c->what), "cleanup");
+	else if (verb->needs_resource)
+		snprintf(c->what, sizeof(c->what), "%s of %.60s", verb->name,
+		    a->conf->resources[ev.index].name);
 	else
 		snprintf(c->what, sizeof(c->what), "%s %s%.60s", verb->name,
 		    verb->needs_node ? "of " : "to ", a->conf->node[ev.op_node]);
@@ -209,6 +216,12 @@ agent_on_request(struct ctl_call *call, json_t *req, void *arg)
 	}
 	if (strcmp(op, "links") == 0 || strcmp(op, "history") == 0) {
 		ctl_part(call, op[0] == 'l' ? agent_json_links(a) : agent_json_history(a));
+		ctl_done(call, CTL_OK, NULL, NULL, NULL, NULL);
+		return;
+	}
+	if (strcmp(op, "resources") == 0) {
+		ctl_part(call, json_pack("{s:s, s:s, s:o}", "node", a->conf->node[a->conf->self],
+		    "role", ha_role_name(a->policy.role), "resources", agent_json_resources(a)));
 		ctl_done(call, CTL_OK, NULL, NULL, NULL, NULL);
 		return;
 	}

@@ -181,18 +181,20 @@ static void
 say_resources(struct report *r)
 {
 	const struct agent *a = r->a;
-	char hint[120];
+	char hint[120], text[96];
 
 	for (unsigned i = 0; i < a->conf->nresources; i++) {
 		const char *name = a->conf->resources[i].name;
 		enum policy_res_state state = a->policy.res[i].state;
 
-		snprintf(hint, sizeof(hint), "hactl resource cleanup %s", name);
+		snprintf(hint, sizeof(hint), "hactl resource %s %s", a->policy.res[i].held ? "start"
+		    : "cleanup", name);
 		if (state == RES_FAILED)
 			say(r, NULL, hint, "resource %s failed: %s", name, a->res[i].words);
 		else if (a->policy.role == ROLE_ACTIVE && state != RES_UP)
-			say(r, a->res[i].words, NULL, "resource %s is %s", name,
-			    policy_res_state_name(state));
+			say(r, a->res[i].words, a->policy.res[i].held ? hint : NULL,
+			    "resource %s is %s", name,
+			    agent_resource_state(a, i, text, sizeof(text)));
 	}
 }
 

@@ -123,26 +123,6 @@ json_peer(const struct agent *a, const struct policy_view *v)
 }
 
 static json_t *
-json_resources(const struct agent *a)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < a->conf->nresources; i++) {
-		json_t *o = json_object();
-
-		put(o, "name", str(a->conf->resources[i].name));
-		put(o, "script", str(a->conf->resources[i].script));
-		put(o, "state", str(policy_res_state_name(a->policy.res[i].state)));
-		put_int(o, "failures", a->policy.res[i].failures);
-		put(o, "words", str(a->res[i].words));
-		put_int(o, "start_ms", a->res[i].start_ms);
-		put_int(o, "stop_ms", a->res[i].stop_ms);
-		json_array_append_new(list, o);
-	}
-	return list;
-}
-
-static json_t *
 json_vips(const struct agent *a, const struct policy_view *v)
 {
 	json_t *list = json_array();
@@ -350,7 +330,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "self", self);
 	put(o, "peer", peer);
 	put(o, "serving", json_boolean(serving(a)));
-	put(o, "resources", json_resources(a));
+	put(o, "resources", agent_json_resources(a));
 	put(o, "vips", json_vips(a, &v));
 	put_links(o, a, v.now_ms);
 	put(o, "data", a->pconf.syncd ? json_data(a) : json_null());

@@ -223,6 +223,11 @@ enum ctl_exit agent_health(const struct agent *, const struct policy_view *, jso
 /* Whom this node knows to serve: 0, 1, or -1. */
 int agent_active_node(const struct agent *, const struct policy_view *);
 
+/* agent_resource.c */
+json_t *agent_json_resources(const struct agent *);	/* a new reference */
+/* In words; buf may be used for them. */
+const char *agent_resource_state(const struct agent *, unsigned resource, char *buf, size_t);
+
 /* agent_json.c; each gives a new reference */
 json_t *agent_json_status(struct agent *, enum ctl_exit *);
 json_t *agent_json_links(struct agent *);

@@ -44,7 +44,8 @@ find_script(cfg_t *cfg, const char *name)
 	if (name[0] == '/')
 		return mem_dup(name);
 	for (unsigned i = 0; i < cfg_size(cfg, "resource-path"); i++) {
-		char *path = mem_printf("%s/%s", cfg_getnstr(cfg, "resource-path", i), name);
+		char *path =
+		    mem_printf("%s/%s", cfg_getnstr(cfg, "resource-path", i), name);
 
 		if (access(path, F_OK) == 0)
 			return path;
@@ -63,7 +64,8 @@ ocf_script(const struct hagent_conf *c, struct resource_conf *r, const char *res
 		return NULL;
 	r->provider = mem_copy(rest, (size_t)(colon - rest));
 	r->agent = mem_dup(colon + 1);
-	if (!plain_name(r->provider) || !plain_name(r->agent) || strchr(r->agent, ':') != NULL)
+	if (!plain_name(r->provider) || !plain_name(r->agent) ||
+	    strchr(r->agent, ':') != NULL)
 		return NULL;
 	return mem_printf("%s/resource.d/%s/%s", c->ocf_root, r->provider, r->agent);
 }
@@ -100,18 +102,24 @@ read_script(struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg, cfg_t *s
 	r->script_name = mem_dup(cfg_getstr(sec, "script"));
 	r->script = resolve(c, r, cfg);
 	if (r->script == NULL) {
-		conf_error(c->path, r->line, "resource \"%s\": script: expected a file name, an "
-		    "absolute path, systemd:UNIT, lsb:NAME or ocf:PROVIDER:AGENT", r->name);
+		conf_error(c->path, r->line,
+		    "resource \"%s\": script: expected a file name, an "
+		    "absolute path, systemd:UNIT, lsb:NAME or ocf:PROVIDER:AGENT",
+		    r->name);
 		r->script = mem_dup("");
 	} else if (r->script[0] == '\0')
-		conf_error(c->path, r->line, "resource \"%s\": no executable script \"%s\" in "
-		    "resource-path", r->name, r->script_name);
+		conf_error(c->path, r->line,
+		    "resource \"%s\": no executable script \"%s\" in "
+		    "resource-path",
+		    r->name, r->script_name);
 	else if (access(r->script, X_OK) == -1)
-		conf_error(c->path, r->line, "resource \"%s\": no executable program %s", r->name,
-		    r->script);
+		conf_error(c->path, r->line, "resource \"%s\": no executable program %s",
+		    r->name, r->script);
 	else if (!script_trusted(r->script))
-		conf_error(c->path, r->line, "resource \"%s\": %s, or a folder above it, is "
-		    "writable by others than root", r->name, r->script);
+		conf_error(c->path, r->line,
+		    "resource \"%s\": %s, or a folder above it, is "
+		    "writable by others than root",
+		    r->name, r->script);
 }
 
 /* Copies a list; a mistake leaves it empty. */
@@ -122,15 +130,17 @@ read_list(const struct hagent_conf *c, const struct resource_conf *r, cfg_t *sec
 	unsigned n = cfg_size(sec, option);
 
 	if (n > max) {
-		conf_error(c->path, r->line, "resource \"%s\": %s: expected at most %u", r->name,
-		    option, max);
+		conf_error(c->path, r->line, "resource \"%s\": %s: expected at most %u",
+		    r->name, option, max);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		to[i] = mem_dup(cfg_getnstr(sec, option, i));
 		if (!clean(to[i]))
-			conf_error(c->path, r->line, "resource \"%s\": %s: a control character in "
-			    "the %u. of them", r->name, option, i + 1);
+			conf_error(c->path, r->line,
+			    "resource \"%s\": %s: a control character in "
+			    "the %u. of them",
+			    r->name, option, i + 1);
 	}
 }
 
@@ -150,18 +160,24 @@ read_params(const struct hagent_conf *c, struct resource_conf *r, cfg_t *sec)
 {
 	read_list(c, r, sec, "params", r->params, HAGENT_PARAMS_MAX);
 	if (r->class != RESOURCE_OCF && r->params[0] != NULL)
-		conf_error(c->path, r->line, "resource \"%s\": params: only an ocf: resource has "
-		    "them", r->name);
+		conf_error(c->path, r->line,
+		    "resource \"%s\": params: only an ocf: resource has "
+		    "them",
+		    r->name);
 	for (size_t i = 0; r->params[i] != NULL; i++) {
 		size_t n = param_name(r->params[i]);
 
 		if (n == 0)
-			conf_error(c->path, r->line, "resource \"%s\": params: expected "
-			    "\"name=value\", not \"%s\"", r->name, r->params[i]);
+			conf_error(c->path, r->line,
+			    "resource \"%s\": params: expected "
+			    "\"name=value\", not \"%s\"",
+			    r->name, r->params[i]);
 		for (size_t k = 0; n > 0 && k < i; k++)
 			if (strncmp(r->params[k], r->params[i], n + 1) == 0)
-				conf_error(c->path, r->line, "resource \"%s\": params: %.*s stands "
-				    "there twice", r->name, (int)n, r->params[i]);
+				conf_error(c->path, r->line,
+				    "resource \"%s\": params: %.*s stands "
+				    "there twice",
+				    r->name, (int)n, r->params[i]);
 	}
 }
 
@@ -171,14 +187,16 @@ check_class(const struct hagent_conf *c, const struct resource_conf *r)
 	bool takes_args = r->class == RESOURCE_SCRIPT || r->class == RESOURCE_LSB;
 
 	if (!takes_args && r->args[0] != NULL)
-		conf_error(c->path, r->line, "resource \"%s\": args: %s takes none", r->name,
-		    r->script_name);
+		conf_error(c->path, r->line, "resource \"%s\": args: %s takes none",
+		    r->name, r->script_name);
 	if (r->class != RESOURCE_SCRIPT && r->drain)
-		conf_error(c->path, r->line, "resource \"%s\": drain: only a script of "
-		    "resource-path knows the verb", r->name);
-	if (r->pidfile[0] != '\0' && (r->pidfile[0] != '/' || !clean(r->pidfile)))
-		conf_error(c->path, r->line, "resource \"%s\": pidfile: expected an absolute path",
+		conf_error(c->path, r->line,
+		    "resource \"%s\": drain: only a script of "
+		    "resource-path knows the verb",
 		    r->name);
+	if (r->pidfile[0] != '\0' && (r->pidfile[0] != '/' || !clean(r->pidfile)))
+		conf_error(c->path, r->line,
+		    "resource \"%s\": pidfile: expected an absolute path", r->name);
 }
 
 static void
@@ -190,7 +208,8 @@ read_resource(struct hagent_conf *c, cfg_t *cfg, unsigned n)
 	r->name = mem_dup(cfg_title(sec));
 	r->line = conf_line(sec);
 	if (r->name[0] == '\0' || strlen(r->name) > 64 || !clean(r->name))
-		conf_error(c->path, r->line, "resource: expected a name of 1 to 64 printable "
+		conf_error(c->path, r->line,
+		    "resource: expected a name of 1 to 64 printable "
 		    "characters");
 	read_script(c, r, cfg, sec);
 	read_list(c, r, sec, "args", r->args, HAGENT_ARGS_MAX);

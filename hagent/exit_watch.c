@@ -25,7 +25,8 @@
 #include "mem.h"
 #include "span.h"
 
-#define SLACK_MS 2000	/* the file's time is rounded, and both clocks are read one by one */
+#define SLACK_MS                                                                         \
+	2000 /* the file's time is rounded, and both clocks are read one by one */
 
 struct exit_watch {
 	pid_t pid;
@@ -49,7 +50,7 @@ struct exit_watch *
 exit_watch_child(struct event_base *base, pid_t pid, exit_watch_cb *cb, void *arg)
 {
 	/* glibc has a name for it since 2.36 only. */
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);	/* close-on-exec by itself */
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
 	struct exit_watch *w;
 
 	if (fd == -1)
@@ -79,12 +80,15 @@ age_of(pid_t pid)
 	/* The name may hold blanks and brackets; the 22nd field is the 20th behind it. */
 	p = strrchr(text, ')');
 	if (p != NULL)
-		n = sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d "
-		    "%*d %*d %*d %*d %*d %llu", &ticks);
+		n = sscanf(p + 1,
+		    " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d "
+		    "%*d %*d %*d %*d %*d %llu",
+		    &ticks);
 	free(text);
 	if (n != 1)
 		return -1;
-	return clock_ms() - (int64_t)(ticks * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK));
+	return clock_ms() -
+	       (int64_t)(ticks * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK));
 }
 
 static int
@@ -92,7 +96,7 @@ read_number(int fd, pid_t *pid)
 {
 	char buf[64];
 	ssize_t n = read(fd, buf, sizeof(buf));
-	struct span s = { buf, 0 }, line;
+	struct span s = {buf, 0}, line;
 	uint64_t no;
 
 	errno = EINVAL;
@@ -100,8 +104,8 @@ read_number(int fd, pid_t *pid)
 		return -1;
 	s.len = (size_t)n;
 	/* 0 and 1 are nobody's service. */
-	if (!span_cut(&s, '\n', &line) || span_u64(span_trim(line), INT_MAX, &no) != PARSE_OK ||
-	    no < 2)
+	if (!span_cut(&s, '\n', &line) ||
+	    span_u64(span_trim(line), INT_MAX, &no) != PARSE_OK || no < 2)
 		return -1;
 	*pid = (pid_t)no;
 	return 0;
@@ -118,13 +122,15 @@ read_file(const char *path, pid_t *pid, int64_t *age)
 	errno = EINVAL;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		rc = read_number(fd, pid);
-	*age = clock_wall_ms() - (int64_t)st.st_mtim.tv_sec * 1000 - st.st_mtim.tv_nsec / 1000000;
+	*age = clock_wall_ms() - (int64_t)st.st_mtim.tv_sec * 1000 -
+	       st.st_mtim.tv_nsec / 1000000;
 	close(fd);
 	return rc;
 }
 
 struct exit_watch *
-exit_watch_file(struct event_base *base, const char *pidfile, exit_watch_cb *cb, void *arg)
+exit_watch_file(
+    struct event_base *base, const char *pidfile, exit_watch_cb *cb, void *arg)
 {
 	struct exit_watch *w;
 	int64_t file, age;
@@ -135,8 +141,8 @@ exit_watch_file(struct event_base *base, const char *pidfile, exit_watch_cb *cb,
 	w = exit_watch_child(base, pid, cb, arg);
 	if (w == NULL)
 		return NULL;
-	/* Behind the opening: the descriptor and /proc speak of the same process, or of one
-	 * that has ended since and is told by its event. */
+	/* Behind the opening: the descriptor and /proc speak of the same process, or of
+	 * one that has ended since and is told by its event. */
 	age = age_of(pid);
 	if (age != -1 && age + SLACK_MS >= file)
 		return w;

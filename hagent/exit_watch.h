@@ -10,15 +10,15 @@
 
 struct event_base;
 struct exit_watch;
-typedef void exit_watch_cb(void *arg);	/* once, from the loop */
+typedef void exit_watch_cb(void *arg); /* once, from the loop */
 
 /* NULL: ESRCH it has ended; ESTALE the number is another process's; or what the kernel
  * says.  The file is only read when it is a plain one. */
-struct exit_watch *exit_watch_file(struct event_base *, const char *pidfile,
-    exit_watch_cb *, void *);
+struct exit_watch *exit_watch_file(
+    struct event_base *, const char *pidfile, exit_watch_cb *, void *);
 /* A child, or a process that another program has just named. */
 struct exit_watch *exit_watch_child(struct event_base *, pid_t, exit_watch_cb *, void *);
 pid_t exit_watch_pid(const struct exit_watch *);
-void exit_watch_free(struct exit_watch *);	/* NULL is fine */
+void exit_watch_free(struct exit_watch *); /* NULL is fine */
 
 #endif

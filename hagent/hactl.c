@@ -27,7 +27,15 @@ static const struct verb verbs[] = {
 	    TRY | BIT(O_TO) | BIT(O_OFF) | BIT(O_LOSS), hactl_print_data },
 	{ "standby", NULL, "standby", "hagentd.sock", OPERAND_NODE, true, TRY, hactl_print_data },
 	{ "online", NULL, "online", "hagentd.sock", OPERAND_NODE, true, TRY, hactl_print_data },
-	{ "resource", "cleanup", "cleanup", "hagentd.sock", OPERAND_RESOURCE, true, TRY,
+	{ "resource", "list", "resources", "hagentd.sock", OPERAND_NONE, false, LOOK,
+	    hactl_print_resources },
+	{ "resource", "start", "resource-start", "hagentd.sock", OPERAND_RESOURCE, true, TRY,
+	    hactl_print_data },
+	{ "resource", "stop", "resource-stop", "hagentd.sock", OPERAND_RESOURCE, true, TRY,
+	    hactl_print_data },
+	{ "resource", "restart", "resource-restart", "hagentd.sock", OPERAND_RESOURCE, true, TRY,
+	    hactl_print_data },
+	{ "resource", "cleanup", "cleanup", "hagentd.sock", OPERAND_ANY_RESOURCE, true, TRY,
 	    hactl_print_data },
 	{ "fence", "test", "fence-test", "hagentd.sock", OPERAND_NONE, true, 0,
 	    hactl_print_data },
@@ -48,7 +56,8 @@ hactl_usage(FILE *out, int code)
 	    "       hactl switchover [--to NODE] [--dry-run]\n"
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
 	    "       hactl standby NODE | online NODE\n"
-	    "       hactl resource cleanup [NAME]\n"
+	    "       hactl resource list [--json] [-w [seconds]]\n"
+	    "       hactl resource start | stop | restart NAME | cleanup [NAME] [--dry-run]\n"
 	    "       hactl fence test | watchdog test [--fire]\n"
 	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
 	    "       hactl import-heartbeat DIR [--output FILE] ...\n"
@@ -103,6 +112,9 @@ operands(const struct verb *v, struct hactl_options *o, int argc, char **argv, c
 		fprintf(stderr, "ERROR unexpected argument \"%s\"\n", argv[0]);
 	else if (v->operand == OPERAND_NODE && *operand == NULL)
 		fprintf(stderr, "ERROR hactl %s: expected the name of a node\n", v->noun);
+	else if (v->operand == OPERAND_RESOURCE && *operand == NULL)
+		fprintf(stderr, "ERROR hactl %s %s: expected the name of a resource\n", v->noun,
+		    v->verb);
 	else
 		return true;
 	return false;

@@ -24,8 +24,8 @@ struct hactl_options {
 
 typedef void print_fn(json_t *, bool color, FILE *);
 
-/* What may follow the verb: nothing, a node, a resource, or one of these words. */
-enum operand { OPERAND_NONE, OPERAND_NODE, OPERAND_RESOURCE };
+/* What follows the verb: nothing, a node, a resource, or perhaps a resource. */
+enum operand { OPERAND_NONE, OPERAND_NODE, OPERAND_RESOURCE, OPERAND_ANY_RESOURCE };
 
 struct verb {
 	const char *noun, *verb, *op, *sock;

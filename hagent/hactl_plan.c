@@ -75,9 +75,39 @@ hands_over(json_t *s, const char *op, const char *node)
 	return strcmp(op, "switchover") == 0;
 }
 
+/* What depends on a resource goes down before it and comes back behind it. */
+static void
+print_resource_plan(json_t *s, const char *op, const char *name, FILE *out)
+{
+	json_t *list = json_object_get(s, "resources");
+	size_t first = 0;
+
+	while (first < json_array_size(list) &&
+	    strcmp(answer_text(json_array_get(list, first), "name"), name) != 0)
+		first++;
+	if (strcmp(op, "resource-start") != 0) {
+		fprintf(out, "WOULD    stop");
+		for (size_t i = json_array_size(list); i > first; i--)
+			fprintf(out, " %s", answer_text(json_array_get(list, i - 1), "name"));
+		fputc('\n', out);
+	}
+	if (strcmp(op, "resource-stop") == 0) {
+		fprintf(out, "         until: hactl resource start %s\n", name);
+		return;
+	}
+	fprintf(out, "WOULD    start");
+	for (size_t i = first; i < json_array_size(list); i++)
+		fprintf(out, " %s", answer_text(json_array_get(list, i), "name"));
+	fputc('\n', out);
+}
+
 void
 hactl_print_plan(json_t *s, const char *op, const char *node, FILE *out)
 {
+	if (strncmp(op, "resource-", 9) == 0 && node != NULL) {
+		print_resource_plan(s, op, node, out);
+		return;
+	}
 	if (hands_over(s, op, node))
 		print_handover(s, out);
 	if (strcmp(op, "standby") == 0)

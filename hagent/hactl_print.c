@@ -334,6 +334,28 @@ hactl_print_links(json_t *s, bool color, FILE *out)
 }
 
 void
+hactl_print_resources(json_t *s, bool color, FILE *out)
+{
+	size_t i;
+	json_t *r;
+
+	(void)color;
+	fprintf(out, "%s is %s\n%-16s %-28s %-20s %-9s %-9s %-9s %s\n", answer_text(s, "node"),
+	    answer_text(s, "role"), "RESOURCE", "SCRIPT", "STATE", "FAILURES", "START", "STOP",
+	    "LAST WORDS");
+	json_array_foreach(json_object_get(s, "resources"), i, r) {
+		char failures[32];
+
+		snprintf(failures, sizeof(failures), "%lld of %lld", answer_int(r, "failures"),
+		    answer_int(r, "restarts"));
+		fprintf(out, "%-16.64s %-28.200s %-20.96s %-9s %6lld ms %6lld ms %.200s\n",
+		    answer_text(r, "name"), answer_text(r, "script"), answer_text(r, "state"),
+		    failures, answer_int(r, "start_ms"), answer_int(r, "stop_ms"),
+		    answer_text(r, "words"));
+	}
+}
+
+void
 hactl_print_history(json_t *s, bool color, FILE *out)
 {
 	size_t i;

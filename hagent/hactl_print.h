@@ -10,6 +10,7 @@ void hactl_print_status(json_t *, bool color, FILE *);
 void hactl_print_links(json_t *, bool color, FILE *);
 void hactl_print_watchdog(json_t *, bool color, FILE *);
 void hactl_print_history(json_t *, bool color, FILE *);
+void hactl_print_resources(json_t *, bool color, FILE *);
 void hactl_print_event(json_t *, bool color, FILE *);	/* one, or a gap */
 /* The last line of the answer, which holds "status". */
 void hactl_print_sync(json_t *, bool color, FILE *);

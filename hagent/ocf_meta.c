@@ -23,7 +23,9 @@ struct reading {
 const char *
 ocf_type_name(enum ocf_type t)
 {
-	return t == OCF_INTEGER ? "an integer" : t == OCF_BOOLEAN ? "a boolean" : "a text";
+	return t == OCF_INTEGER	  ? "an integer"
+	       : t == OCF_BOOLEAN ? "a boolean"
+				  : "a text";
 }
 
 static void
@@ -46,7 +48,7 @@ attribute(const char **atts, const char *name)
 static bool
 is_true(const char *s)
 {
-	static const char *const words[] = { "1", "true", "yes", "on", NULL };
+	static const char *const words[] = {"1", "true", "yes", "on", NULL};
 
 	for (size_t i = 0; words[i] != NULL; i++)
 		if (span_is_nocase(span_of(s), words[i]))
@@ -58,13 +60,15 @@ is_true(const char *s)
 static int
 time_ms(const char *s)
 {
-	static const struct { const char *unit; int ms; } units[] = { { "", 1000 }, { "s", 1000 },
-		{ "sec", 1000 }, { "ms", 1 }, { "msec", 1 }, { "m", 60000 }, { "min", 60000 },
-		{ "h", 3600000 }, { "hr", 3600000 } };
+	static const struct {
+		const char *unit;
+		int ms;
+	} units[] = {{"", 1000}, {"s", 1000}, {"sec", 1000}, {"ms", 1}, {"msec", 1},
+	    {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"hr", 3600000}};
 	size_t digits = strspn(s, "0123456789");
 	uint64_t n;
 
-	if (span_u64((struct span){ s, digits }, INT_MAX, &n) != PARSE_OK)
+	if (span_u64((struct span){s, digits}, INT_MAX, &n) != PARSE_OK)
 		return 0;
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
 		if (strcmp(s + digits, units[i].unit) == 0 &&
@@ -120,10 +124,10 @@ take_action(struct reading *r, const char **atts)
 {
 	const char *name = attribute(atts, "name");
 	int ms = time_ms(attribute(atts, "timeout"));
-	int *to = strcmp(name, "start") == 0  ? &r->meta.start_ms
-	    : strcmp(name, "stop") == 0       ? &r->meta.stop_ms
-	    : strcmp(name, "monitor") == 0    ? &r->meta.monitor_ms
-	                                      : NULL;
+	int *to = strcmp(name, "start") == 0	 ? &r->meta.start_ms
+		  : strcmp(name, "stop") == 0	 ? &r->meta.stop_ms
+		  : strcmp(name, "monitor") == 0 ? &r->meta.monitor_ms
+						 : NULL;
 
 	if (to != NULL && ms > *to)
 		*to = ms;
@@ -175,7 +179,7 @@ on_entity(void *arg, const char *name, int is_parameter, const char *value, int 
 int
 ocf_meta_read(struct span xml, struct ocf_meta *out, const char **why)
 {
-	struct reading r = { .parser = XML_ParserCreate("UTF-8") };
+	struct reading r = {.parser = XML_ParserCreate("UTF-8")};
 	bool ok;
 
 	*why = "no memory";
@@ -186,7 +190,8 @@ ocf_meta_read(struct span xml, struct ocf_meta *out, const char **why)
 	XML_SetUserData(r.parser, &r);
 	XML_SetElementHandler(r.parser, on_open, on_close);
 	XML_SetEntityDeclHandler(r.parser, on_entity);
-	ok = XML_Parse(r.parser, xml.p, (int)xml.len, 1) == XML_STATUS_OK && r.why == NULL;
+	ok =
+	    XML_Parse(r.parser, xml.p, (int)xml.len, 1) == XML_STATUS_OK && r.why == NULL;
 	*why = r.why != NULL ? r.why : XML_ErrorString(XML_GetErrorCode(r.parser));
 	XML_ParserFree(r.parser);
 	if (!ok)
@@ -208,13 +213,14 @@ bool
 ocf_value_fits(enum ocf_type t, const char *value)
 {
 	/* As ocf-shellfuncs reads them, who takes every other word for "no". */
-	static const char *const words[] = { "1", "yes", "true", "on", "ja", "YES", "TRUE", "True",
-		"ON", "0", "no", "false", "off", "nein", "NO", "FALSE", "False", "OFF", NULL };
+	static const char *const words[] = {"1", "yes", "true", "on", "ja", "YES", "TRUE",
+	    "True", "ON", "0", "no", "false", "off", "nein", "NO", "FALSE", "False",
+	    "OFF", NULL};
 	uint64_t n;
 
 	if (t == OCF_INTEGER)
-		return span_u64(span_of(value[0] == '-' ? value + 1 : value), INT64_MAX, &n)
-		    == PARSE_OK;
+		return span_u64(span_of(value[0] == '-' ? value + 1 : value), INT64_MAX,
+			   &n) == PARSE_OK;
 	for (size_t i = 0; t == OCF_BOOLEAN && words[i] != NULL; i++)
 		if (strcmp(value, words[i]) == 0)
 			return true;

@@ -17,13 +17,13 @@ enum ocf_type { OCF_STRING, OCF_INTEGER, OCF_BOOLEAN };
 
 struct ocf_param {
 	char name[OCF_NAME_MAX];
-	enum ocf_type type;	/* what is neither integer nor boolean is a string */
+	enum ocf_type type; /* what is neither integer nor boolean is a string */
 	bool required;
 };
 struct ocf_meta {
 	struct ocf_param params[OCF_PARAMS_MAX];
 	size_t nparams;
-	int start_ms, stop_ms, monitor_ms;	/* advertised; 0 not said */
+	int start_ms, stop_ms, monitor_ms; /* advertised; 0 not said */
 };
 
 /* -1 with a word on what is wrong: not well-formed, no resource-agent, a name that is

@@ -89,21 +89,23 @@ res_note(struct turn *t)
 		return;
 	r = &t->p->res[e->index];
 	if (e->type == EV_DIED) {
-		r->died = r->state == RES_UP;	/* else a stop or start is at it already */
+		r->died = r->state == RES_UP; /* else a stop or start is at it already */
 		return;
 	}
 	if (e->verb == POLICY_STATUS) {
 		r->asking = false;
 		return;
 	}
-	r->busy = false;	/* in every role: the role may end in this very turn */
-	if (t->p->role == ROLE_ACTIVE || (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
+	r->busy = false; /* in every role: the role may end in this very turn */
+	if (t->p->role == ROLE_ACTIVE ||
+	    (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
 		return;
 	r->restarting = false;
 	if (e->verb == POLICY_STOP && e->result != POLICY_FAILED)
 		r->state = RES_DOWN;
 	else if (e->verb == POLICY_START)
-		r->state = RES_UP;	/* also a failed one may have left something: stop it */
+		r->state =
+		    RES_UP; /* also a failed one may have left something: stop it */
 }
 
 /* A stop that nobody needed for a restart: an operator's. */
@@ -171,13 +173,13 @@ look_after(struct turn *t, unsigned i)
 	if (r->state == RES_UP && r->died) {
 		failed(t, i);
 	} else if (r->state == RES_UP && !r->asking && p->conf->res[i].monitor_ms > 0 &&
-	    age >= p->conf->res[i].monitor_ms) {
+		   age >= p->conf->res[i].monitor_ms) {
 		r->asking = true;
 		turn_add(t, ACT_RES_STATUS)->index = (int)i;
 	} else if (r->state == RES_FAILED && policy_peer_ready(t->v)) {
 		move(t);
 	} else if (r->state == RES_FAILED && age >= p->conf->retry_ms) {
-		restart(t, i);		/* nobody else can take it: go on trying */
+		restart(t, i); /* nobody else can take it: go on trying */
 	}
 }
 
@@ -226,8 +228,10 @@ follow_operator(struct turn *t)
 	if (p->op.op < OP_RES_START || p->op.op > OP_RES_RESTART)
 		return;
 	if (there)
-		turn_op_done(t, 0, p->op.op == OP_RES_STOP ? "stopped, until it is started again"
-		    : "started", "");
+		turn_op_done(t, 0,
+		    p->op.op == OP_RES_STOP ? "stopped, until it is started again"
+					    : "started",
+		    "");
 	else if (!policy_healthy(p))
 		turn_op_done(t, 18, "a resource does not start", "hactl resource list");
 }
@@ -251,8 +255,8 @@ res_begin(struct turn *t)
 	struct policy *p = t->p;
 
 	for (unsigned i = 0; i < p->conf->nres; i++)
-		p->res[i] = (struct policy_res) { .state = RES_UP, .checked_ms = t->v->now_ms,
-			.died = p->res[i].died };
+		p->res[i] = (struct policy_res){
+		    .state = RES_UP, .checked_ms = t->v->now_ms, .died = p->res[i].died};
 	p->cycle = -1;
 }
 
@@ -310,8 +314,9 @@ res_op(struct turn *t, const struct policy_event *e)
 	struct policy_res *r;
 
 	if (why != NULL || e->dry_run) {
-		turn_answer(t, e->id, why != NULL ? 13 : 0, why != NULL ? why
-		    : "this node would do it", why != NULL ? "hactl resource list" : "");
+		turn_answer(t, e->id, why != NULL ? 13 : 0,
+		    why != NULL ? why : "this node would do it",
+		    why != NULL ? "hactl resource list" : "");
 		return;
 	}
 	r = &p->res[e->index];

@@ -35,9 +35,11 @@ put(struct list *l, char *text)
 }
 
 static void
-put_common(struct list *env, const struct hagent_conf *conf, const struct resource_conf *r)
+put_common(
+    struct list *env, const struct hagent_conf *conf, const struct resource_conf *r)
 {
-	put(env, mem_dup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+	put(env,
+	    mem_dup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
 	put(env, mem_dup("LC_ALL=C"));
 	put(env, mem_printf("MAILPAIR_RESOURCE=%s", r->name));
 	put(env, mem_printf("MAILPAIR_CLUSTER=%s", conf->cluster));
@@ -79,8 +81,8 @@ static void
 begin(struct resource_command *c, struct list *argv, struct list *env)
 {
 	memset(c, 0, sizeof(*c));
-	*argv = (struct list){ c->argv, 0, RESOURCE_ARGV_MAX };
-	*env = (struct list){ c->env, 0, RESOURCE_ENV_MAX };
+	*argv = (struct list){c->argv, 0, RESOURCE_ARGV_MAX};
+	*env = (struct list){c->env, 0, RESOURCE_ENV_MAX};
 	c->script.argv = c->argv;
 	c->script.env = c->env;
 }
@@ -167,13 +169,14 @@ read_unit(struct span out, struct unit *u)
 		else if (span_is(name, "ActiveState"))
 			u->active = line;
 		else if (span_is(name, "MainPID") &&
-		    span_u64(line, INT_MAX, &u->pid) != PARSE_OK)
+			 span_u64(line, INT_MAX, &u->pid) != PARSE_OK)
 			u->pid = 0;
 	}
 }
 
 static void
-judge_unit(const struct resource_conf *r, struct span out, struct exec_ran *ran, pid_t *pid)
+judge_unit(
+    const struct resource_conf *r, struct span out, struct exec_ran *ran, pid_t *pid)
 {
 	struct unit u;
 
@@ -183,13 +186,16 @@ judge_unit(const struct resource_conf *r, struct span out, struct exec_ran *ran,
 	    span_is(u.active, "refreshing"))
 		return;
 	ran->code = span_is(u.active, "inactive") && !span_is(u.load, "not-found")
-	    ? INIT_STOPPED : 1;
+			? INIT_STOPPED
+			: 1;
 	if (ran->code == INIT_STOPPED)
 		return;
 	snprintf(ran->words, sizeof(ran->words), "unit %s is %.*s", r->agent,
-	    (int)(u.active.len < 40 ? u.active.len : 40), u.active.len > 0 ? u.active.p : "");
+	    (int)(u.active.len < 40 ? u.active.len : 40),
+	    u.active.len > 0 ? u.active.p : "");
 	if (u.active.len == 0 || !span_is(u.load, "loaded"))
-		snprintf(ran->words, sizeof(ran->words), "unit %s is not there", r->agent);
+		snprintf(
+		    ran->words, sizeof(ran->words), "unit %s is not there", r->agent);
 }
 
 void
@@ -198,7 +204,7 @@ resource_judge(const struct resource_conf *r, enum exec_verb v, struct span out,
 {
 	*main_pid = 0;
 	ran->stopped = r->class == RESOURCE_OCF ? OCF_STOPPED : INIT_STOPPED;
-	if (r->class == RESOURCE_SYSTEMD && v == EXEC_STATUS && ran->outcome == RAN_EXIT &&
-	    ran->code == 0)
+	if (r->class == RESOURCE_SYSTEMD && v == EXEC_STATUS &&
+	    ran->outcome == RAN_EXIT && ran->code == 0)
 		judge_unit(r, out, ran, main_pid);
 }

@@ -21,13 +21,13 @@
 struct resource_command {
 	char *argv[RESOURCE_ARGV_MAX];
 	char *env[RESOURCE_ENV_MAX];
-	struct script_conf script;	/* points into this struct */
+	struct script_conf script; /* points into this struct */
 };
 void resource_command(const struct hagent_conf *, const struct resource_conf *,
     enum exec_verb, struct resource_command *);
 /* The OCF agent's description of itself, on stdout. */
-void resource_command_metadata(const struct hagent_conf *, const struct resource_conf *,
-    struct resource_command *);
+void resource_command_metadata(
+    const struct hagent_conf *, const struct resource_conf *, struct resource_command *);
 void resource_command_clear(struct resource_command *);
 
 /* Puts the end of a command into the common answers.  out is what it wrote to stdout;

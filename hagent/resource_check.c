@@ -30,8 +30,8 @@ names(const struct ocf_meta *m, char *buf, size_t size)
 
 	buf[0] = '\0';
 	for (size_t i = 0; i < m->nparams && n + OCF_NAME_MAX + 8 < size; i++)
-		n += (size_t)snprintf(buf + n, size - n, "%s%s", i > 0 ? ", " : "",
-		    m->params[i].name);
+		n += (size_t)snprintf(
+		    buf + n, size - n, "%s%s", i > 0 ? ", " : "", m->params[i].name);
 	return m->nparams > 0 ? buf : "none";
 }
 
@@ -40,17 +40,21 @@ check_given(const struct check *c, const char *text)
 {
 	const struct resource_conf *r = c->r;
 	const char *value = strchr(text, '=') + 1;
-	struct span name = { text, (size_t)(value - 1 - text) };
+	struct span name = {text, (size_t)(value - 1 - text)};
 	const struct ocf_param *p = ocf_meta_param(&c->meta, name);
 	char all[NAMES_MAX];
 
 	if (p == NULL)
-		conf_error(c->conf->path, r->line, "resource \"%s\": params: %s takes no \"%.*s\"; "
-		    "it takes: %s", r->name, r->agent, (int)name.len, name.p,
+		conf_error(c->conf->path, r->line,
+		    "resource \"%s\": params: %s takes no \"%.*s\"; "
+		    "it takes: %s",
+		    r->name, r->agent, (int)name.len, name.p,
 		    names(&c->meta, all, sizeof(all)));
 	else if (!ocf_value_fits(p->type, value))
-		conf_error(c->conf->path, r->line, "resource \"%s\": params: %s: expected %s, not "
-		    "\"%s\"", r->name, p->name, ocf_type_name(p->type), value);
+		conf_error(c->conf->path, r->line,
+		    "resource \"%s\": params: %s: expected %s, not "
+		    "\"%s\"",
+		    r->name, p->name, ocf_type_name(p->type), value);
 }
 
 static bool
@@ -68,8 +72,10 @@ static void
 check_limit(const struct check *c, const char *option, int ours, int advised)
 {
 	if (ours < advised)
-		fprintf(stderr, "WARN  %s:%d: resource \"%s\": %s is %d, %s advises at least "
-		    "%d\n", c->conf->path, c->r->line, c->r->name, option, ours, c->r->agent,
+		fprintf(stderr,
+		    "WARN  %s:%d: resource \"%s\": %s is %d, %s advises at least "
+		    "%d\n",
+		    c->conf->path, c->r->line, c->r->name, option, ours, c->r->agent,
 		    advised);
 }
 
@@ -83,8 +89,10 @@ check_one(const struct check *c)
 		check_given(c, r->params[i]);
 	for (size_t i = 0; i < c->meta.nparams; i++)
 		if (c->meta.params[i].required && !given(r, c->meta.params[i].name))
-			conf_error(c->conf->path, r->line, "resource \"%s\": params: %s needs "
-			    "\"%s\"; it takes: %s", r->name, r->agent, c->meta.params[i].name,
+			conf_error(c->conf->path, r->line,
+			    "resource \"%s\": params: %s needs "
+			    "\"%s\"; it takes: %s",
+			    r->name, r->agent, c->meta.params[i].name,
 			    names(&c->meta, all, sizeof(all)));
 	check_limit(c, "start-timeout-ms", r->start_timeout_ms, c->meta.start_ms);
 	check_limit(c, "stop-timeout-ms", r->stop_timeout_ms, c->meta.stop_ms);
@@ -107,9 +115,10 @@ ask(struct check *c)
 	if (exec_ran_verdict(&ran, EXEC_START) != 1)
 		conf_error(c->conf->path, c->r->line, "resource \"%s\": %s meta-data: %s",
 		    c->r->name, c->r->script, exec_ran_text(&ran, text, sizeof(text)));
-	else if (ocf_meta_read((struct span){ out, len }, &c->meta, &why) == -1)
-		conf_error(c->conf->path, c->r->line, "resource \"%s\": meta-data of %s: %s",
-		    c->r->name, c->r->script, why);
+	else if (ocf_meta_read((struct span){out, len}, &c->meta, &why) == -1)
+		conf_error(c->conf->path, c->r->line,
+		    "resource \"%s\": meta-data of %s: %s", c->r->name, c->r->script,
+		    why);
 	else
 		rc = 0;
 	resource_command_clear(&cmd);
@@ -129,8 +138,10 @@ resource_check(const struct hagent_conf *conf)
 		if (c->r->class != RESOURCE_OCF)
 			continue;
 		if (geteuid() != 0)
-			fprintf(stderr, "WARN  %s:%d: resource \"%s\": only root can ask %s for its "
-			    "parameters\n", conf->path, c->r->line, c->r->name, c->r->agent);
+			fprintf(stderr,
+			    "WARN  %s:%d: resource \"%s\": only root can ask %s for its "
+			    "parameters\n",
+			    conf->path, c->r->line, c->r->name, c->r->agent);
 		else if (ask(c) == 0)
 			check_one(c);
 	}

@@ -8,7 +8,8 @@
 #include "hagent_conf.h"
 
 /* -1: at least one line "ERROR file:line: text" was printed.  A limit of ours that is
- * shorter than what the agent advises is a line "WARN  file:line: text" and no mistake. */
+ * shorter than what the agent advises is a line "WARN  file:line: text" and no mistake.
+ */
 int resource_check(const struct hagent_conf *);
 
 #endif

@@ -19,19 +19,19 @@
 
 #define RUNS_MAX (4 * HAGENT_RESOURCES_MAX)
 #define LOOK_MS 10
-#define LOOKS_MAX 10	/* 10, 20, 40 ... ms: 10 s in all */
+#define LOOKS_MAX 10 /* 10, 20, 40 ... ms: 10 s in all */
 
 struct run {
 	TAILQ_ENTRY(run) next;
 	struct resource_runs *rr;
 	struct resource_run_ask ask;
-	struct script *script;	/* NULL: waits for one of the same resource */
+	struct script *script; /* NULL: waits for one of the same resource */
 };
 
 struct watched {
 	struct resource_runs *rr;
 	uint16_t resource;
-	bool off;		/* a stop or start is wanted or under way */
+	bool off; /* a stop or start is wanted or under way */
 	unsigned looks;
 	struct event *again;
 	struct exit_watch *watch;
@@ -73,7 +73,7 @@ static void
 look_again(struct watched *w, const char *file)
 {
 	int ms = LOOK_MS << (w->looks < LOOKS_MAX ? w->looks : LOOKS_MAX);
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
 	if (w->looks < LOOKS_MAX)
 		evtimer_add(w->again, &tv);
@@ -108,7 +108,7 @@ static void
 look_unit(struct watched *w, pid_t pid)
 {
 	if (pid <= 1 || (w->watch != NULL && exit_watch_pid(w->watch) == pid))
-		return;		/* a unit may have no process of its own */
+		return; /* a unit may have no process of its own */
 	unwatch(w);
 	w->watch = exit_watch_child(w->rr->base, pid, on_died, w);
 	if (w->watch == NULL && errno == ESRCH)
@@ -123,7 +123,7 @@ static bool
 conflicts(const struct run *a, const struct run *b)
 {
 	return a->ask.resource == b->ask.resource && a->ask.verb != EXEC_STATUS &&
-	    b->ask.verb != EXEC_STATUS;
+	       b->ask.verb != EXEC_STATUS;
 }
 
 /* Starts what waited for nothing but the end of an earlier run. */
@@ -132,12 +132,13 @@ run_next(struct resource_runs *rr)
 {
 	struct run *r, *before;
 
-	TAILQ_FOREACH(r, &rr->runs, next) {
+	TAILQ_FOREACH(r, &rr->runs, next)
+	{
 		if (r->script != NULL)
 			continue;
 		TAILQ_FOREACH(before, &rr->runs, next)
-			if (before == r || conflicts(before, r))
-				break;
+		if (before == r || conflicts(before, r))
+			break;
 		if (before == r)
 			run_begin(r);
 	}
@@ -149,7 +150,7 @@ running(struct resource_runs *rr, const struct run *r, pid_t main_pid)
 {
 	struct watched *w = &rr->watched[r->ask.resource];
 	const struct resource_conf *c = &rr->conf->resources[r->ask.resource];
-	struct resource_run_ask who = { .resource = r->ask.resource, .verb = EXEC_STATUS };
+	struct resource_run_ask who = {.resource = r->ask.resource, .verb = EXEC_STATUS};
 
 	if (r->ask.verb == EXEC_START) {
 		w->off = false;
@@ -248,8 +249,8 @@ resource_runs_reaped(struct resource_runs *rr, pid_t pid, int st)
 	struct run *r;
 
 	TAILQ_FOREACH(r, &rr->runs, next)
-		if (r->script != NULL && script_pid(r->script) == pid)
-			break;
+	if (r->script != NULL && script_pid(r->script) == pid)
+		break;
 	if (r == NULL)
 		return false;
 	script_reaped(r->script, st);

@@ -15,7 +15,7 @@ struct event_base;
 struct resource_runs;
 
 struct resource_run_ask {
-	uint32_t agent, id;	/* come back with the answer; agent 0: nobody waits */
+	uint32_t agent, id; /* come back with the answer; agent 0: nobody waits */
 	uint16_t resource;
 	enum exec_verb verb;
 };
@@ -26,7 +26,7 @@ struct resource_runs_ops {
 
 struct resource_runs *resource_runs_new(struct event_base *, const struct hagent_conf *,
     const struct resource_runs_ops *, void *arg);
-void resource_runs_free(struct resource_runs *);	/* NULL is fine */
+void resource_runs_free(struct resource_runs *); /* NULL is fine */
 /* -1: too many wait; nothing will be answered. */
 int resource_runs_add(struct resource_runs *, const struct resource_run_ask *);
 /* Who asked for what waits is gone; what runs goes on. */

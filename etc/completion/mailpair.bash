@@ -13,8 +13,8 @@ _mailpair_hactl() {
 	--to | standby | online)
 		words=$(sed -n 's/^[[:space:]]*node[[:space:]]*"\([^"]*\)".*/\1/p' \
 		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
-	resource) words="cleanup" ;;
-	cleanup)
+	resource) words="list start stop restart cleanup" ;;
+	cleanup | start | stop | restart)
 		words=$(sed -n 's/^[[:space:]]*resource[[:space:]]*"\([^"]*\)".*/\1/p' \
 		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
 	sync) words="status now" ;;

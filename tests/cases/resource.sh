@@ -76,6 +76,23 @@ check "IPaddr without prefix" 2 "$top/resource.d/IPaddr" start 192.0.2.9 lo
 check "IPaddr status absent" 3 "$top/resource.d/IPaddr" status 192.0.2.9/32 lo
 check "Filesystem not mounted" 3 "$top/resource.d/Filesystem" status none "$work"
 check "Filesystem stop not mounted" 0 "$top/resource.d/Filesystem" stop none "$work"
+
+# An OCF agent in the environment that hagentd gives it, and nothing else.
+ocf() {
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C OCF_ROOT=/usr/lib/ocf \
+	    OCF_RA_VERSION_MAJOR=1 OCF_RA_VERSION_MINOR=1 OCF_RESOURCE_INSTANCE=case \
+	    OCF_RESOURCE_TYPE=Dummy OCF_RESOURCE_PROVIDER=heartbeat \
+	    OCF_RESKEY_CRM_meta_timeout=20000 "OCF_RESKEY_state=$work/ocf.state" \
+	    /usr/lib/ocf/resource.d/heartbeat/Dummy "$1"
+}
+check "ocf monitor stopped" 7 ocf monitor
+check "ocf start" 0 ocf start
+check "ocf start again" 0 ocf start
+check "ocf monitor running" 0 ocf monitor
+check "ocf stop" 0 ocf stop
+check "ocf stop again" 0 ocf stop
+check "ocf meta-data" 0 ocf meta-data
+
 if command -v shellcheck >/dev/null 2>&1; then
 	for s in IPaddr maild syncer Filesystem MailTo dummy; do
 		check "$s shellcheck" 0 shellcheck "$top/resource.d/$s"

@@ -38,7 +38,7 @@ sleeper(void)
 static void
 put(const char *text, int age_s)
 {
-	struct timespec t[2] = { { time(NULL) - age_s, 0 }, { time(NULL) - age_s, 0 } };
+	struct timespec t[2] = {{time(NULL) - age_s, 0}, {time(NULL) - age_s, 0}};
 
 	assert_int_equal(fs_replace(dir, "pid", text, strlen(text), 0644), 0);
 	assert_int_equal(utimensat(AT_FDCWD, file, t, 0), 0);
@@ -81,10 +81,13 @@ told(void **state)
 static void
 refused(void **state)
 {
-	static const struct { const char *text; int age_s, error; } t[] = {
-		{ "", 0, EINVAL }, { "x\n", 0, EINVAL }, { "0\n", 0, EINVAL }, { "1\n", 0, EINVAL },
-		{ "-5\n", 0, EINVAL }, { "99999999999\n", 0, EINVAL }, { "12 13\n", 0, EINVAL },
-		{ NULL, 3600, ESTALE },		/* this process is younger than its file */
+	static const struct {
+		const char *text;
+		int age_s, error;
+	} t[] = {
+	    {"", 0, EINVAL}, {"x\n", 0, EINVAL}, {"0\n", 0, EINVAL}, {"1\n", 0, EINVAL},
+	    {"-5\n", 0, EINVAL}, {"99999999999\n", 0, EINVAL}, {"12 13\n", 0, EINVAL},
+	    {NULL, 3600, ESTALE}, /* this process is younger than its file */
 	};
 	struct event_base *base = event_base_new();
 	char own[32];
@@ -126,7 +129,8 @@ remove_dir(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(told), cmocka_unit_test(refused) };
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(told), cmocka_unit_test(refused)};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -8,17 +8,31 @@
 #include "mem.h"
 #include "resource.h"
 
-static struct hagent_conf conf = { .cluster = "c", .node = { "n1", "n2" },
-	.ocf_root = "/usr/lib/ocf", .metadata_timeout_ms = 700 };
-static struct resource_conf script = { .name = "s", .class = RESOURCE_SCRIPT, .script = "/r/s",
-	.args = { "a b", "$(id)", NULL }, .start_timeout_ms = 1, .stop_timeout_ms = 2,
-	.status_timeout_ms = 3, .drain_timeout_ms = 4 };
-static struct resource_conf lsb = { .name = "l", .class = RESOURCE_LSB, .script = "/etc/init.d/l" };
-static struct resource_conf unit = { .name = "u", .class = RESOURCE_SYSTEMD,
-	.script = "/bin/systemctl", .agent = "x@1.service" };
-static struct resource_conf ocf = { .name = "o", .class = RESOURCE_OCF, .script = "/o/Dummy",
-	.provider = "heartbeat", .agent = "Dummy", .params = { "state=/x; rm", "fake=1", NULL },
-	.start_timeout_ms = 5 };
+static struct hagent_conf conf = {.cluster = "c",
+    .node = {"n1", "n2"},
+    .ocf_root = "/usr/lib/ocf",
+    .metadata_timeout_ms = 700};
+static struct resource_conf script = {.name = "s",
+    .class = RESOURCE_SCRIPT,
+    .script = "/r/s",
+    .args = {"a b", "$(id)", NULL},
+    .start_timeout_ms = 1,
+    .stop_timeout_ms = 2,
+    .status_timeout_ms = 3,
+    .drain_timeout_ms = 4};
+static struct resource_conf lsb = {
+    .name = "l", .class = RESOURCE_LSB, .script = "/etc/init.d/l"};
+static struct resource_conf unit = {.name = "u",
+    .class = RESOURCE_SYSTEMD,
+    .script = "/bin/systemctl",
+    .agent = "x@1.service"};
+static struct resource_conf ocf = {.name = "o",
+    .class = RESOURCE_OCF,
+    .script = "/o/Dummy",
+    .provider = "heartbeat",
+    .agent = "Dummy",
+    .params = {"state=/x; rm", "fake=1", NULL},
+    .start_timeout_ms = 5};
 
 static const char *
 joined(char *const *list, char *buf, size_t size)
@@ -34,17 +48,24 @@ joined(char *const *list, char *buf, size_t size)
 static void
 commands(void **state)
 {
-	const struct { struct resource_conf *r; enum exec_verb v; int limit; const char *argv; } t[] = {
-		{ &script, EXEC_START, 1, "|/r/s|start|a b|$(id)" },
-		{ &script, EXEC_STOP, 2, "|/r/s|stop|a b|$(id)" },
-		{ &script, EXEC_STATUS, 3, "|/r/s|status|a b|$(id)" },
-		{ &script, EXEC_DRAIN, 4, "|/r/s|drain|a b|$(id)" },
-		{ &lsb, EXEC_STATUS, 0, "|/etc/init.d/l|status" },
-		{ &unit, EXEC_START, 0, "|/bin/systemctl|--no-ask-password|start|--|x@1.service" },
-		{ &unit, EXEC_STATUS, 0, "|/bin/systemctl|--no-ask-password|show|"
-		    "--property=LoadState,ActiveState,MainPID|--|x@1.service" },
-		{ &ocf, EXEC_START, 5, "|/o/Dummy|start" },
-		{ &ocf, EXEC_STATUS, 0, "|/o/Dummy|monitor" },
+	const struct {
+		struct resource_conf *r;
+		enum exec_verb v;
+		int limit;
+		const char *argv;
+	} t[] = {
+	    {&script, EXEC_START, 1, "|/r/s|start|a b|$(id)"},
+	    {&script, EXEC_STOP, 2, "|/r/s|stop|a b|$(id)"},
+	    {&script, EXEC_STATUS, 3, "|/r/s|status|a b|$(id)"},
+	    {&script, EXEC_DRAIN, 4, "|/r/s|drain|a b|$(id)"},
+	    {&lsb, EXEC_STATUS, 0, "|/etc/init.d/l|status"},
+	    {&unit, EXEC_START, 0,
+		"|/bin/systemctl|--no-ask-password|start|--|x@1.service"},
+	    {&unit, EXEC_STATUS, 0,
+		"|/bin/systemctl|--no-ask-password|show|"
+		"--property=LoadState,ActiveState,MainPID|--|x@1.service"},
+	    {&ocf, EXEC_START, 5, "|/o/Dummy|start"},
+	    {&ocf, EXEC_STATUS, 0, "|/o/Dummy|monitor"},
 	};
 	struct resource_command c;
 	char buf[1000];
@@ -57,12 +78,14 @@ commands(void **state)
 		resource_command_clear(&c);
 	}
 	resource_command_metadata(&conf, &ocf, &c);
-	assert_string_equal(joined(c.script.argv, buf, sizeof(buf)), "|/o/Dummy|meta-data");
+	assert_string_equal(
+	    joined(c.script.argv, buf, sizeof(buf)), "|/o/Dummy|meta-data");
 	assert_int_equal(c.script.limit_ms, 700);
 	resource_command_clear(&c);
 }
 
-#define COMMON "|PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|LC_ALL=C" \
+#define COMMON                                                                           \
+	"|PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|LC_ALL=C"    \
 	"|MAILPAIR_RESOURCE="
 #define OURS "|MAILPAIR_CLUSTER=c|MAILPAIR_NODE=n1"
 
@@ -77,9 +100,11 @@ environments(void **state)
 	assert_string_equal(joined(c.script.env, buf, sizeof(buf)), COMMON "s" OURS);
 	resource_command_clear(&c);
 	resource_command(&conf, &ocf, EXEC_START, &c);
-	assert_string_equal(joined(c.script.env, buf, sizeof(buf)), COMMON "o" OURS
+	assert_string_equal(joined(c.script.env, buf, sizeof(buf)), COMMON
+	    "o" OURS
 	    "|OCF_ROOT=/usr/lib/ocf|OCF_RA_VERSION_MAJOR=1|OCF_RA_VERSION_MINOR=1"
-	    "|OCF_RESOURCE_INSTANCE=o|OCF_RESOURCE_TYPE=Dummy|OCF_RESOURCE_PROVIDER=heartbeat"
+	    "|OCF_RESOURCE_INSTANCE=o|OCF_RESOURCE_TYPE=Dummy|OCF_RESOURCE_PROVIDER="
+	    "heartbeat"
 	    "|OCF_RESKEY_CRM_meta_timeout=5|OCF_RESKEY_state=/x; rm|OCF_RESKEY_fake=1");
 	resource_command_clear(&c);
 }
@@ -109,44 +134,63 @@ largest(void **state)
 static void
 answers(void **state)
 {
-	const struct { struct resource_conf *r; enum exec_verb v; uint8_t code; const char *out;
-	    int verdict; pid_t pid; } t[] = {
-		{ &script, EXEC_STATUS, 0, "", 1, 0 }, { &script, EXEC_STATUS, 3, "", 0, 0 },
-		{ &script, EXEC_STATUS, 7, "", -1, 0 }, { &script, EXEC_START, 3, "", -1, 0 },
-		{ &lsb, EXEC_STATUS, 1, "", -1, 0 }, { &lsb, EXEC_STATUS, 3, "", 0, 0 },
-		{ &ocf, EXEC_STATUS, 0, "", 1, 0 }, { &ocf, EXEC_STATUS, 7, "", 0, 0 },
-		{ &ocf, EXEC_STATUS, 3, "", -1, 0 }, { &ocf, EXEC_STOP, 7, "", -1, 0 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=active\nMainPID=77\n", 1, 77 },
-		{ &unit, EXEC_STATUS, 0, "MainPID=77\nActiveState=reloading\nLoadState=loaded", 1, 77 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=active\nMainPID=0\n", 1, 0 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=inactive\nMainPID=0\n", 0, 0 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=failed\nMainPID=0\n", -1, 0 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=activating\n", -1, 0 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=not-found\nActiveState=inactive\n", -1, 0 },
-		{ &unit, EXEC_STATUS, 0, "LoadState=masked\nActiveState=inactive\n", 0, 0 },
-		{ &unit, EXEC_STATUS, 0, "", -1, 0 }, { &unit, EXEC_STATUS, 0, "=\n\n=x", -1, 0 },
-		{ &unit, EXEC_STATUS, 0, "ActiveState=active\nMainPID=-3", 1, 0 },
-		{ &unit, EXEC_STATUS, 1, "ActiveState=active\n", -1, 0 },
-		{ &unit, EXEC_START, 0, "", 1, 0 }, { &unit, EXEC_START, 5, "", -1, 0 },
+	const struct {
+		struct resource_conf *r;
+		enum exec_verb v;
+		uint8_t code;
+		const char *out;
+		int verdict;
+		pid_t pid;
+	} t[] = {
+	    {&script, EXEC_STATUS, 0, "", 1, 0},
+	    {&script, EXEC_STATUS, 3, "", 0, 0},
+	    {&script, EXEC_STATUS, 7, "", -1, 0},
+	    {&script, EXEC_START, 3, "", -1, 0},
+	    {&lsb, EXEC_STATUS, 1, "", -1, 0},
+	    {&lsb, EXEC_STATUS, 3, "", 0, 0},
+	    {&ocf, EXEC_STATUS, 0, "", 1, 0},
+	    {&ocf, EXEC_STATUS, 7, "", 0, 0},
+	    {&ocf, EXEC_STATUS, 3, "", -1, 0},
+	    {&ocf, EXEC_STOP, 7, "", -1, 0},
+	    {&unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=active\nMainPID=77\n",
+		1, 77},
+	    {&unit, EXEC_STATUS, 0, "MainPID=77\nActiveState=reloading\nLoadState=loaded",
+		1, 77},
+	    {&unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=active\nMainPID=0\n",
+		1, 0},
+	    {&unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=inactive\nMainPID=0\n",
+		0, 0},
+	    {&unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=failed\nMainPID=0\n",
+		-1, 0},
+	    {&unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=activating\n", -1, 0},
+	    {&unit, EXEC_STATUS, 0, "LoadState=not-found\nActiveState=inactive\n", -1, 0},
+	    {&unit, EXEC_STATUS, 0, "LoadState=masked\nActiveState=inactive\n", 0, 0},
+	    {&unit, EXEC_STATUS, 0, "", -1, 0},
+	    {&unit, EXEC_STATUS, 0, "=\n\n=x", -1, 0},
+	    {&unit, EXEC_STATUS, 0, "ActiveState=active\nMainPID=-3", 1, 0},
+	    {&unit, EXEC_STATUS, 1, "ActiveState=active\n", -1, 0},
+	    {&unit, EXEC_START, 0, "", 1, 0},
+	    {&unit, EXEC_START, 5, "", -1, 0},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		struct exec_ran ran = { .outcome = RAN_EXIT, .code = t[i].code };
+		struct exec_ran ran = {.outcome = RAN_EXIT, .code = t[i].code};
 		pid_t pid = -1;
 
 		resource_judge(t[i].r, t[i].v, span_of(t[i].out), &ran, &pid);
 		if (exec_ran_verdict(&ran, t[i].v) != t[i].verdict || pid != t[i].pid)
-			fail_msg("case %zu: verdict %d pid %d", i, exec_ran_verdict(&ran, t[i].v),
-			    (int)pid);
+			fail_msg("case %zu: verdict %d pid %d", i,
+			    exec_ran_verdict(&ran, t[i].v), (int)pid);
 	}
 }
 
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(commands),
-		cmocka_unit_test(environments), cmocka_unit_test(largest), cmocka_unit_test(answers) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(commands),
+	    cmocka_unit_test(environments), cmocka_unit_test(largest),
+	    cmocka_unit_test(answers)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
