@@ -13,6 +13,7 @@
 #include "ctl.h"
 #include "hex.h"
 #include "mailctl_io.h"
+#include "mailctl_wait.h"
 #include "mem.h"
 #include "paths.h"
 
@@ -29,7 +30,8 @@ static const char usage_text[]
       "  queue list                         queue show|delete ID\n"
       "  queue hold|release|retry ID|all\n"
       "  store stat|verify|checkpoint       listeners open|close|drain|status\n"
-      "options: --json  --timeout seconds  --yes  --password-stdin  --dry-run  --socket path\n";
+      "options: --json  --timeout seconds  --yes  --password-stdin  --dry-run  --socket path\n"
+      "         --wait seconds (of listeners open: for a maild that is being started)\n";
 
 static const struct option longs[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -39,23 +41,25 @@ static const struct option longs[] = {
 	{ "dry-run", no_argument, NULL, 'n' },
 	{ "no-color", no_argument, NULL, 'c' },
 	{ "socket", required_argument, NULL, 's' },
+	{ "wait", required_argument, NULL, 'w' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
 };
 
 /* Which of them were given, and which a verb looks at beside those that all do. */
-enum { YES = 1, PASSWORD = 2, DRY = 4, CHANGE = YES | DRY };
+enum { YES = 1, PASSWORD = 2, DRY = 4, WAIT = 8, CHANGE = YES | DRY };
 
 static const struct {
 	int letter;			/* of longs */
 	unsigned bit;
-} own[] = { { 'y', YES }, { 'p', PASSWORD }, { 'n', DRY } };
+} own[] = { { 'y', YES }, { 'p', PASSWORD }, { 'n', DRY }, { 'w', WAIT } };
 
 struct cmd {
 	unsigned given;
 	const char *socket;
 	int timeout_ms;			/* -1: the verb's own */
+	int wait_ms;			/* for a maild that is being started */
 	bool json;
 	char **argv;			/* behind noun and verb */
 	int argc;
@@ -128,6 +132,8 @@ confirmed(const struct cmd *c)
 static int
 cmd_plain(struct cmd *c)
 {
+	if (c->wait_ms > 0)
+		(void)mailctl_wait(c->socket, c->wait_ms);	/* else the answer says it */
 	return ask(c, request(c), 15000);
 }
 
@@ -300,7 +306,7 @@ static const struct verb {
 	{ "queue", "release", 1, 1, YES, cmd_queue },
 	{ "queue", "retry", 1, 1, YES, cmd_queue },
 	{ "queue", "delete", 1, 1, YES, cmd_queue },
-	{ "listeners", "open", 0, 0, YES, cmd_plain },
+	{ "listeners", "open", 0, 0, YES | WAIT, cmd_plain },
 	{ "listeners", "close", 0, 0, YES, cmd_plain },
 	{ "listeners", "drain", 0, 0, YES, cmd_plain },
 	{ "listeners", "status", 0, 0, 0, cmd_plain },
@@ -369,6 +375,12 @@ options_read(int argc, char **argv, struct cmd *c)
 			break;			/* nothing of ours is coloured */
 		case 's':
 			c->socket = optarg;
+			break;
+		case 'w':
+			if (span_u64(span_of(optarg), 86400, &n) != PARSE_OK || n == 0)
+				return usage();
+			c->wait_ms = (int)n * 1000;
+			c->given |= WAIT;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
