@@ -59,13 +59,15 @@ def wait_for(what, limit_s, condition, every_s=0.02):
 
 
 def sections(name, conf):
-    """Configuration text from a list of (option, value); a tuple of three is a section."""
+    """Configuration text from a list of (option, value); a tuple of three is a section
+    (option, title or None, list)."""
     out = []
     for item in conf:
         if len(item) == 3:
             body = sections(name, item[2])
-            out.append('%s "%s" {\n%s}\n' % (item[0], item[1],
-                                            "".join("\t" + x + "\n" for x in body.splitlines())))
+            title = "" if item[1] is None else '"%s" ' % item[1]
+            out.append("%s %s{\n%s}\n" % (item[0], title,
+                                         "".join("\t" + x + "\n" for x in body.splitlines())))
             continue
         key, value = item
         if isinstance(value, (list, tuple)):
