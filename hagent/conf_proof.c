@@ -156,11 +156,29 @@ read_fences(struct hagent_conf *c, cfg_t *cfg)
 /* ---- watchdog ------------------------------------------------------------ */
 
 static void
+check_test_command(const struct hagent_conf *c, int line)
+{
+	const char *command = c->watchdog.test_command;
+
+	if (command[0] == '\0')
+		return;
+	if (command[0] != '/' || access(command, X_OK) == -1)
+		conf_error(c->path, line, "watchdog: test-command: expected the absolute path of "
+		    "a program");
+	else if (!script_trusted(command))
+		conf_error(c->path, line, "watchdog: test-command: %s, or a folder above it, is "
+		    "writable by others than root", command);
+}
+
+static void
 check_watchdog(const struct hagent_conf *c, int line)
 {
 	const struct watchdog_conf *w = &c->watchdog;
 	int least = 2 * w->timeout_ms + 1000, deadtime = conf_option_line(c->path, "deadtime-ms");
 
+	check_test_command(c, line);
+	if (w->device[0] == '\0' && w->test_command[0] != '\0')
+		conf_error(c->path, line, "watchdog: test-command: expected a device too");
 	if (w->device[0] == '\0')
 		return;
 	if (w->device[0] != '/')
@@ -184,6 +202,9 @@ conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 	w->device = mem_dup(cfg_getstr(sec, "device"));
 	w->timeout_ms = (int)cfg_getint(sec, "timeout-s") * 1000;
 	w->pet_ms = (int)cfg_getint(sec, "pet-ms");
+	w->test_command = mem_dup(cfg_getstr(sec, "test-command"));
+	w->test_interval_ms = (int)cfg_getint(sec, "test-interval-ms");
+	w->test_timeout_ms = (int)cfg_getint(sec, "test-timeout-ms");
 	check_watchdog(c, conf_line(sec));
 }
 
@@ -200,4 +221,5 @@ conf_proof_free(struct hagent_conf *c)
 			free(f->args[k]);
 	}
 	free(c->watchdog.device);
+	free(c->watchdog.test_command);
 }

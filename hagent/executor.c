@@ -516,7 +516,8 @@ reap(struct executor *x)
 		if (pid == x->agent_pid)
 			agent_ended(x, st);
 		else if (!resource_runs_reaped(x->runs, pid, st))
-			(void)fence_reaped(x->fence, pid, st);
+			(void)(fence_reaped(x->fence, pid, st) ||
+			    watchdog_reaped(x->watchdog, pid, st));
 	}
 }
 

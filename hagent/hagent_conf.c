@@ -64,6 +64,8 @@ static const struct limit {
 	{ "timeout-ms", 500, 600000 },
 	{ "fence-poll-ms", 50, 60000 },
 	{ "pet-ms", 10, 60000 },
+	{ "test-interval-ms", 100, 3600000 },
+	{ "test-timeout-ms", 50, 600000 },
 	{ "events-max", 10, 10000 },
 };
 
@@ -165,6 +167,9 @@ load_file(const char *path)
 		CFG_STR("device", "", CFGF_NONE),
 		CFG_INT("timeout-s", 4, CFGF_NONE),
 		CFG_INT("pet-ms", 500, CFGF_NONE),
+		CFG_STR("test-command", "", CFGF_NONE),
+		CFG_INT("test-interval-ms", 2000, CFGF_NONE),
+		CFG_INT("test-timeout-ms", 2000, CFGF_NONE),
 		CFG_END(),
 	};
 	static cfg_opt_t opts[] = {

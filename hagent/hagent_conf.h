@@ -69,6 +69,8 @@ struct fence_conf {
 struct watchdog_conf {
 	char *device;		/* "" = none */
 	int timeout_ms, pet_ms;
+	char *test_command;	/* "" = none */
+	int test_interval_ms, test_timeout_ms;
 };
 
 enum resource_class { RESOURCE_SCRIPT, RESOURCE_LSB, RESOURCE_SYSTEMD, RESOURCE_OCF };

@@ -20,14 +20,18 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "script.h"
 
 #define REOPEN_MS 10000
+#define FAILURES_MAX 2		/* of the test command: one may be an accident */
 
 struct watchdog {
 	const struct watchdog_conf *conf;
 	void (*changed)(void *);
 	void *arg;
-	struct event *pet, *reopen;
+	struct event_base *base;
+	struct event *pet, *reopen, *test;
+	struct script *script;		/* the test command that runs; NULL: none */
 	int fd;				/* -1: not open */
 	bool fits;			/* its time-out is the configured one */
 	bool armed;
@@ -41,7 +45,8 @@ const char *
 watchdog_hold_text(enum watchdog_hold h)
 {
 	static const char *const texts[] = { "", "the agent is silent",
-		"something here does not stop", "an operator lets it fire" };
+		"the test command failed twice", "something here does not stop",
+		"an operator lets it fire" };
 
 	return (unsigned)h < sizeof(texts) / sizeof(texts[0]) ? texts[h] : "?";
 }
@@ -53,6 +58,8 @@ watchdog_hold(const struct watchdog_facts *f, int64_t now_ms)
 		return HOLD_FIRE;
 	if (f->self_fence)
 		return HOLD_SELF_FENCE;
+	if (f->failures >= FAILURES_MAX)
+		return HOLD_TEST;
 	return now_ms - f->alive_ms < f->timeout_ms / 2 ? HOLD_NONE : HOLD_AGENT;
 }
 
@@ -114,6 +121,8 @@ try_open(struct watchdog *w)
 		    w->conf->timeout_ms / 1000);
 		set_armed(w, false, why);
 	}
+	if (w->conf->test_command[0] != '\0')
+		arm(w->test, 0);
 	/* The first agent has yet to start. */
 	w->facts.alive_ms = clock_ms();
 	arm(w->pet, 0);
@@ -161,12 +170,59 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 	try_open(arg);
 }
 
+/* ---- the test command ---------------------------------------------------- */
+
+static void
+on_tested(const struct exec_ran *ran, void *arg)
+{
+	struct watchdog *w = arg;
+	char text[300];
+
+	w->script = NULL;
+	if (ran->outcome == RAN_EXIT && ran->code == 0) {
+		if (w->facts.failures > 0)
+			log_info("watchdog test-command succeeds again");
+		w->facts.failures = 0;
+	} else if (w->facts.failures++ < FAILURES_MAX) {
+		errno = 0;
+		log_warnx("watchdog test-command: %s", exec_ran_text(ran, text, sizeof(text)));
+	}
+	arm(w->test, w->conf->test_interval_ms);
+}
+
+static void
+on_test(evutil_socket_t fd, short what, void *arg)
+{
+	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	static char locale[] = "LC_ALL=C";
+	struct watchdog *w = arg;
+	char *argv[] = { w->conf->test_command, NULL }, *env[] = { path, locale, NULL };
+	struct script_conf s = { .argv = argv, .env = env,
+		.limit_ms = w->conf->test_timeout_ms };
+
+	(void)fd;
+	(void)what;
+	w->script = script_run(w->base, &s, on_tested, w);
+}
+
+bool
+watchdog_reaped(struct watchdog *w, pid_t pid, int wait_status)
+{
+	if (w->script == NULL || script_pid(w->script) != pid)
+		return false;
+	script_reaped(w->script, wait_status);
+	return true;
+}
+
+/* ---- start and end ------------------------------------------------------- */
+
 struct watchdog *
 watchdog_new(struct event_base *base, const struct watchdog_conf *conf,
     void (*changed)(void *), void *arg)
 {
 	struct watchdog *w = mem_alloc(sizeof(*w));
 
+	w->base = base;
 	w->conf = conf;
 	w->changed = changed;
 	w->arg = arg;
@@ -175,6 +231,7 @@ watchdog_new(struct event_base *base, const struct watchdog_conf *conf,
 	w->facts.timeout_ms = conf->timeout_ms;
 	w->pet = evtimer_new(base, on_pet, w);
 	w->reopen = evtimer_new(base, on_reopen, w);
+	w->test = evtimer_new(base, on_test, w);
 	if (conf->device[0] != '\0')
 		arm(w->reopen, 0);
 	return w;
@@ -196,8 +253,11 @@ watchdog_free(struct watchdog *w, bool orderly)
 		}
 		close(w->fd);
 	}
+	if (w->script != NULL)
+		script_stop(w->script);
 	event_free(w->pet);
 	event_free(w->reopen);
+	event_free(w->test);
 	free(w);
 }
 

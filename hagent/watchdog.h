@@ -1,7 +1,7 @@
 /* watchdog.h - the watchdog device, which resets this node unless it is petted in time.
  *
- * It is petted while watchdog_hold() says nothing against it: the agent lives, and
- * nobody wants the node to be reset.  A device that cannot be opened is tried again
+ * It is petted while watchdog_hold() says nothing against it: the agent lives, the test
+ * command, if there is one, succeeds, and nobody wants the node to be reset.  A device that cannot be opened is tried again
  * every ten seconds.  Armed means: open, with the time-out that the configuration
  * says, and the last pet arrived; only then may the other node count on it. */
 #ifndef HAGENT_WATCHDOG_H
@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "hagent_conf.h"
 
@@ -18,6 +19,7 @@ struct watchdog;
 enum watchdog_hold {
 	HOLD_NONE,		/* pet it */
 	HOLD_AGENT,		/* the agent was not heard for half the time-out */
+	HOLD_TEST,		/* the test command failed twice in a row */
 	HOLD_SELF_FENCE,	/* what has to stop did not: the agent asked for a reset */
 	HOLD_FIRE,		/* an operator wants to see it fire */
 };
@@ -26,6 +28,7 @@ const char *watchdog_hold_text(enum watchdog_hold);
 struct watchdog_facts {
 	int timeout_ms;
 	int64_t alive_ms;	/* when the agent last said so */
+	unsigned failures;	/* of the test command, in a row */
 	bool self_fence, fire;
 };
 /* Pure: why it must not be petted now. */
@@ -49,6 +52,8 @@ void watchdog_free(struct watchdog *, bool orderly);
 void watchdog_alive(struct watchdog *);		/* the agent said so */
 /* Never pets it again.  -1: it is not armed, so nothing will happen. */
 int watchdog_stop_petting(struct watchdog *, enum watchdog_hold);
+/* The caller's SIGCHLD found the end of a process; false: it is none of ours. */
+bool watchdog_reaped(struct watchdog *, pid_t, int wait_status);
 void watchdog_look(const struct watchdog *, struct watchdog_state *);
 
 #endif

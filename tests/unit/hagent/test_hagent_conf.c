@@ -90,6 +90,8 @@ shipped_states_the_defaults(void **state)
 	SAME(retry_ms);
 	SAME(fence_poll_ms);
 	SAME(watchdog.timeout_ms);
+	SAME(watchdog.test_interval_ms);
+	SAME(watchdog.test_timeout_ms);
 	SAME(watchdog.pet_ms);
 	SAME(mode);
 	SAME(cold_start);
@@ -136,6 +138,9 @@ mistakes(void **state)
 		HEAD "deadtime-ms = 9000\nwatchdog { device = \"watchdog\" }\n",
 		HEAD "deadtime-ms = 9000\nwatchdog { device = \"/dev/watchdog\" pet-ms = 1001 }\n",
 		HEAD "watchdog { timeout-s = 1 }\n",
+		HEAD "watchdog { test-command = \"/usr/bin/true\" }\n",
+		HEAD "deadtime-ms = 9000\nwatchdog { device = \"/dev/watchdog\" "
+		    "test-command = \"/no/such/program\" }\n",
 		HEAD "vip \"192.0.2.5\" { interface = \"eth0\" }\n",
 		HEAD "vip \"192.0.2.5/33\" { interface = \"eth0\" }\n",
 		HEAD "vip \"192.0.2.5/24\" { }\n",

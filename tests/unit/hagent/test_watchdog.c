@@ -12,13 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "fs.h"
 #include "watchdog.h"
 
-static char dir[] = "/tmp/test_watchdog.XXXXXX";
+/* Below folders that only root may write to: the test command is run. */
+static char dir[] = "/var/lib/test_watchdog.XXXXXX";
+static char none[] = "";
 
 static void
 rule(void **state)
@@ -28,13 +31,15 @@ rule(void **state)
 		int64_t now;
 		enum watchdog_hold want;
 	} t[] = {
-		{ { 4000, 1000, false, false }, 1000, HOLD_NONE },
-		{ { 4000, 1000, false, false }, 2999, HOLD_NONE },
-		{ { 4000, 1000, false, false }, 3000, HOLD_AGENT },	/* half of it */
-		{ { 4000, 1000, false, false }, 900000, HOLD_AGENT },
-		{ { 4000, 1000, true, false }, 1000, HOLD_SELF_FENCE },
-		{ { 4000, 1000, false, true }, 1000, HOLD_FIRE },
-		{ { 4000, 1000, true, true }, 9000, HOLD_FIRE },
+		{ { 4000, 1000, 0, false, false }, 1000, HOLD_NONE },
+		{ { 4000, 1000, 0, false, false }, 2999, HOLD_NONE },
+		{ { 4000, 1000, 0, false, false }, 3000, HOLD_AGENT },	/* half of it */
+		{ { 4000, 1000, 0, false, false }, 900000, HOLD_AGENT },
+		{ { 4000, 1000, 1, false, false }, 1000, HOLD_NONE },
+		{ { 4000, 1000, 2, false, false }, 1000, HOLD_TEST },
+		{ { 4000, 1000, 2, true, false }, 1000, HOLD_SELF_FENCE },
+		{ { 4000, 1000, 0, false, true }, 1000, HOLD_FIRE },
+		{ { 4000, 1000, 0, true, true }, 9000, HOLD_FIRE },
 	};
 
 	(void)state;
@@ -65,7 +70,8 @@ begin(const char *device)
 	assert_non_null(b);
 	snprintf(b->path, sizeof(b->path), "%s/%s", dir, device);
 	b->base = event_base_new();
-	b->conf = (struct watchdog_conf){ .device = b->path, .timeout_ms = 200, .pet_ms = 10 };
+	b->conf = (struct watchdog_conf){ .device = b->path, .timeout_ms = 200, .pet_ms = 10,
+		.test_command = none, .test_interval_ms = 20, .test_timeout_ms = 5000 };
 	b->fd = open(b->path, O_RDONLY | O_NONBLOCK);
 	b->w = watchdog_new(b->base, &b->conf, on_changed, b);
 	return b;
@@ -88,6 +94,16 @@ end(struct bench *b, bool orderly, char *last)
 	free(b);
 }
 
+static void
+reap(struct bench *b)
+{
+	int st;
+	pid_t pid = waitpid(-1, &st, WNOHANG);
+
+	if (pid > 0)
+		assert_true(watchdog_reaped(b->w, pid, st));
+}
+
 /* Turns the loop for so long; how many pets arrived. */
 static size_t
 pets(struct bench *b, int ms, bool alive)
@@ -101,6 +117,7 @@ pets(struct bench *b, int ms, bool alive)
 		if (alive)
 			watchdog_alive(b->w);
 		event_base_loop(b->base, EVLOOP_NONBLOCK);
+		reap(b);
 		if ((n = read(b->fd, buf, sizeof(buf))) > 0)
 			all += (size_t)n;
 		usleep(1000);
@@ -190,10 +207,55 @@ missing_or_gone(void **state)
 	end(b, false, &last);
 }
 
+/* Until its result is this; the agent lives all the time. */
+static void
+until(struct bench *b, enum watchdog_hold hold)
+{
+	int64_t limit = clock_ms() + 10000;
+
+	while (look(b).hold != hold) {
+		assert_true(clock_ms() < limit);
+		pets(b, 10, true);
+	}
+}
+
+static void
+test_command(void **state)
+{
+	static const char text[] = "#!/bin/sh\ntest -e \"${0%/*}/well\"\n";
+	struct bench *b = begin("fifo");
+	char path[64], last;
+	pid_t pid;
+	int st;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/command", dir);
+	assert_int_equal(fs_replace(dir, "command", text, sizeof(text) - 1, 0755), 0);
+	assert_int_equal(fs_replace(dir, "well", "", 0, 0600), 0);
+	b->conf.test_command = path;
+	assert_true(pets(b, 200, true) > 1);
+	assert_int_equal(look(b).hold, HOLD_NONE);
+	assert_int_equal(fs_unlink_durable(dir, "well"), 0);
+	until(b, HOLD_TEST);
+	pets(b, 20, true);
+	assert_int_equal(pets(b, 60, true), 0);
+	assert_int_equal(fs_replace(dir, "well", "", 0, 0600), 0);
+	until(b, HOLD_NONE);
+	assert_true(pets(b, 100, true) > 1);
+	/* It hangs: as a failure. */
+	assert_int_equal(fs_replace(dir, "command", "#!/bin/sh\nsleep 60\n", 20, 0755), 0);
+	b->conf.test_timeout_ms = 50;
+	until(b, HOLD_TEST);
+	while ((pid = waitpid(-1, &st, 0)) > 0)
+		assert_true(watchdog_reaped(b->w, pid, st));
+	end(b, false, &last);
+	assert_int_not_equal(last, 'V');
+}
+
 static void
 none_configured(void **state)
 {
-	struct bench b = { .base = event_base_new(), .conf = { .device = dir + strlen(dir) } };
+	struct bench b = { .base = event_base_new(), .conf = { .device = none, .test_command = none } };
 
 	(void)state;
 	b.w = watchdog_new(b.base, &b.conf, on_changed, &b);
@@ -213,7 +275,7 @@ set_up(void **state)
 
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
-	if (mkdtemp(dir) == NULL)
+	if (mkdtemp(dir) == NULL || chmod(dir, 0755) == -1)
 		return -1;
 	snprintf(path, sizeof(path), "%s/fifo", dir);
 	return mkfifo(path, 0600);
@@ -234,8 +296,9 @@ main(void)
 		cmocka_unit_test(petted_while_the_agent_lives),
 		cmocka_unit_test(stays_on),
 		cmocka_unit_test(missing_or_gone),
+		cmocka_unit_test(test_command),
 		cmocka_unit_test(none_configured),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return geteuid() == 0 ? cmocka_run_group_tests(tests, set_up, tear_down) : 0;
 }
