@@ -60,7 +60,12 @@ agent_view(struct agent *a, struct policy_view *v)
 	random_bytes(v->random, sizeof(v->random));
 	peer_look(&a->peer, v->now_ms, &v->peer);
 	for (unsigned i = 0; i < a->conf->npings; i++)
-		v->ping_ok = v->ping_ok || agent_ping_ok(a, i, v->now_ms);
+		if (agent_ping_ok(a, i, v->now_ms))
+			v->ping_score += (unsigned)a->conf->pings[i].score;
+	v->ping_ok = v->ping_score > 0;
+	v->quorum = a->quorum;
+	v->quorum_peer = a->quorum_peer;
+	v->watchdog_ms = a->watchdog.armed ? a->watchdog.timeout_ms : 0;
 	v->syncd_up = a->syncd_up;
 	v->data = a->data;
 	v->local_known = a->local_known;
@@ -301,11 +306,24 @@ on_ping(evutil_socket_t fd, short what, void *arg)
 static void
 policy_conf_fill(struct agent *a)
 {
+	static const enum policy_mode modes[] = { [MODE_SERIAL_PING] = POLICY_SERIAL_PING,
+		[MODE_MANUAL] = POLICY_MANUAL, [MODE_FENCING] = POLICY_FENCING,
+		[MODE_QUORUM] = POLICY_QUORUM };
 	const struct hagent_conf *c = a->conf;
 	struct policy_conf *p = &a->pconf;
 
 	p->node = (uint8_t)c->self;
-	p->mode = c->mode == MODE_MANUAL ? POLICY_MANUAL : POLICY_SERIAL_PING;
+	p->mode = modes[c->mode];
+	p->quorum_require = c->quorum_require;
+	p->watchdog_ms = c->watchdog.device[0] != '\0' ? c->watchdog.timeout_ms : 0;
+	p->fence_delay_ms = c->fence_delay_ms[c->self];
+	p->fence_retry_max_ms = c->fence_retry_max_ms;
+	p->failback = (enum policy_failback)c->failback;
+	p->preferred = c->preferred;
+	p->failback_delay_ms = (int64_t)c->failback_delay_s * 1000;
+	p->moves_max = (unsigned)c->moves_max;
+	p->moves_window_ms = (int64_t)c->moves_window_s * 1000;
+	p->vip_check_ms = c->vip_check_ms;
 	p->cold_last_active = c->cold_start == COLD_LAST_ACTIVE;
 	p->syncd = c->syncd_socket[0] != '\0';
 	p->pings = c->npings > 0;

@@ -13,6 +13,8 @@
  * its surroundings are wrong. */
 #define AGENT_EXIT_REFUSED 78
 
+#define AGENT_MAINTENANCE_MAX_S (30 * 86400)
+
 /* Called as root in the process forked for it; drops to conf->user before it reads
  * anything.  fd: the channel to the executor.  Returns the exit code. */
 int agent_run(const struct hagent_conf *, const uint8_t key[32], int fd);

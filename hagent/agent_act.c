@@ -229,6 +229,12 @@ act_one(struct agent *a, const struct policy_action *act)
 	case ACT_EXIT:
 		act_exit(a);
 		break;
+	case ACT_FENCE:
+		exec_client_fence(a->exec, FENCE_OFF, act->no);
+		break;
+	case ACT_SELF_FENCE:
+		exec_client_self_fence(a->exec);
+		break;
 	}
 	return 0;
 }
@@ -359,7 +365,8 @@ queried(struct agent *a, unsigned n, uint64_t tag, enum exec_vip_result r)
 	if (tag != MEND) {
 		if (a->looking > 0)
 			looked(a, r == VIP_PRESENT);
-	} else if (r == VIP_ABSENT && a->policy.role == ROLE_ACTIVE && a->policy.vip_up[n]) {
+	} else if (r == VIP_ABSENT && a->policy.role == ROLE_ACTIVE && a->policy.vip_up[n]
+	    && policy_maintenance_ms(&a->policy, clock_ms()) == 0) {
 		log_warnx("vip %s is missing on %s", a->conf->vips[n].name,
 		    a->conf->vips[n].interface);
 		exec_client_vip(a->exec, n, VIP_ADD, MEND);

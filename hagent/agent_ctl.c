@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent.h"
 #include "agent_parts.h"
 
 static const struct verb {
@@ -23,6 +24,8 @@ static const struct verb {
 	{ "resource-start", OP_RES_START, false, true },
 	{ "resource-stop", OP_RES_STOP, false, true },
 	{ "resource-restart", OP_RES_RESTART, false, true },
+	{ "maintenance", OP_MAINTENANCE, false, false },
+	{ "maintenance-off", OP_MAINTENANCE, false, false },
 };
 
 static struct agent_call *
@@ -149,6 +152,22 @@ default_node(const struct agent *a, enum policy_op op)
 	return (uint8_t)(here ? a->conf->self : 1 - a->conf->self);
 }
 
+static bool
+ends_maintenance(const struct verb *v)
+{
+	return strcmp(v->name, "maintenance-off") == 0;
+}
+
+static int64_t
+maintenance_ms(const struct agent *a, json_t *req)
+{
+	int64_t s = json_integer_value(json_object_get(req, "seconds"));
+
+	if (s <= 0)
+		s = a->conf->maintenance_s;
+	return 1000 * (s < AGENT_MAINTENANCE_MAX_S ? s : AGENT_MAINTENANCE_MAX_S);
+}
+
 static void
 change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *req)
 {
@@ -181,8 +200,10 @@ change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *
 	ev.dry_run = flag(req, "dry_run");
 	ev.peer_is_off = flag(req, "peer_is_off");
 	ev.accept_loss = flag(req, "accept_loss");
-	if (verb->op == OP_CLEANUP)
-		snprintf(c->what, sizeof(c->what), "cleanup");
+	if (verb->op == OP_MAINTENANCE && !ends_maintenance(verb))
+		ev.ms = maintenance_ms(a, req);
+	if (verb->op == OP_CLEANUP || verb->op == OP_MAINTENANCE)
+		snprintf(c->what, sizeof(c->what), "%s", verb->name);
 	else if (verb->needs_resource)
 		snprintf(c->what, sizeof(c->what), "%s of %.60s", verb->name,
 		    a->conf->resources[ev.index].name);

@@ -160,6 +160,20 @@ say_kept_out(struct report *r)
 }
 
 static void
+say_maintenance(struct report *r)
+{
+	int64_t left = policy_maintenance_ms(&r->a->policy, r->v->now_ms);
+	char span[32];
+
+	if (left > 0)
+		say(r, NULL, "hactl maintenance off", "maintenance for another %s: nothing happens "
+		    "by itself", answer_span(left, span, sizeof(span)));
+	else if (policy_maintained(&r->a->policy, r->v))
+		say(r, NULL, "hactl maintenance off", "%s is in maintenance: nothing happens by "
+		    "itself", name_of(r, false));
+}
+
+static void
 say_data(struct report *r)
 {
 	const struct agent *a = r->a;
@@ -221,9 +235,11 @@ alarm_hint(enum policy_alarm alarm)
 	case ALARM_SYNCD:
 		return "systemctl status syncd";
 	case ALARM_CONTESTED:
+	case ALARM_FENCE:
 		return "hactl events";
 	case ALARM_STOP_FAILED:
 	case ALARM_RES_FAILED:
+	case ALARM_FLAPPING:
 		return "hactl resource cleanup";
 	case ALARM_CONFIG:
 		return "hactl check config-equal";
@@ -262,6 +278,7 @@ agent_health(const struct agent *a, const struct policy_view *v, json_t *problem
 	say_data(&r);
 	say_resources(&r);
 	say_kept_out(&r);
+	say_maintenance(&r);
 	say_watchdog(&r);
 	say_alarms(&r);
 	if (!served || a->alarms[ALARM_SPLIT].on || a->alarms[ALARM_CONTESTED].on)

@@ -302,6 +302,15 @@ serving(const struct agent *a)
 	return a->policy.role == ROLE_ACTIVE && agent_resources_up(a) == a->conf->nresources;
 }
 
+static bool
+has_serial(const struct hagent_conf *c)
+{
+	for (unsigned i = 0; i < c->nlinks; i++)
+		if (c->links[i].medium == MEDIUM_SERIAL)
+			return true;
+	return false;
+}
+
 json_t *
 agent_json_status(struct agent *a, enum ctl_exit *code)
 {
@@ -309,6 +318,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	json_t *o = json_object(), *nodes = json_array(), *problems = json_array();
 	json_t *self, *peer, *advice = json_array();
 	struct policy_view v;
+	char relies[300];
 
 	agent_view(a, &v);
 	self = json_self(a, &v);
@@ -319,8 +329,14 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put_int(o, "wall_ms", v.wall_ms);
 	put_int(o, "epoch", (int64_t)a->policy.marks.fixed);
 	put(o, "health", str(words[*code]));
-	put(o, "failback", str("off"));
-	put(o, "mode", str(a->conf->mode == MODE_MANUAL ? "manual" : "serial+ping"));
+	put(o, "relies", str(policy_reliance(&a->pconf, has_serial(a->conf), relies,
+	    sizeof(relies))));
+	put_int(o, "maintenance_ms", policy_maintenance_ms(&a->policy, v.now_ms));
+	put(o, "failback_due", json_boolean(policy_failback_due(&a->policy, &v)));
+	put(o, "failback", str(failback_name(a->conf->failback)));
+	put(o, "preferred", a->conf->preferred < 0 ? json_null()
+	    : str(a->conf->node[a->conf->preferred]));
+	put(o, "mode", str(pair_mode_name(a->conf->mode)));
 	put(o, "config", hash_text(a->pconf.config));
 	put(o, "problems", problems);
 	put(o, "advice", advice);

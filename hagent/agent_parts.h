@@ -153,6 +153,8 @@ struct agent {
 	struct agent_follower followers[AGENT_FOLLOWERS_MAX];
 	struct agent_watchdog watchdog;
 	struct agent_fence fence;
+	enum policy_quorum quorum;
+	bool quorum_peer;		/* who gives it counts the other node as a member */
 	int64_t start_wall_ms;
 	int exit_code;
 };

@@ -79,6 +79,7 @@ void
 agent_on_fenced(void *arg, enum exec_fence verb, uint64_t tag, enum exec_fenced result,
     const char *words)
 {
+	struct policy_event ev = { .type = EV_FENCE, .no = tag, .ok = result == FENCED_OFF };
 	struct agent *a = arg;
 
 	a->fence.asked = true;
@@ -86,8 +87,13 @@ agent_on_fenced(void *arg, enum exec_fence verb, uint64_t tag, enum exec_fenced 
 	a->fence.result = result;
 	a->fence.wall_ms = clock_wall_ms();
 	snprintf(a->fence.words, sizeof(a->fence.words), "%s", words);
-	if (verb == FENCE_TEST)
+	if (verb == FENCE_TEST) {
 		test_done(a, (uint32_t)tag, result, words);
+		return;
+	}
+	log_warnx("fence of %s: %s: %s", a->conf->node[1 - a->conf->self],
+	    ev.ok ? "verified off" : "not verified off", log_safe(words));
+	agent_event(a, &ev);
 }
 
 json_t *

@@ -101,7 +101,7 @@ put_head(const struct frame *f, const uint8_t cluster[8], uint8_t key_id, size_t
 	p[19] = (uint8_t)(f->gen_kind << 1 | (f->gen_node & 1));
 	wire_store16(p + 20, f->flags);
 	p[22] = f->ncontrols;
-	p[23] = 0;
+	p[23] = f->score;
 	wire_store32(p + 24, f->config);
 	wire_store32(p + 28, f->boot);
 	wire_store32(p + 32, f->echo_boot);
@@ -198,7 +198,7 @@ get_body(const uint8_t *p, size_t len, struct frame *f)
 	f->gen_node = kind & 1;
 	f->flags = wire_get_u16(&in);
 	n = wire_get_u8(&in);
-	wire_get_u8(&in);
+	f->score = wire_get_u8(&in);
 	f->config = wire_get_u32(&in);
 	f->boot = wire_get_u32(&in);
 	f->echo_boot = wire_get_u32(&in);

@@ -49,6 +49,8 @@ const char *frame_rc_name(enum frame_rc);
 #define FRAME_F_LEAVING 0x0080		/* shutting down in order */
 #define FRAME_F_DATA_ACTIVE 0x0100	/* syncd is active */
 #define FRAME_F_EMPTY 0x0200		/* no record yet */
+#define FRAME_F_WATCHDOG 0x0400		/* its watchdog is armed, at most as long as configured */
+#define FRAME_F_MAINTENANCE 0x0800	/* nothing happens by itself there */
 
 /* Control messages are states, not events: each rides in every frame for as long as
  * it is true, so a lost frame loses nothing and a repeated one changes nothing. */
@@ -79,6 +81,7 @@ struct frame {
 	uint8_t role;		/* enum ha_role */
 	uint8_t mode;		/* enum data_mode */
 	uint16_t flags;
+	uint8_t score;		/* of the ping targets that answer there */
 	uint32_t config;	/* digest of the configuration, for comparing */
 	uint32_t boot;
 	uint64_t seq;		/* counts per channel within a boot */

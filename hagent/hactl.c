@@ -41,6 +41,10 @@ static const struct verb verbs[] = {
 	    hactl_print_data },
 	{ "watchdog", "test", "watchdog-test", "hagentd.sock", OPERAND_NONE, false,
 	    LOOK | BIT(O_FIRE) | BIT(O_YES), hactl_print_watchdog },
+	{ "maintenance", "on", "maintenance", "hagentd.sock", OPERAND_NONE, true,
+	    TRY | BIT(O_FOR), hactl_print_data },
+	{ "maintenance", "off", "maintenance-off", "hagentd.sock", OPERAND_NONE, true, TRY,
+	    hactl_print_data },
 	{ "sync", "status", "sync-status", "syncd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_sync },
 	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
@@ -58,6 +62,7 @@ hactl_usage(FILE *out, int code)
 	    "       hactl standby NODE | online NODE\n"
 	    "       hactl resource list [--json] [-w [seconds]]\n"
 	    "       hactl resource start | stop | restart NAME | cleanup [NAME] [--dry-run]\n"
+	    "       hactl maintenance on [--for 2h] [--dry-run] | maintenance off\n"
 	    "       hactl fence test | watchdog test [--fire]\n"
 	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
 	    "       hactl import-heartbeat DIR [--output FILE] ...\n"

@@ -75,6 +75,8 @@ request(const struct verb *v, const struct hactl_options *o, const char *operand
 	json_object_set_new(r, "follow", json_boolean(o->follow));
 	if (o->lines != -1)
 		json_object_set_new(r, "lines", json_integer(o->lines));
+	if (o->for_s > 0)
+		json_object_set_new(r, "seconds", json_integer(o->for_s));
 	if (o->path != NULL)
 		json_object_set_new(r, "path", json_string(o->path));
 	return r;

@@ -25,6 +25,7 @@ static const struct option longs[] = {
 	{ "follow", no_argument, NULL, O_FOLLOW },
 	{ "lines", required_argument, NULL, O_LINES },
 	{ "fire", no_argument, NULL, O_FIRE },
+	{ "for", required_argument, NULL, O_FOR },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -39,6 +40,29 @@ hactl_number(const char *s, int max)
 			return -1;
 	}
 	return s[0] == '\0' ? -1 : (int)n;
+}
+
+/* "90s", "30m", "2h", "1d"; -1 for anything else or nothing. */
+static int
+span_seconds(const char *s)
+{
+	static const struct { char unit; int s; } units[] = { { 's', 1 }, { 'm', 60 },
+		{ 'h', 3600 }, { 'd', 86400 } };
+	size_t len = strlen(s);
+	char number[8];
+	int n;
+
+	if (len < 2 || len > sizeof(number))
+		return -1;
+	memcpy(number, s, len - 1);
+	number[len - 1] = '\0';
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (units[i].unit != s[len - 1])
+			continue;
+		n = hactl_number(number, AGENT_MAINTENANCE_MAX_S / units[i].s);
+		return n > 0 ? n * units[i].s : -1;
+	}
+	return -1;
 }
 
 static int
@@ -97,6 +121,12 @@ set_option(struct hactl_options *o, int ch)
 		if (o->lines == -1)
 			fprintf(stderr, "ERROR --lines: expected a number\n");
 		return o->lines == -1 ? -1 : 0;
+	case O_FOR:
+		o->for_s = span_seconds(optarg);
+		if (o->for_s == -1)
+			fprintf(stderr, "ERROR --for: expected a span up to 30 days such as 30m, 2h "
+			    "or 1d\n");
+		return o->for_s == -1 ? -1 : 0;
 	default:
 		return -1;
 	}

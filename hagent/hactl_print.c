@@ -275,6 +275,10 @@ hactl_print_status(json_t *s, bool color, FILE *out)
 	print_vips(s, out);
 	print_resources(s, out);
 	print_risk(s, out);
+	fprintf(out, "RELIES  on %s\n", answer_text(s, "relies"));
+	if (json_is_true(json_object_get(s, "failback_due")))
+		fprintf(out, "PREFERRED  %s is ready to have the role again: hactl switchover\n",
+		    answer_text(s, "preferred"));
 	print_switch(json_object_get(s, "last_switch"), "LAST SWITCH ", out);
 }
 

@@ -19,6 +19,7 @@
 
 #include "conf.h"
 #include "conf_links.h"
+#include "conf_policy.h"
 #include "conf_proof.h"
 #include "conf_resource.h"
 #include "fs.h"
@@ -59,6 +60,13 @@ static const struct limit {
 	{ "join-wait-ms", 100, 600000 },
 	{ "switch-ms", 100, 600000 },
 	{ "retry-ms", 50, 600000 },
+	{ "fence-delay-ms", 0, 600000 },
+	{ "fence-retry-max-ms", 50, 86400000 },
+	{ "failback-delay-s", 0, 604800 },
+	{ "moves-max", 0, 16 },
+	{ "moves-window-s", 1, 604800 },
+	{ "vip-check-ms", 0, 86400000 },
+	{ "maintenance-s", 1, 2592000 },
 	{ "timeout-s", 2, 600 },
 	{ "level", 1, 9 },
 	{ "timeout-ms", 500, 600000 },
@@ -79,18 +87,16 @@ check_number(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 /* The words that an option with a fixed choice takes, in the order of its enum. */
-static const char *const mode_words[] = { "serial+ping", "manual", NULL };
-static const char *const cold_words[] = { "last-active", "wait", NULL };
-static const char *const failback_words[] = { "off", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 static const struct choice {
 	const char *name;
 	const char *const *words;
 } choices[] = {
-	{ "mode", mode_words },
-	{ "cold-start", cold_words },
+	{ "mode", conf_policy_modes },
+	{ "cold-start", conf_policy_cold },
+	{ "quorum", conf_policy_quorum },
 	{ "medium", conf_links_media },
-	{ "failback", failback_words },
+	{ "failback", conf_policy_failback },
 	{ "action", conf_proof_actions },
 	{ "log-level", level_words },
 };
@@ -121,7 +127,10 @@ tie_checks(cfg_opt_t *opts)
 static cfg_t *
 load_file(const char *path)
 {
-	static cfg_opt_t node_opts[] = { CFG_END() };
+	static cfg_opt_t node_opts[] = {
+		CFG_INT("fence-delay-ms", 0, CFGF_NONE),
+		CFG_END(),
+	};
 	static cfg_opt_t link_opts[] = {
 		CFG_STR("medium", "udp", CFGF_NONE),
 		CFG_STR("interface", "", CFGF_NONE),
@@ -216,7 +225,15 @@ load_file(const char *path)
 		CFG_INT("switch-ms", 30000, CFGF_NONE),
 		CFG_INT("retry-ms", 2000, CFGF_NONE),
 		CFG_STR("mode", "serial+ping", CFGF_NONE),
+		CFG_STR("quorum", "ignore", CFGF_NONE),
+		CFG_INT("fence-retry-max-ms", 60000, CFGF_NONE),
+		CFG_STR("preferred", "", CFGF_NONE),
 		CFG_STR("failback", "off", CFGF_NONE),
+		CFG_INT("failback-delay-s", 300, CFGF_NONE),
+		CFG_INT("moves-max", 4, CFGF_NONE),
+		CFG_INT("moves-window-s", 3600, CFGF_NONE),
+		CFG_INT("vip-check-ms", 10000, CFGF_NONE),
+		CFG_INT("maintenance-s", 3600, CFGF_NONE),
 		CFG_STR("cold-start", "last-active", CFGF_NONE),
 		CFG_STR("log-level", "info", CFGF_NONE),
 		CFG_INT("events-max", 1000, CFGF_NONE),
@@ -309,26 +326,6 @@ read_vips(struct hagent_conf *c, cfg_t *cfg)
 }
 
 static void
-read_pings(struct hagent_conf *c, cfg_t *cfg)
-{
-	unsigned n = cfg_size(cfg, "ping");
-
-	if (n > HAGENT_PINGS_MAX) {
-		conf_error(c->path, 0, "ping: expected at most %d addresses",
-		    HAGENT_PINGS_MAX);
-		return;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		struct ping_conf *p = &c->pings[c->npings++];
-
-		p->name = mem_dup(cfg_getnstr(cfg, "ping", i));
-		if (conf_links_address(p->name, 0, &p->address) == -1)
-			conf_error(c->path, 0, "ping: expected a literal address, not \"%s\"",
-			    p->name);
-	}
-}
-
-static void
 read_scalars(struct hagent_conf *c, cfg_t *cfg)
 {
 	c->cluster = mem_dup(cfg_getstr(cfg, "cluster"));
@@ -355,9 +352,6 @@ read_scalars(struct hagent_conf *c, cfg_t *cfg)
 	c->join_wait_ms = (int)cfg_getint(cfg, "join-wait-ms");
 	c->switch_ms = (int)cfg_getint(cfg, "switch-ms");
 	c->retry_ms = (int)cfg_getint(cfg, "retry-ms");
-	c->mode = (enum pair_mode)conf_word(mode_words, cfg_getstr(cfg, "mode"));
-	c->cold_start = (enum cold_start)conf_word(cold_words,
-	    cfg_getstr(cfg, "cold-start"));
 	c->events_max = (int)cfg_getint(cfg, "events-max");
 	c->log_level = conf_word(level_words, cfg_getstr(cfg, "log-level"));
 }
@@ -399,6 +393,9 @@ check_whole(const struct hagent_conf *c)
 		    "paths");
 	if (c->syncd_socket[0] != '\0' && c->syncd_socket[0] != '/')
 		conf_error(c->path, 0, "syncd-socket: expected an absolute path, or \"\"");
+	if (c->mode == MODE_QUORUM && c->watchdog.device[0] == '\0')
+		conf_error(c->path, 0, "mode \"quorum\": expected a watchdog device: its end is what "
+		    "proves that a silent node stopped");
 	check_times(c);
 }
 
@@ -442,7 +439,7 @@ hagent_conf_load(const char *path, const char *node_name)
 	read_scalars(c, cfg);
 	conf_links_read(c, cfg);
 	read_vips(c, cfg);
-	read_pings(c, cfg);
+	conf_policy_read(c, cfg);
 	conf_proof_read(c, cfg);
 	conf_resources_read(c, cfg);
 	c->hash = settings_hash(cfg);

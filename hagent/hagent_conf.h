@@ -50,7 +50,8 @@ struct vip_conf {
 };
 
 struct ping_conf {
-	char *name;
+	char *name;		/* the address */
+	int score;		/* what it counts when it answers */
 	struct sockaddr_storage address;
 };
 
@@ -92,7 +93,10 @@ struct resource_conf {
 	bool drain;
 };
 
-enum pair_mode { MODE_SERIAL_PING, MODE_MANUAL };
+enum pair_mode { MODE_SERIAL_PING, MODE_MANUAL, MODE_FENCING, MODE_QUORUM };
+const char *pair_mode_name(enum pair_mode);
+enum failback { FAILBACK_NEVER, FAILBACK_ASKED, FAILBACK_BY_ITSELF };
+const char *failback_name(enum failback);
 enum cold_start { COLD_LAST_ACTIVE, COLD_WAIT };
 
 struct hagent_conf {
@@ -124,6 +128,14 @@ struct hagent_conf {
 	int syncd_wait_ms, join_wait_ms, switch_ms, retry_ms;
 	enum pair_mode mode;
 	enum cold_start cold_start;
+	bool quorum_require;
+	int fence_delay_ms[2], fence_retry_max_ms;
+	int preferred;			/* node; -1 none */
+	enum failback failback;
+	int failback_delay_s;
+	int moves_max, moves_window_s;
+	int vip_check_ms;
+	int maintenance_s;
 	int events_max;
 	int log_level;			/* enum log_level */
 	uint64_t hash;			/* over every setting, the same on both nodes */

@@ -1,7 +1,7 @@
 /* policy.c - who is active.  A pure function of state and view; see policy.h.
  *
  * Kind of the new generation: RELEASE and MEETING clean (needs both nodes), REBOOT
- * takeover, SILENCE and HOLDER presumed, OPERATOR forced.
+ * takeover, FENCE and QUORUM takeover, SILENCE and HOLDER presumed, OPERATOR forced.
  *
  * Rules that hold in every role: the number is durable before the first act under
  * it; OUTDATE is honoured by idle nodes only and kept for ever for that generation;
@@ -22,8 +22,9 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->boot = boot;
 	p->slept = true;	/* syncd may have gone on believing while nobody listened */
 	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
-	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
-	p->probe_ms = now_ms - (1 << 30);
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
+	p->fence.wanted_ms = p->unquorate_ms = p->quorum_ms = p->failback_ms = -1;
+	p->probe_ms = p->contest_ms = now_ms - (1 << 30);
 	p->cycle = -1;
 	p->last_active = state_newest(&p->marks) != NULL ? state_newest(&p->marks)->node : 255;
 	for (unsigned i = 0; i < conf->nres; i++)
@@ -90,6 +91,10 @@ note_peer(struct turn *t)
 		state_add_gen(&p->marks, &g);
 		turn_save(t);
 	}
+	/* It acknowledged without us. */
+	if (policy_peer_serves(t->v) && p->complete != 0 && v->f.gen > p->complete
+	    && gen_kind_alone((enum gen_kind)v->f.gen_kind))
+		p->complete = 0;
 	if (policy_peer_serves(t->v)) {
 		p->peer_active_boot = v->boot;
 		p->peer_active_gen = v->f.gen;
@@ -102,10 +107,14 @@ note_peer(struct turn *t)
 	}
 	if (v->ever)
 		turn_alarm(t, ALARM_LINKS, v->links_alive < v->links, "a link is silent");
-	/* Switches may have forgotten us while a path was cut. */
-	if (p->role == ROLE_ACTIVE && v->links_alive > p->links_were)
+	/* Switches may have forgotten us while a path was cut, and learned somebody else. */
+	if (p->role == ROLE_ACTIVE && (v->links_alive > p->links_were
+	    || t->v->ping_score > p->score_was)) {
 		turn_add(t, ACT_ANNOUNCE);
+		contest_soon(t);
+	}
 	p->links_were = v->links_alive;
+	p->score_was = t->v->ping_score;
 	switch_heard(t);
 	wake(t);
 }
@@ -223,12 +232,17 @@ promote_alive(struct turn *t)
 
 	switch (policy_evidence(t->p, t->v, &why)) {
 	case PROOF_RELEASE:
+		/* In maintenance too: only an operator makes a node release then. */
 		promote_begin(t, PROOF_RELEASE, GEN_CLEAN, released_why(t->v));
 		return true;
 	case PROOF_REBOOT:
+		if (policy_maintained(t->p, t->v))
+			return false;
 		promote_begin(t, PROOF_REBOOT, GEN_TAKEOVER, REASON_REBOOT);
 		return true;
 	case PROOF_MEETING:
+		if (policy_maintained(t->p, t->v))
+			return false;
 		promote_begin(t, PROOF_MEETING, GEN_CLEAN, REASON_MEETING);
 		return true;
 	default:
@@ -252,15 +266,22 @@ promote_silent(struct turn *t)
 		promote_begin(t, PROOF_SILENCE, GEN_PRESUMED, complete ? REASON_SILENCE
 		    : REASON_HOLDER);
 		return;
+	case PROOF_FENCE:
+		promote_begin(t, PROOF_FENCE, GEN_TAKEOVER, REASON_FENCED);
+		return;
+	case PROOF_QUORUM:
+		promote_begin(t, PROOF_QUORUM, GEN_TAKEOVER, REASON_QUORUM);
+		return;
 	case PROOF_OPERATOR:
 		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, REASON_OFF);
 		return;
 	default:
 		break;
 	}
-	if (p->conf->mode == POLICY_SERIAL_PING && t->v->ping_ok
-	    && t->v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
-		turn_probe(t, true, false);
+	if (p->conf->mode == POLICY_SERIAL_PING && t->v->ping_ok && proof_quorate(p, t->v))
+		turn_probe_due(t, true, false);
+	if (complete)
+		proof_fence(t);
 }
 
 static void
@@ -294,7 +315,7 @@ idle_turn(struct turn *t)
 	/* Nothing may stand on a step of this turn that is not on the disk yet. */
 	if (p->marks.kept_out || p->leaving || t->v->now_ms < p->retry_ms || !turn_saved(t))
 		return;
-	if (!promote_alive(t) && t->v->peer.silent)
+	if (!promote_alive(t) && t->v->peer.silent && !policy_maintained(p, t->v))
 		promote_silent(t);
 }
 
@@ -321,7 +342,7 @@ reattach(struct turn *t)
 	p->served_ms = t->v->now_ms;
 	p->last_active = p->conf->node;
 	p->slept = true;
-	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].held = (t->v->held >> i & 1) != 0;
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
@@ -357,6 +378,7 @@ boot_turn(struct turn *t)
  *    │  ↖── silent peer ──────┘                            │
  *    │ MEETING: both idle, none complete: newest history   │ P1 and P2: RELEASE, REBOOT,
  *    │ HOLDER: alone, but only it could extend its data    │ SILENCE, OPERATOR
+ *    │                        │                            │ FENCE, QUORUM
  *    └────────────────────────┬────────────────────────────┘
  *                             ↓
  *   PROMOTE  number durable → syncd's record → duplicate-address probe →
@@ -384,6 +406,8 @@ policy_step(struct policy *p, const struct policy_view *v, struct policy_actions
 	note_vip(t);
 	res_note(t);
 	note_syncd(t);
+	proof_turn(t);
+	maint_turn(t);
 	if (v->ev.type == EV_OP)
 		op_event(t);
 	switch (p->role) {
@@ -438,6 +462,10 @@ flags(const struct policy *p, const struct policy_view *v)
 		f |= FRAME_F_HEALTHY;
 	if (v->ping_ok)
 		f |= FRAME_F_PING;
+	if (policy_maintenance_ms(p, v->now_ms) > 0)
+		f |= FRAME_F_MAINTENANCE;
+	if (v->watchdog_ms > 0 && v->watchdog_ms <= p->conf->watchdog_ms)
+		f |= FRAME_F_WATCHDOG;
 	if (p->leaving)
 		f |= FRAME_F_LEAVING;
 	return (uint16_t)f;
@@ -453,6 +481,7 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 	f->role = (uint8_t)p->role;
 	f->mode = v->data.mode;
 	f->flags = flags(p, v);
+	f->score = (uint8_t)(v->ping_score < UINT8_MAX ? v->ping_score : UINT8_MAX);
 	f->config = p->conf->config;
 	f->gen = g.no;
 	f->gen_kind = g.kind;
@@ -478,6 +507,5 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 	if (p->role == ROLE_ACTIVE && p->told.gen != 0 && f->ncontrols < FRAME_CONTROLS)
 		f->controls[f->ncontrols++] = switch_control(p);
 	if (p->req_op != OP_NONE)
-		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op,
-		    (uint64_t)p->req_index);
+		add_control(f, CTRL_REQUEST, p->req_id, (uint64_t)p->req_op, (uint64_t)p->req_arg);
 }

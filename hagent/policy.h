@@ -17,6 +17,7 @@
 #define HAGENT_POLICY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "agentlink.h"
@@ -29,6 +30,8 @@
 #define POLICY_VIPS_MAX 16
 #define POLICY_ACTIONS_MAX 96
 #define POLICY_TEXT 120
+#define POLICY_MOVES_MAX 16		/* largest moves_max */
+#define POLICY_MAINTENANCE_MAX_MS ((int64_t)30 * 86400 * 1000)	/* AGENT_MAINTENANCE_MAX_S */
 
 enum ha_role {
 	ROLE_BOOT,	/* what runs here is not known yet */
@@ -41,7 +44,9 @@ enum ha_role {
 };
 const char *ha_role_name(enum ha_role);
 
-enum policy_mode { POLICY_SERIAL_PING, POLICY_MANUAL };
+enum policy_mode { POLICY_SERIAL_PING, POLICY_FENCING, POLICY_QUORUM, POLICY_MANUAL };
+enum policy_failback { FAILBACK_OFF, FAILBACK_MANUAL, FAILBACK_AUTO };
+enum policy_quorum { QUORUM_NONE, QUORUM_LOST, QUORUM_HAVE };	/* NONE: nobody to ask */
 enum policy_res_verb { POLICY_START, POLICY_STOP, POLICY_STATUS, POLICY_DRAIN };
 enum policy_res_result { POLICY_RUNNING, POLICY_STOPPED, POLICY_FAILED };	/* status 0, 3, other */
 
@@ -57,6 +62,7 @@ enum policy_op {
 	OP_RES_START,		/* resource `index` of the active node */
 	OP_RES_STOP,		/* keep it, and what is to its right, stopped */
 	OP_RES_RESTART,
+	OP_MAINTENANCE,		/* both nodes for .ms: no role changes by itself; 0 ends it */
 };
 
 struct policy_conf {
@@ -85,6 +91,16 @@ struct policy_conf {
 	int64_t join_wait_ms;	/* failed start: keep data active so that the peer can join */
 	int64_t switch_ms;	/* a planned switchover is reported as timed out after this */
 	int64_t retry_ms;	/* pause before a failed stop, start or promotion is tried again */
+	bool quorum_require;	/* in any mode: nothing on silence without a quorum */
+	int64_t watchdog_ms;	/* longest time-out of an armed watchdog, here and there; 0 none */
+	int64_t fence_delay_ms;	/* this node lets the other one shoot first */
+	int64_t fence_retry_max_ms;	/* a fence that failed: retry_ms, doubled up to this */
+	enum policy_failback failback;
+	int preferred;		/* node, -1 none */
+	int64_t failback_delay_ms;
+	unsigned moves_max;	/* voluntary moves in the window; then this node stays */
+	int64_t moves_window_ms;
+	int64_t vip_check_ms;	/* active: does another host answer for our addresses? 0 never */
 	uint32_t config;	/* digest */
 };
 
@@ -95,7 +111,8 @@ enum policy_event_type {
 	EV_VIP,		/* .index .up: true = VIP_UP done, false = VIP_DOWN; .ok */
 	EV_PROBE,	/* .no = number of ACT_PROBE; .probe */
 	EV_DIED,	/* .index: the process of a started resource has ended */
-	EV_OP,		/* .op .id, .op_node, .dry_run .peer_is_off .accept_loss .index */
+	EV_OP,		/* .op .id, .op_node, .dry_run .peer_is_off .accept_loss .index .ms */
+	EV_FENCE,	/* .no = number of ACT_FENCE; .ok = it is verified off, not merely asked */
 };
 enum policy_probe { PROBE_UNKNOWN, PROBE_CLEAR, PROBE_TAKEN };
 
@@ -114,6 +131,7 @@ struct policy_event {
 	uint32_t id;		/* of the operator's request, comes back in ACT_OP_DONE */
 	uint8_t op_node;
 	bool dry_run, peer_is_off, accept_loss;
+	int64_t ms;
 };
 
 struct policy_view {
@@ -121,6 +139,10 @@ struct policy_view {
 	uint8_t random[16];	/* fresh in each call; becomes the id of a new generation */
 	struct peer_view peer;
 	bool ping_ok;		/* at least one target answers */
+	unsigned ping_score;	/* sum over those that answer */
+	enum policy_quorum quorum;
+	bool quorum_peer;	/* who gives the quorum still counts the other node as a member */
+	int64_t watchdog_ms;	/* time-out of this node's armed watchdog; 0 not armed */
 	bool syncd_up;		/* connected, and data is from this connection */
 	struct data_state data;
 	bool local_known;	/* the executor told what runs here: */
@@ -150,12 +172,15 @@ enum policy_act {
 	ACT_HISTORY,		/* .sw */
 	ACT_OP_DONE,		/* .id .code (exit code of hactl) .text .hint */
 	ACT_EXIT,		/* OP_SHUTDOWN is through */
+	ACT_FENCE,		/* .no: switch the other node off and verify it; one EV_FENCE */
+	ACT_SELF_FENCE,		/* something does not stop: let the watchdog end this node */
 };
 const char *policy_act_name(enum policy_act);
 
 enum policy_alarm {
 	ALARM_ISOLATED, ALARM_CONTESTED, ALARM_STOP_FAILED, ALARM_RES_FAILED, ALARM_SYNCD,
 	ALARM_ALONE, ALARM_SPLIT, ALARM_NO_LEADER, ALARM_CONFIG, ALARM_REFUSED, ALARM_LINKS,
+	ALARM_FENCE, ALARM_QUORUM, ALARM_FLAPPING,
 	ALARMS
 };
 const char *policy_alarm_name(enum policy_alarm);
@@ -187,6 +212,7 @@ struct policy_res {
 	bool restarting;	/* the stop under way is followed by a start */
 	bool held;		/* an operator stopped it */
 	bool died;		/* its process ended while it was up */
+	unsigned stop_failed;	/* in a row, while this node gives up serving */
 	unsigned failures;	/* one is forgotten in each window that passes without */
 	int64_t failed_ms;	/* when the last one was, or was forgotten */
 	int64_t checked_ms;
@@ -203,6 +229,7 @@ enum policy_reason {
 	REASON_NEWER, REASON_STRANGE,
 	REASON_RELEASE, REASON_REBOOT, REASON_MEETING, REASON_SILENCE, REASON_HOLDER,
 	REASON_OFF, REASON_FAILOVER,
+	REASON_FENCED, REASON_QUORUM, REASON_NO_QUORUM, REASON_FAILBACK,
 	REASONS
 };
 const char *policy_reason_text(enum policy_reason);
@@ -218,6 +245,8 @@ enum policy_proof {
 	PROOF_MEETING,		/* neither serves, ours is the newest history */
 	PROOF_SILENCE,		/* presumption: silent links, ping answers, addresses are free */
 	PROOF_OPERATOR,
+	PROOF_FENCE,		/* silent, and verified off since */
+	PROOF_QUORUM,		/* silent, we have the quorum, and its watchdog has fired by now */
 };
 
 /* The struct is open for tests and status; only policy.c writes it. */
@@ -232,6 +261,7 @@ struct policy {
 	uint64_t probe_no;
 	bool probe_out;			/* an ACT_PROBE is under way */
 	int64_t probe_ms;		/* when the last probe was asked for */
+	bool probe_vips, probe_peer;	/* what it asked for */
 	enum policy_probe probe;
 	struct gen gen;			/* of the promotion or reign here */
 
@@ -253,6 +283,7 @@ struct policy {
 					 * is missing here, because we released it; 0 no */
 	uint32_t complete_boot;		/* boot of the peer at that time */
 	bool start_failed;		/* last promotion failed here: do not take again by choice */
+	bool refused;			/* syncd refused it: what we believed does not hold */
 	uint64_t declined;		/* generation whose RELEASE we do not take */
 	bool leaving;
 	enum policy_reason reason;	/* of the last change here */
@@ -260,7 +291,7 @@ struct policy {
 	enum policy_reason told_reason;
 	uint64_t heard_switch;		/* epoch of the last one that the peer told */
 	uint8_t last_active;		/* node; 255 not known */
-	int64_t ping_lost_ms;		/* active, and no target answers since; -1 */
+	int64_t ping_less_ms;		/* active, and the peer sees more targets since; -1 */
 
 	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */
 	int64_t alone_ms;
@@ -274,7 +305,7 @@ struct policy {
 	int64_t syncd_gone_ms;		/* -1 */
 	int64_t data_standby_ms;	/* active, and syncd says standby since; -1 */
 	bool syncd_told;		/* DEMOTE went out */
-	unsigned links_were;
+	unsigned links_were, score_was;
 	uint32_t peer_active_boot;	/* boot of the peer in which it was seen active */
 	uint64_t peer_active_gen;
 	int64_t served_ms;		/* when somebody was last heard to serve; 0 never */
@@ -291,12 +322,34 @@ struct policy {
 	} op;				/* under way here */
 	uint32_t req_id, req_seen;	/* our request that rides; last one of the peer */
 	enum policy_op req_op;
-	int req_index;
 	uint32_t req_caller;		/* id of the operator's request behind it */
-	int64_t req_ms;
+	int64_t req_ms, req_arg;	/* .ms or .index */
 	uint32_t ans_id;		/* our CTRL_ANSWER rides */
 	int ans_code;
 	uint32_t boot;			/* own, makes request ids distinct */
+
+	struct {
+		uint64_t no;
+		bool out;		/* an ACT_FENCE is under way */
+		bool off;		/* verified, for the silence that goes on */
+		int64_t wanted_ms;	/* since when; -1 */
+		int64_t asked_ms, retry_ms;
+		unsigned failed;	/* in a row */
+	} fence;
+	int64_t unquorate_ms;		/* a quorum is needed and missing since; -1 */
+	int64_t quorum_ms;		/* quorate without the peer since; -1 */
+	bool self_fenced;		/* ACT_SELF_FENCE went out */
+	unsigned vip_failed[POLICY_VIPS_MAX];	/* removals that failed in a row */
+
+	int64_t move_ms[POLICY_MOVES_MAX];	/* when the last voluntary moves were */
+	unsigned nmoves;
+	int64_t failback_ms;		/* the preferred node could take over since; -1 */
+	int64_t contest_ms;		/* last check of our own addresses */
+	uint64_t contest_no;		/* the probe that is one */
+
+	int64_t maint_until_ms;		/* maintenance, of our own clock; 0 none */
+	bool maint_loaded;
+	uint32_t maint_told_boot;	/* boot of the peer that was asked to have it too */
 
 	bool alarm[ALARMS];
 };
@@ -313,5 +366,12 @@ void policy_fill(const struct policy *, const struct policy_view *, struct frame
 enum policy_proof policy_evidence(const struct policy *, const struct policy_view *,
     const char **why);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
+/* "what it relies on; not survived: ..."; serial: one of the links is no Ethernet. */
+const char *policy_reliance(const struct policy_conf *, bool serial, char *buf, size_t size);
+/* Nothing may happen by itself: this node or the peer that is heard is in maintenance. */
+bool policy_maintained(const struct policy *, const struct policy_view *);
+int64_t policy_maintenance_ms(const struct policy *, int64_t now_ms);	/* left here; 0 */
+/* Active: the preferred node has been ready for the configured time. */
+bool policy_failback_due(const struct policy *, const struct policy_view *);
 
 #endif

@@ -9,11 +9,6 @@
 #include "hook.h"
 #include "policy_int.h"
 
-/* A reign that began because the other node saw no ping target is not ended for the
- * same reason before it lasted this many times the wait: when targets come and go on
- * both nodes in turn, moving helps nobody. */
-#define PING_REST 20
-
 void
 active_begin(struct turn *t)
 {
@@ -21,7 +16,10 @@ active_begin(struct turn *t)
 
 	p->start_failed = false;
 	p->alone_no = p->outdate_out = p->newer_no = 0;
-	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_lost_ms = -1;
+	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
+	p->failback_ms = -1;
+	p->contest_ms = t->v->now_ms;	/* the addresses were asked for just now */
+	p->refused = false;
 	p->repromote = false;
 	res_begin(t);
 	turn_alarm(t, ALARM_RES_FAILED, false, "");
@@ -38,6 +36,26 @@ active_begin(struct turn *t)
 		turn_op_done(t, 0, "this node is active", "");
 }
 
+/* The other node may be quorate and count the end of our lease; it began its count
+ * after the frame of ours that it answered last, not after its last one came here. */
+static bool
+lost_quorum(const struct turn *t)
+{
+	const struct policy_view *v = t->v;
+	int64_t wait = t->p->conf->isolated_ms;
+
+	return t->p->unquorate_ms >= 0 && v->now_ms - t->p->unquorate_ms >= wait
+	    && v->now_ms - v->peer.answers_ms >= wait && !t->p->peer_is_off;
+}
+
+/* The other node will not take over: it said so before it fell silent. */
+static bool
+both_maintained(const struct turn *t)
+{
+	return policy_maintenance_ms(t->p, t->v->now_ms) > 0 && t->v->peer.have
+	    && (t->v->peer.f.flags & FRAME_F_MAINTENANCE) != 0;
+}
+
 bool
 active_must_leave(struct turn *t)
 {
@@ -49,9 +67,16 @@ active_must_leave(struct turn *t)
 		demote_begin(t, DEMOTE_URGENT, false, REASON_NEWER);
 		return true;
 	}
+	if (policy_peer_serves(v) && v->peer.f.role == ROLE_ACTIVE && !p->alarm[ALARM_SPLIT])
+		contest_soon(t);
 	turn_alarm(t, ALARM_SPLIT, policy_peer_serves(v) && v->peer.f.role == ROLE_ACTIVE,
 	    "both nodes are active; the other one has to give way");
-	cut = p->conf->pings && v->peer.silent && !v->ping_ok;
+	if (lost_quorum(t) && !both_maintained(t)) {
+		turn_alarm(t, ALARM_ISOLATED, true, "no quorum and no peer");
+		demote_begin(t, DEMOTE_URGENT, true, REASON_NO_QUORUM);
+		return true;
+	}
+	cut = p->conf->pings && v->peer.silent && !v->ping_ok && !both_maintained(t);
 	if (!cut)
 		p->isolated_ms = -1;
 	else if (p->isolated_ms < 0)
@@ -89,41 +114,70 @@ grant_alone(struct turn *t, enum gen_kind kind, const char *why)
 	    gen_kind_name(kind), why);
 }
 
+static bool
+alone_proved(struct turn *t, const char **why)
+{
+	const struct policy_view *v = t->v;
+	struct policy *p = t->p;
+
+	if (hook_on("solo-without-evidence")) {
+		grant_alone(t, GEN_SOLO, "planned mistake");
+		return true;
+	}
+	if (p->peer_is_off && v->peer.silent) {
+		grant_alone(t, GEN_SOLO, "an operator said that the other node is off");
+		return true;
+	}
+	*why = "a quorum is required and this node has none";
+	if (!proof_quorate(p, v))
+		return false;
+	if (p->peer_outdated >= p->alone_no) {
+		grant_alone(t, GEN_SOLO, "the standby marked itself outdated");
+		return true;
+	}
+	*why = "nothing proves that the other node is down";
+	if (!policy_silent(p, v) || p->slept)
+		return false;
+	switch (proof_of_silence(p, v, why)) {
+	case PROOF_FENCE:
+		grant_alone(t, GEN_SOLO, "the other node is verified off");
+		return true;
+	case PROOF_QUORUM:
+		grant_alone(t, GEN_SOLO, "the other node is silent and without quorum");
+		return true;
+	case PROOF_SILENCE:
+		grant_alone(t, GEN_PRESUMED, "the other node is silent on every link");
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* syncd waits for an answer while the evidence is looked for. */
 static void
 alone_turn(struct turn *t)
 {
 	struct policy *p = t->p;
 	const struct policy_view *v = t->v;
-	bool presume = p->conf->mode == POLICY_SERIAL_PING && p->conf->pings && v->ping_ok
-	    && !p->slept && policy_silent(p, v);
+	const char *why = "";
 	struct policy_action *a;
 
-	if (p->alone_no == 0)
+	if (p->alone_no == 0 || alone_proved(t, &why))
 		return;
-	if (hook_on("solo-without-evidence") || p->peer_outdated >= p->alone_no) {
-		grant_alone(t, GEN_SOLO, "the standby marked itself outdated");
-		return;
+	if (!p->slept && policy_silent(p, v)) {
+		proof_fence(t);
+		if (p->conf->mode == POLICY_SERIAL_PING && p->conf->pings && v->ping_ok)
+			turn_probe_due(t, true, true);
 	}
-	if (p->peer_is_off && v->peer.silent) {
-		grant_alone(t, GEN_SOLO, "an operator said that the other node is off");
-		return;
-	}
-	if (presume && policy_probe_clear(p, v)) {
-		grant_alone(t, GEN_PRESUMED, "the other node is silent on every link");
-		return;
-	}
-	if (presume && v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
-		turn_probe(t, true, true);
 	if (v->now_ms - p->alone_ms < p->conf->evidence_ms)
 		return;
-	if (v->data.rule == COMMIT_AVAILABLE) {
+	if (v->data.rule == COMMIT_AVAILABLE && proof_quorate(p, v)) {
 		grant_alone(t, GEN_UNSAFE, "commit = available, without any proof");
 		return;
 	}
 	a = turn_add(t, ACT_SYNCD_DENY);
 	a->no = p->alone_no;
-	snprintf(a->text, sizeof(a->text), "nothing proves that the other node is down");
+	snprintf(a->text, sizeof(a->text), "%s", why);
 	p->alone_no = 0;
 }
 
@@ -197,10 +251,12 @@ syncd_event(struct turn *t)
 		}
 		break;
 	case AL_REFUSED:
-		if (e->no == AL_PROMOTE)
+		if (e->no == AL_PROMOTE) {
+			p->refused = true;
 			demote_begin(t, DEMOTE_URGENT, true, REASON_REFUSED);
-		else
+		} else {
 			p->gen = t->v->data.gen;
+		}
 		break;
 	case AL_NEWER:
 		newer(t, e->gen.no, (enum gen_kind)e->gen.kind);
@@ -225,9 +281,8 @@ syncd_turn(struct turn *t)
 		p->repromote = false;
 		p->alone_no = 0;
 		turn_alarm(t, ALARM_SYNCD, true, "syncd is gone");
-	} else if (v->now_ms - p->syncd_gone_ms > p->conf->syncd_wait_ms && policy_peer_ready(v)) {
-		p->start_failed = true;
-		demote_begin(t, DEMOTE_MOVE, true, REASON_SYNCD);
+	} else if (v->now_ms - p->syncd_gone_ms > p->conf->syncd_wait_ms && policy_peer_ready(v)
+	    && move_failed(t, REASON_SYNCD)) {
 		return;
 	}
 	if (!v->syncd_up || v->data.role == DATA_ACTIVE || p->repromote)
@@ -245,30 +300,6 @@ syncd_turn(struct turn *t)
 		p->outdate_out = 0;
 		turn_alarm(t, ALARM_ALONE, false, "");
 	}
-}
-
-/* Clients cannot reach this node, but probably the other one: it says that it sees its
- * targets, in an answer to a frame that we sent after the wait, and is ready.  When it
- * sees none either, the target is ill and not the path. */
-static void
-ping_turn(struct turn *t)
-{
-	struct policy *p = t->p;
-	const struct policy_view *v = t->v;
-	int64_t wait = p->conf->ping_handover_ms;
-
-	if (!p->conf->pings || wait == 0 || v->ping_ok) {
-		p->ping_lost_ms = -1;
-		return;
-	}
-	if (p->ping_lost_ms < 0)
-		p->ping_lost_ms = v->now_ms;
-	if (v->peer.answers_ms - p->ping_lost_ms < wait || !policy_peer_ready(v)
-	    || (v->peer.f.flags & FRAME_F_PING) == 0 || p->alone_no != 0)
-		return;
-	if (p->told_reason == REASON_PING && v->now_ms - p->since_ms < PING_REST * wait)
-		return;
-	demote_begin(t, DEMOTE_MOVE, true, REASON_PING);
 }
 
 void
@@ -290,7 +321,9 @@ active_turn(struct turn *t)
 	if (t->p->role == ROLE_ACTIVE)
 		alone_turn(t);
 	if (t->p->role == ROLE_ACTIVE)
-		ping_turn(t);
+		contest_turn(t);
+	if (t->p->role == ROLE_ACTIVE)
+		move_turn(t);
 	if (t->p->role == ROLE_ACTIVE)
 		res_turn(t);
 }

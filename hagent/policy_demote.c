@@ -52,6 +52,25 @@ demote_begin(struct turn *t, enum demote_how how, bool release, enum policy_reas
 	}
 	p->asked = how != DEMOTE_PLANNED;
 	p->retry_ms = t->v->now_ms + p->conf->retry_ms;
+	p->self_fenced = false;
+	for (unsigned i = 0; i < p->conf->nres; i++)
+		p->res[i].stop_failed = 0;
+	for (unsigned i = 0; i < p->conf->nvips; i++)
+		p->vip_failed[i] = 0;
+}
+
+/* What does not stop at the second attempt will not at the third.  With a watchdog
+ * this node ends, and the other one may take over; without, only an operator helps. */
+static void
+does_not_stop(struct turn *t, unsigned times, const char *text)
+{
+	turn_alarm(t, ALARM_STOP_FAILED, true, text);
+	if (times < 2 || t->v->watchdog_ms == 0 || t->p->self_fenced
+	    || policy_maintained(t->p, t->v))
+		return;
+	t->p->self_fenced = true;
+	turn_note(t, "%s: the watchdog shall end this node", text);
+	turn_add(t, ACT_SELF_FENCE);
 }
 
 static void
@@ -92,7 +111,7 @@ st_vip(struct turn *t)
 	for (unsigned i = 0; i < p->conf->nvips; i++)
 		all = all && !p->vip_up[i] && !p->vip_busy[i];
 	if (t->v->ev.type == EV_VIP && !t->v->ev.up && !t->v->ev.ok)
-		turn_alarm(t, ALARM_STOP_FAILED, true, "an address could not be removed");
+		does_not_stop(t, ++p->vip_failed[t->v->ev.index], "an address could not be removed");
 	if (all)
 		step(t, DEM_RES);
 }
@@ -125,7 +144,7 @@ st_res(struct turn *t)
 		p->urgent = true;
 		tell_syncd(t);
 		p->retry_ms = t->v->now_ms + p->conf->retry_ms;
-		turn_alarm(t, ALARM_STOP_FAILED, true, "a resource does not stop");
+		does_not_stop(t, ++p->res[e->index].stop_failed, "a resource does not stop");
 		turn_op_done(t, 18, "a resource does not stop on this node",
 		    "hactl status");
 	}
@@ -191,8 +210,10 @@ st_save(struct turn *t)
 			step(t, DEM_SAVE);
 		return;
 	}
-	/* Belief of our own: everything that was ever acknowledged is here. */
-	if (p->release && (!p->conf->syncd || t->v->syncd_up)) {
+	/* Belief of our own: everything that was ever acknowledged is here.  Who could not
+	 * even begin to serve has no such belief: syncd may know of something newer.  It
+	 * releases all the same, so that the other node may take it back. */
+	if (p->release && !p->refused && (!p->conf->syncd || t->v->syncd_up)) {
 		p->complete = p->gen.no;
 		p->complete_boot = t->v->peer.boot;
 	}

@@ -1,9 +1,8 @@
 /* policy_evidence.c - what may be believed: is this node's data complete (P1), and
  * does surely, or very probably, nobody else serve (P2).
  *
- * Promise: silence alone is never a proof.  It becomes a presumption only with a
- * living ping target and addresses that nobody answers for, and only in the mode
- * that says so.  "Unknown" (no answer yet, a probe that could not be made) is no. */
+ * Promise: silence alone is never a proof; policy_proof.c says what makes it one.
+ * "Unknown" (no answer yet, a probe that could not be made) is no. */
 #include <stddef.h>
 
 #include "hook.h"
@@ -176,13 +175,5 @@ policy_evidence(const struct policy *p, const struct policy_view *v, const char 
 		return PROOF_NONE;
 	if (p->peer_is_off)
 		return PROOF_OPERATOR;
-	*why = "the other node is silent, but nothing proves that it is down";
-	if (p->conf->mode != POLICY_SERIAL_PING)
-		return PROOF_NONE;
-	*why = "no ping target answers: this node may be the one that is cut off";
-	if (!p->conf->pings || !v->ping_ok)
-		return PROOF_NONE;
-	*why = p->probe == PROBE_TAKEN ? "an address of the other node still answers"
-	                               : "the address probe has no result yet";
-	return policy_probe_clear(p, v) ? PROOF_SILENCE : PROOF_NONE;
+	return proof_of_silence(p, v, why);
 }

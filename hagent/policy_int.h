@@ -23,6 +23,7 @@ void turn_save(struct turn *);
 bool turn_saved(const struct turn *);
 struct gen turn_gen(struct turn *, enum gen_kind);	/* made, remembered, ACT_SAVE */
 void turn_probe(struct turn *, bool peer_too, bool peer_only);
+void turn_probe_due(struct turn *, bool peer_too, bool peer_only);
 void turn_op_done(struct turn *, int code, const char *text, const char *hint);
 void turn_answer(struct turn *, uint32_t id, int code, const char *text, const char *hint);
 
@@ -62,7 +63,27 @@ void demote_turn(struct turn *);
 void switch_made(struct turn *);	/* this node is active now */
 void switch_heard(struct turn *);
 struct control switch_control(const struct policy *);
+/* policy_proof.c */
+void proof_turn(struct turn *);		/* in every role, before it */
+void proof_fence(struct turn *);	/* the other node is silent and stands in the way */
+bool proof_quorate(const struct policy *, const struct policy_view *);
+bool proof_lease_over(const struct policy *, const struct policy_view *);
+enum policy_proof proof_of_silence(const struct policy *, const struct policy_view *,
+    const char **why);
+/* policy_move.c */
+bool move_begin(struct turn *, enum demote_how, enum policy_reason);	/* by choice */
+bool move_failed(struct turn *, enum policy_reason);
+void move_made(struct turn *);		/* this node became active */
+void move_forget(struct turn *);	/* an operator mended what made it move */
+void move_turn(struct turn *);		/* active */
+/* policy_maint.c */
+void maint_set(struct turn *, int64_t ms);
+void maint_turn(struct turn *);		/* in every role */
+/* policy_contest.c */
+void contest_soon(struct turn *);	/* a path came back */
+void contest_turn(struct turn *);	/* active */
 /* policy_op.c */
+void op_tell_maintenance(struct turn *, int64_t ms, uint32_t caller);
 void op_event(struct turn *);
 void op_turn(struct turn *);
 

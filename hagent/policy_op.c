@@ -79,11 +79,41 @@ forward(struct turn *t, const struct policy_event *e)
 		refuse(t, e, 13, "another request to the other node is under way", "hactl status");
 	} else {
 		p->req_op = e->op;
-		p->req_index = e->index > 0 ? e->index : 0;
 		p->req_id = p->boot << 12 | ((p->req_id + 1) & 0xfff);
 		p->req_caller = e->id;
 		p->req_ms = t->v->now_ms;
+		p->req_arg = e->op == OP_MAINTENANCE ? e->ms : e->index > 0 ? e->index : 0;
 		turn_add(t, ACT_SEND_NOW);
+	}
+}
+
+void
+op_tell_maintenance(struct turn *t, int64_t ms, uint32_t caller)
+{
+	struct policy_event e = { .op = OP_MAINTENANCE, .id = caller, .ms = ms };
+
+	t->p->maint_told_boot = t->v->peer.boot;
+	forward(t, &e);
+}
+
+static void
+op_maintenance(struct turn *t, const struct policy_event *e)
+{
+	bool on = e->ms > 0;
+
+	if (e->dry_run) {
+		refuse(t, e, 0, on ? "both nodes would be in maintenance"
+		    : "maintenance would end on both nodes", "");
+	} else if (t->v->peer.alive && t->p->req_op != OP_NONE) {
+		refuse(t, e, 13, "another request to the other node is under way", "hactl status");
+	} else {
+		maint_set(t, e->ms);
+		if (t->v->peer.alive)
+			op_tell_maintenance(t, e->ms, e->id);
+		else
+			refuse(t, e, 0, on ? "in maintenance; the other node is not heard, and is "
+			    "told when it is back" : "maintenance ends here; the other node is not "
+			    "heard", "");
 	}
 }
 
@@ -201,6 +231,7 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 		r->checked_ms = 0;	/* looked at again at once */
 	}
 	p->start_failed = false;
+	move_forget(t);
 	turn_alarm(t, ALARM_RES_FAILED, false, "");
 	refuse(t, e, 0, "failures forgotten", "");
 }
@@ -278,6 +309,9 @@ dispatch(struct turn *t, const struct policy_event *e)
 	case OP_RES_RESTART:
 		op_resource(t, e);
 		break;
+	case OP_MAINTENANCE:
+		op_maintenance(t, e);
+		break;
 	case OP_NONE:
 		break;
 	}
@@ -307,6 +341,14 @@ peer_request(struct turn *t)
 	e.index = c->lsn < p->conf->nres ? (int)c->lsn : -1;
 	if (resource_op(e.op) && p->role != ROLE_ACTIVE)
 		return;		/* it is not passed on again */
+	if (e.op == OP_MAINTENANCE) {
+		maint_set(t, c->lsn < POLICY_MAINTENANCE_MAX_MS ? (int64_t)c->lsn
+		    : POLICY_MAINTENANCE_MAX_MS);
+		p->maint_told_boot = t->v->peer.boot;
+		p->ans_id = e.id;
+		p->ans_code = 0;
+		return;
+	}
 	if (e.op == OP_SWITCHOVER)
 		e.op_node = !p->conf->node;
 	else if (e.op != OP_STANDBY && e.op != OP_ONLINE && !resource_op(e.op))

@@ -16,7 +16,7 @@ promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind,
 	p->proof = proof;
 	p->promote = PRO_SYNCD;
 	p->asked = false;
-	p->repromote = p->syncd_told = p->slept = false;
+	p->repromote = p->syncd_told = p->slept = p->refused = false;
 	p->declined = 0;
 	p->complete = 0;
 	p->gen = turn_gen(t, kind);
@@ -65,6 +65,7 @@ st_syncd(struct turn *t)
 		step(t, PRO_DUPLICATE);
 	} else if (e->type == EV_SYNCD && e->msg == AL_REFUSED && e->no == AL_PROMOTE) {
 		turn_alarm(t, ALARM_REFUSED, true, "syncd refused the promotion");
+		p->refused = true;
 		fail(t, REASON_REFUSED);
 	} else if (!t->v->syncd_up || t->v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms) {
 		fail(t, REASON_SYNCD);

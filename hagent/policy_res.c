@@ -47,22 +47,22 @@ restart(struct turn *t, unsigned i)
 }
 
 static void
-move(struct turn *t)
-{
-	t->p->start_failed = true;
-	demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
-}
-
-static void
 failed(struct turn *t, unsigned i)
 {
 	struct policy *p = t->p;
 	struct policy_res *r = &p->res[i];
 
+	r->checked_ms = t->v->now_ms;
+	r->died = false;
+	/* Whoever works on this node may have stopped it. */
+	if (policy_maintained(p, t->v)) {
+		r->state = RES_FAILED;
+		turn_alarm(t, ALARM_RES_FAILED, true, "a resource does not run, in maintenance");
+		return;
+	}
 	forget(r, t->v->now_ms, p->conf->res[i].window_ms);
 	r->failures++;
-	r->failed_ms = r->checked_ms = t->v->now_ms;
-	r->died = false;
+	r->failed_ms = t->v->now_ms;
 	if (r->failures <= p->conf->res[i].restarts || i >= down_from(p)) {
 		turn_note(t, "resource %u failed: restart %u", i, r->failures);
 		restart(t, i);
@@ -71,7 +71,7 @@ failed(struct turn *t, unsigned i)
 	r->state = RES_FAILED;
 	turn_alarm(t, ALARM_RES_FAILED, true, "a resource cannot be kept running here");
 	if (policy_peer_ready(t->v))
-		move(t);
+		(void)move_failed(t, REASON_RESOURCE);
 }
 
 /* ---- what the executor says ---------------------------------------------- */
@@ -127,6 +127,14 @@ stopped(struct turn *t, unsigned i, enum policy_res_result result)
 	    "hactl resource list");
 }
 
+/* In maintenance a failed one is watched too: nobody else will mend it. */
+static bool
+asked_about(const struct turn *t, const struct policy_res *r)
+{
+	return r->state == RES_UP
+	    || (r->state == RES_FAILED && policy_maintained(t->p, t->v));
+}
+
 void
 res_event(struct turn *t)
 {
@@ -138,7 +146,7 @@ res_event(struct turn *t)
 		return;
 	r = &t->p->res[i];
 	/* A status that another verb has overtaken says nothing any more. */
-	if (e->verb == POLICY_STATUS && (r->busy || r->state != RES_UP))
+	if (e->verb == POLICY_STATUS && (r->busy || !asked_about(t, r)))
 		return;
 	r->checked_ms = t->v->now_ms;
 	if (e->verb == POLICY_STOP && r->restarting) {
@@ -172,14 +180,16 @@ look_after(struct turn *t, unsigned i)
 		return;
 	if (r->state == RES_UP && r->died) {
 		failed(t, i);
-	} else if (r->state == RES_UP && !r->asking && p->conf->res[i].monitor_ms > 0 &&
-		   age >= p->conf->res[i].monitor_ms) {
+	} else if (asked_about(t, r) && !r->asking && p->conf->res[i].monitor_ms > 0 &&
+	    age >= p->conf->res[i].monitor_ms) {
 		r->asking = true;
 		turn_add(t, ACT_RES_STATUS)->index = (int)i;
-	} else if (r->state == RES_FAILED && policy_peer_ready(t->v)) {
-		move(t);
-	} else if (r->state == RES_FAILED && age >= p->conf->retry_ms) {
-		restart(t, i); /* nobody else can take it: go on trying */
+	} else if (r->state != RES_FAILED || policy_maintained(p, t->v)) {
+		return;
+	} else if (policy_peer_ready(t->v) && move_failed(t, REASON_RESOURCE)) {
+		return;
+	} else if (age >= p->conf->retry_ms) {
+		restart(t, i);	/* nobody else can take it, or it moved too often: go on trying */
 	}
 }
 

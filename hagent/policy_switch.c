@@ -41,6 +41,10 @@ policy_reason_text(enum policy_reason r)
 		[REASON_HOLDER] = "alone after a restart, and the last that could acknowledge",
 		[REASON_OFF] = "an operator said that the other node is off",
 		[REASON_FAILOVER] = "failover by an operator",
+		[REASON_FENCED] = "the active node was silent, and verified off",
+		[REASON_QUORUM] = "the active node was silent, without quorum",
+		[REASON_NO_QUORUM] = "no quorum and no peer",
+		[REASON_FAILBACK] = "back to the preferred node",
 	};
 
 	return (unsigned)r < REASONS ? texts[r] : "unknown";
@@ -71,6 +75,7 @@ switch_made(struct turn *t)
 	p->told.outage_ms = p->served_ms != 0 ? t->v->now_ms - p->served_ms : -1;
 	p->told_reason = p->reason;
 	describe(&p->told, p->reason);
+	move_made(t);
 	p->last_active = p->conf->node;
 	history(t, &p->told);
 }

@@ -22,7 +22,8 @@ policy_act_name(enum policy_act a)
 	static const char *const names[] = { "save", "syncd-promote", "syncd-demote",
 		"syncd-grant", "syncd-deny", "syncd-outdate", "res-start", "res-stop",
 		"res-status", "res-drain", "group", "vip-up", "vip-down", "probe", "announce",
-		"send-now", "alarm", "note", "history", "op-done", "exit" };
+		"send-now", "alarm", "note", "history", "op-done", "exit", "fence",
+		"self-fence" };
 
 	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
 }
@@ -32,7 +33,7 @@ policy_alarm_name(enum policy_alarm a)
 {
 	static const char *const names[] = { "isolated", "contested", "stop-failed",
 		"resource-failed", "syncd", "alone", "split", "no-leader", "config", "refused",
-		"links" };
+		"links", "fence", "quorum", "flapping" };
 
 	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
 }
@@ -153,18 +154,33 @@ turn_probe(struct turn *t, bool peer_too, bool peer_only)
 	a->on = peer_too;
 	a->index = peer_only;
 	t->p->probe_out = true;
+	t->p->probe_vips = !peer_only;
+	t->p->probe_peer = peer_too;
 	t->p->probe_ms = t->v->now_ms;
 	t->p->probe = PROBE_UNKNOWN;
 }
 
-/* An address that nobody answers for, asked after the silence began. */
+/* While evidence is looked for: the last one asked for less, or is getting old. */
+void
+turn_probe_due(struct turn *t, bool peer_too, bool peer_only)
+{
+	const struct policy *p = t->p;
+
+	if ((peer_too && !p->probe_peer) || (!peer_only && !p->probe_vips)
+	    || t->v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
+		turn_probe(t, peer_too, peer_only);
+}
+
+/* Addresses that nobody answers for, asked after the silence began: the other node's
+ * own, and the services' unless they are ours. */
 bool
 policy_probe_clear(const struct policy *p, const struct policy_view *v)
 {
 	int64_t age = v->now_ms - p->probe_ms;
 
 	return !p->probe_out && p->probe == PROBE_CLEAR && age <= p->conf->probe_fresh_ms
-	    && age <= v->peer.silent_ms;
+	    && age <= v->peer.silent_ms && p->probe_peer
+	    && (p->probe_vips || p->role == ROLE_ACTIVE);
 }
 
 /* Every channel is silent: also the one between the two syncds.  A node that was

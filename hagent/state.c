@@ -15,7 +15,7 @@
 #include "state.h"
 
 #define MAGIC 0x4d504853u	/* "MPHS" */
-#define VERSION 1
+#define VERSION 2	/* 1: without the maintenance */
 #define FILE_MAX (64u << 10)
 
 static const char *const copies[2] = { "state", "state.2" };
@@ -63,6 +63,8 @@ state_encode(const struct state *s, struct wire_out *o)
 	wire_put_u16(o, (uint16_t)s->nswitches);
 	for (unsigned i = 0; i < s->nswitches; i++)
 		put_switch(o, &s->switches[i]);
+	wire_put_u64(o, (uint64_t)s->marks.maint_wall_ms);
+	wire_put_u64(o, (uint64_t)s->marks.maint_ms);
 	wire_put_u32(o, crc32c(0, o->p + start, o->len - start));
 }
 
@@ -80,7 +82,7 @@ get_switch(struct wire_in *in, struct state_switch *w)
 }
 
 static bool
-get_state(struct wire_in *in, struct state *s)
+get_state(struct wire_in *in, unsigned version, struct state *s)
 {
 	wire_get_raw(in, s->cluster, sizeof(s->cluster));
 	s->node = wire_get_u8(in);
@@ -101,6 +103,10 @@ get_state(struct wire_in *in, struct state *s)
 		return false;
 	for (unsigned i = 0; i < s->nswitches; i++)
 		get_switch(in, &s->switches[i]);
+	if (version >= 2) {
+		s->marks.maint_wall_ms = (int64_t)wire_get_u64(in);
+		s->marks.maint_ms = (int64_t)wire_get_u64(in);
+	}
 	return s->node <= 1 && wire_in_done(in);
 }
 
@@ -109,17 +115,18 @@ state_decode(struct state *s, const void *p, size_t len)
 {
 	struct state *t;
 	struct wire_in in;
+	unsigned version;
 	bool ok;
 
 	errno = EBADMSG;
 	if (len < 10 || wire_load32((const uint8_t *)p + len - 4) != crc32c(0, p, len - 4))
 		return -1;
 	wire_in_init(&in, p, len - 4);
-	if (wire_get_u32(&in) != MAGIC || wire_get_u16(&in) != VERSION)
+	if (wire_get_u32(&in) != MAGIC || (version = wire_get_u16(&in)) == 0 || version > VERSION)
 		return -1;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return -1;
-	ok = get_state(&in, t);
+	ok = get_state(&in, version, t);
 	if (ok)
 		*s = *t;
 	free(t);

@@ -23,6 +23,8 @@ struct state_marks {
 	uint64_t released;	/* our own generation that we gave up in order; 0 none */
 	uint64_t outdated;	/* never promote while the log's generation is <= this */
 	bool kept_out;		/* operator: hactl standby NODE */
+	int64_t maint_wall_ms;	/* maintenance ends then; 0 none */
+	int64_t maint_ms;	/* how long it was meant to be */
 	unsigned ngens;
 	struct gen gens[STATE_GENS];	/* oldest first */
 };

@@ -1,11 +1,17 @@
 /* policy_run.c - runs situations (the .txt files here) against the real policy.
  *
  * A situation is text, one line an instant:
- *   node 0|1 · set NAME VALUE · marks NAME VALUE · T WORD... -> EXPECTATION, ...
- * T is the time in ms, never going back.  WORD... is one event or change of the view.
+ *   node 0|1 · set NAME VALUE · marks NAME VALUE · use NAME · T WORD... -> EXPECTATION, ...
+ * "use NAME" goes on with the lines of NAME.inc, and comes back.  T is the time in ms,
+ * never going back; "+N" is N ms after the line before.  WORD... is one event or change
+ * of the view.
  * After -> stand actions that this turn must have (a leading ! : must not have), by
- * name with optional text behind "=", role=NAME, or why=TEXT_OF_HISTORY with _ for
- * blanks. */
+ * name with optional text behind "=", or
+ *   ~ACTION    in this turn or one of the ticks since the line before
+ *   role=NAME, why=TEXT_OF_HISTORY, text=TEXT of some action, from its start, _ for blanks
+ *   frame=FLAG what a frame sent now says: take, watchdog, maintenance, release,
+ *              request, score:N
+ *   complete | failback-due | maintained */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +19,16 @@
 
 #include "policy_int.h"
 
+#define WALL_MS 1700000000000
+
 /* The words:
  *   tick
  *   peer silent|heard|quiet|ROLE [gen=N] [kind=K] [durable=N] [boot=N] [take] [outdated] [ill]
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
- *       [marked=G] [outdate=G] [alone=G] [switch=G]
- *   ping on|off
+ *       [marked=G] [outdate=G] [alone=G] [switch=G] [watchdog] [maintenance] [score=N]
+ *       [request=OP[:ARG]] [answer=CODE]
+ *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
+ *   fence off|failed|stale
  *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated]
  *   syncd up|gone
  *   probe clear|taken|unknown
@@ -27,7 +37,8 @@
  *   res I start|stop|status running|stopped|failed
  *   died I
  *   vip I up|down ok|failed
- *   op switchover|failover|standby|online|shutdown [node=N] [off] [loss] [dry]
+ *   op switchover|failover|standby|online|cleanup|shutdown|maintenance [node=N] [off]
+ *       [loss] [dry] [ms=N]
  *   op resource-start|resource-stop|resource-restart res=I [dry] */
 struct run {
 	struct policy p;
@@ -35,7 +46,9 @@ struct run {
 	struct policy_view v;
 	struct state_marks marks;
 	struct policy_actions acts;
+	char since[8192];	/* descriptions of all actions since the last line, one a line */
 	bool started, failed, quiet;
+	int64_t wall_off;
 	const char *file;
 	int line;
 	uint8_t salt;
@@ -87,7 +100,8 @@ static const char *
 reason_of(int i)
 {
 	return i == REASON_PLANNED ? "planned" : i == REASON_PING ? "ping"
-	    : i == REASON_SILENCE ? "silence" : "-";
+	    : i == REASON_SILENCE ? "silence" : i == REASON_RESOURCE ? "resource"
+	    : i == REASON_FAILBACK ? "failback" : "-";
 }
 
 static const char *
@@ -106,17 +120,55 @@ defaults(struct run *r)
 		.syncd = true, .pings = true, .nres = 2, .nvips = 1, .dead_ms = 2000,
 		.initdead_ms = 10000, .isolated_ms = 2000, .ping_handover_ms = 1500, .evidence_ms = 1500,
 		.probe_fresh_ms = 2000, .drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000,
-		.switch_ms = 20000, .retry_ms = 1000 };
+		.switch_ms = 20000, .retry_ms = 1000, .fence_retry_max_ms = 4000, .preferred = -1,
+		.failback_delay_ms = 5000, .moves_max = 4, .moves_window_ms = 60000 };
 	for (int i = 0; i < 2; i++) {
 		c->res[i].restarts = 1;
 		c->res[i].window_ms = 600000;
 	}
 	r->v.local_known = r->v.syncd_up = r->v.ping_ok = true;
+	r->v.ping_score = 1;
 	r->v.peer.silent = true;
 	r->v.peer.links = 2;
 	r->v.data.rule = COMMIT_AUTO;
 	r->v.data.mode = DATA_WAIT;
 	r->v.data.peer_heard_ms = -1;
+}
+
+static const char *
+policy_mode_of(int i)
+{
+	static const char *const names[] = { "serial+ping", "fencing", "quorum", "manual" };
+
+	return names[i];
+}
+
+static bool
+set_number(struct run *r, const char *name, const char *val)
+{
+	struct policy_conf *c = &r->conf;
+	const struct {
+		const char *name;
+		int64_t *ms;
+	} t[] = { { "ping-handover", &c->ping_handover_ms }, { "watchdog", &c->watchdog_ms },
+		{ "fence-delay", &c->fence_delay_ms }, { "fence-retry-max", &c->fence_retry_max_ms },
+		{ "failback-delay", &c->failback_delay_ms }, { "moves-window", &c->moves_window_ms },
+		{ "vip-check", &c->vip_check_ms }, { "isolated", &c->isolated_ms },
+		{ "deadtime", &c->dead_ms } };
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		if (strcmp(name, t[i].name) != 0)
+			continue;
+		*t[i].ms = (int64_t)num(r, val);
+		return true;
+	}
+	if (strcmp(name, "moves") == 0)
+		c->moves_max = (unsigned)num(r, val);
+	else if (strcmp(name, "preferred") == 0)
+		c->preferred = (int)num(r, val);
+	else
+		return false;
+	return true;
 }
 
 static bool
@@ -125,7 +177,13 @@ set(struct run *r, const char *name, const char *val)
 	struct policy_conf *c = &r->conf;
 
 	if (strcmp(name, "mode") == 0)
-		c->mode = strcmp(val, "manual") == 0 ? POLICY_MANUAL : POLICY_SERIAL_PING;
+		c->mode = (enum policy_mode)lookup(val, policy_mode_of, POLICY_MANUAL + 1);
+	else if (strcmp(name, "quorum") == 0)
+		c->quorum_require = strcmp(val, "require") == 0;
+	else if (strcmp(name, "failback") == 0)
+		c->failback = strcmp(val, "auto") == 0 ? FAILBACK_AUTO : FAILBACK_MANUAL;
+	else if (set_number(r, name, val))
+		return true;
 	else if (strcmp(name, "cold-start") == 0)
 		c->cold_last_active = strcmp(val, "wait") != 0;
 	else if (strcmp(name, "syncd") == 0)
@@ -138,8 +196,6 @@ set(struct run *r, const char *name, const char *val)
 		c->nvips = (unsigned)num(r, val);
 	else if (strcmp(name, "drain") == 0)
 		c->res[num(r, val) & 1].drain = true;
-	else if (strcmp(name, "ping-handover") == 0)
-		c->ping_handover_ms = (int64_t)num(r, val);
 	else if (strcmp(name, "group") == 0)
 		r->v.group_started = strcmp(val, "started") == 0;
 	else if (strcmp(name, "restarts") == 0)
@@ -170,9 +226,27 @@ mark(struct run *r, const char *name, const char *val)
 		r->marks.kept_out = g.no != 0;
 	else if (strcmp(name, "held") == 0)
 		state_add_gen(&r->marks, &g);
+	else if (strcmp(name, "maintenance") == 0) {
+		r->marks.maint_ms = (int64_t)g.no;
+		r->marks.maint_wall_ms = WALL_MS + (int64_t)g.no;
+	}
 	else
 		return false;
 	return true;
+}
+
+static enum policy_op
+op_of(struct run *r, const char *name)
+{
+	static const char *const ops[] = { "switchover", "failover", "standby", "online",
+		"cleanup", "shutdown", "resource-start", "resource-stop", "resource-restart",
+		"maintenance" };
+
+	for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		if (strcmp(name, ops[i]) == 0)
+			return (enum policy_op)(i + 1);
+	bad(r, "unknown operation", name);
+	return OP_NONE;
 }
 
 static void
@@ -195,6 +269,20 @@ told(const struct run *r, uint64_t no)
 	return switch_control(&p);
 }
 
+/* OP or OP:ARG; each one of these words is a new request. */
+static void
+request(struct run *r, char *val)
+{
+	struct frame *f = &r->v.peer.f;
+	char *arg = strchr(val, ':');
+
+	if (arg != NULL)
+		*arg++ = '\0';
+	f->controls[f->ncontrols++] = (struct control) { .type = CTRL_REQUEST,
+		.arg = 1000 + (uint32_t)r->line, .gen = (uint64_t)op_of(r, val),
+		.lsn = arg != NULL ? num(r, arg) : 0 };
+}
+
 static void
 peer_word(struct run *r, char *w)
 {
@@ -211,6 +299,10 @@ peer_word(struct run *r, char *w)
 		f->flags &= (uint16_t)~FRAME_F_HEALTHY;
 	else if (strcmp(w, "kept-out") == 0)
 		f->flags |= FRAME_F_KEPT_OUT;
+	else if (strcmp(w, "watchdog") == 0)
+		f->flags |= FRAME_F_WATCHDOG;
+	else if (strcmp(w, "maintenance") == 0)
+		f->flags |= FRAME_F_MAINTENANCE;
 	else if (strcmp(w, "no-ping") == 0)
 		f->flags &= (uint16_t)~FRAME_F_PING;
 	else if (strcmp(w, "no-syncd") == 0)
@@ -225,6 +317,13 @@ peer_word(struct run *r, char *w)
 		r->because = lookup(val, reason_of, REASONS);
 	else if (strcmp(w, "switch") == 0)
 		f->controls[f->ncontrols++] = told(r, num(r, val));
+	else if (strcmp(w, "score") == 0)
+		f->score = (uint8_t)num(r, val);
+	else if (strcmp(w, "request") == 0)
+		request(r, val);
+	else if (strcmp(w, "answer") == 0)
+		f->controls[f->ncontrols++] = (struct control) { .type = CTRL_ANSWER,
+			.arg = r->p.req_id, .gen = num(r, val) };
 	else if (strcmp(w, "durable") == 0)
 		f->durable = num(r, val);
 	else if (strcmp(w, "boot") == 0)
@@ -346,24 +445,20 @@ ev_res(struct run *r, char **w, int n)
 static void
 ev_op(struct run *r, char **w, int n)
 {
-	static const char *const ops[] = { "", "switchover", "failover", "standby", "online",
-		"cleanup", "shutdown", "resource-start", "resource-stop", "resource-restart" };
 	struct policy_event *e = &r->v.ev;
 
 	e->type = EV_OP;
 	e->id = 7;
 	e->index = -1;
 	e->op_node = r->conf.node;
-	for (unsigned i = 1; n > 0 && i < sizeof(ops) / sizeof(ops[0]); i++)
-		if (strcmp(w[0], ops[i]) == 0)
-			e->op = (enum policy_op)i;
-	if (e->op == OP_NONE)
-		bad(r, "unknown operation", n > 0 ? w[0] : "");
+	e->op = op_of(r, n > 0 ? w[0] : "");
 	for (int i = 1; i < n; i++) {
 		if (strncmp(w[i], "node=", 5) == 0)
 			e->op_node = (uint8_t)num(r, w[i] + 5);
 		if (strncmp(w[i], "res=", 4) == 0)
 			e->index = (int)num(r, w[i] + 4);
+		if (strncmp(w[i], "ms=", 3) == 0)
+			e->ms = (int64_t)num(r, w[i] + 3);
 		e->peer_is_off = e->peer_is_off || strcmp(w[i], "off") == 0;
 		e->accept_loss = e->accept_loss || strcmp(w[i], "loss") == 0;
 		e->dry_run = e->dry_run || strcmp(w[i], "dry") == 0;
@@ -408,6 +503,13 @@ ev_syncd(struct run *r, char **w, int n)
 }
 
 static void
+ev_ping(struct run *r, const char *w)
+{
+	r->v.ping_score = strcmp(w, "on") == 0 ? 1 : strcmp(w, "off") == 0 ? 0 : (unsigned)num(r, w);
+	r->v.ping_ok = r->v.ping_score > 0;
+}
+
+static void
 event(struct run *r, char **w, int n)
 {
 	struct policy_event *e = &r->v.ev;
@@ -425,8 +527,21 @@ event(struct run *r, char **w, int n)
 	} else if (strcmp(w[0], "op") == 0)
 		ev_op(r, w + 1, n - 1);
 	else if (strcmp(w[0], "ping") == 0 && n == 2)
-		r->v.ping_ok = strcmp(w[1], "on") == 0;
-	else if (strcmp(w[0], "syncd") == 0 && n == 2)
+		ev_ping(r, w[1]);
+	else if (strcmp(w[0], "wall") == 0 && n == 2)
+		r->wall_off += strtoll(w[1], NULL, 10);
+	else if (strcmp(w[0], "watchdog") == 0 && n == 2)
+		r->v.watchdog_ms = (int64_t)num(r, w[1]);
+	else if (strcmp(w[0], "quorum") == 0 && n >= 2) {
+		r->v.quorum = strcmp(w[1], "have") == 0 ? QUORUM_HAVE
+		    : strcmp(w[1], "lost") == 0     ? QUORUM_LOST
+		                                    : QUORUM_NONE;
+		r->v.quorum_peer = n == 3;
+	} else if (strcmp(w[0], "fence") == 0 && n == 2) {
+		e->type = EV_FENCE;
+		e->no = r->p.fence.no - (strcmp(w[1], "stale") == 0);
+		e->ok = strcmp(w[1], "failed") != 0;
+	} else if (strcmp(w[0], "syncd") == 0 && n == 2)
 		r->v.syncd_up = strcmp(w[1], "up") == 0;
 	else if (strcmp(w[0], "probe") == 0 && n == 2) {
 		e->type = EV_PROBE;
@@ -473,13 +588,49 @@ describe(const struct policy_action *a, char *buf, size_t size)
 	}
 }
 
-/* Equal, but "_" in a stands for a blank. */
+/* Is a the beginning of b?  "_" in a stands for a blank. */
 static bool
 same_words(const char *a, const char *b)
 {
 	for (; *a != '\0' && (*a == *b || (*a == '_' && *b == ' ')); a++)
 		b++;
-	return *a == *b;
+	return *a == '\0';
+}
+
+/* What a frame would say. */
+static bool
+frame_says(const struct run *r, const char *what)
+{
+	static const struct {
+		const char *word;
+		unsigned flag;
+	} flags[] = { { "take", FRAME_F_TAKE }, { "watchdog", FRAME_F_WATCHDOG },
+		{ "maintenance", FRAME_F_MAINTENANCE } };
+	struct frame f;
+
+	policy_fill(&r->p, &r->v, &f);
+	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (strcmp(what, flags[i].word) == 0)
+			return (f.flags & flags[i].flag) != 0;
+	if (strncmp(what, "score:", 6) == 0)
+		return f.score == strtoul(what + 6, NULL, 10);
+	for (unsigned i = 0; i < f.ncontrols; i++)
+		if ((f.controls[i].type == CTRL_REQUEST && strcmp(what, "request") == 0)
+		    || (f.controls[i].type == CTRL_RELEASE && strcmp(what, "release") == 0))
+			return true;
+	return false;
+}
+
+/* A whole line of r->since, or a line up to its "=". */
+static bool
+since_has(const struct run *r, const char *want)
+{
+	size_t len = strlen(want);
+
+	for (const char *s = r->since; *s != '\0'; s += strcspn(s, "\n") + 1)
+		if (strncmp(s, want, len) == 0 && (s[len] == '\n' || s[len] == '='))
+			return true;
+	return false;
 }
 
 static bool
@@ -487,11 +638,23 @@ happened(const struct run *r, const char *want)
 {
 	char buf[120];
 
+	if (want[0] == '~')
+		return since_has(r, want + 1);
+	if (strncmp(want, "frame=", 6) == 0)
+		return frame_says(r, want + 6);
+	if (strcmp(want, "complete") == 0)
+		return policy_complete(&r->p, &r->v);
+	if (strcmp(want, "failback-due") == 0)
+		return policy_failback_due(&r->p, &r->v);
+	if (strcmp(want, "maintained") == 0)
+		return policy_maintained(&r->p, &r->v);
 	if (strncmp(want, "role=", 5) == 0)
 		return strcmp(want + 5, ha_role_name(r->p.role)) == 0;
 	for (unsigned i = 0; i < r->acts.n; i++) {
 		if (strncmp(want, "why=", 4) == 0 && r->acts.a[i].act == ACT_HISTORY
 		    && same_words(want + 4, r->acts.a[i].sw.reason))
+			return true;
+		if (strncmp(want, "text=", 5) == 0 && same_words(want + 5, r->acts.a[i].text))
 			return true;
 		describe(&r->acts.a[i], buf, sizeof(buf));
 		if (strcmp(buf, want) == 0
@@ -526,14 +689,22 @@ static void
 turn(struct run *r)
 {
 	memset(r->v.random, ++r->salt, sizeof(r->v.random));
+	r->v.wall_ms = WALL_MS + r->v.now_ms + r->wall_off;
 	policy_step(&r->p, &r->v, &r->acts);
 	r->v.saved = r->p.save_no;
+	for (unsigned i = 0; i < r->acts.n; i++) {
+		char buf[120];
+		size_t len = strlen(r->since);
+
+		describe(&r->acts.a[i], buf, sizeof(buf));
+		snprintf(r->since + len, sizeof(r->since) - len, "%s\n", buf);
+	}
 }
 
 static void
 instant(struct run *r, char *line)
 {
-	char *arrow = strstr(line, "->"), *w[16], *save = NULL;
+	char *arrow = strstr(line, "->"), *w[16], *word, *save = NULL;
 	int64_t at;
 	int n = 0;
 
@@ -541,7 +712,9 @@ instant(struct run *r, char *line)
 		*arrow = '\0';
 		arrow += 2;
 	}
-	at = (int64_t)num(r, strtok_r(line, " \t\n", &save));
+	word = strtok_r(line, " \t\n", &save);
+	at = word[0] == '+' ? r->v.now_ms + (int64_t)num(r, word + 1) : (int64_t)num(r, word);
+	r->since[0] = '\0';
 	while (n < 16 && (w[n] = strtok_r(NULL, " \t\n", &save)) != NULL)
 		n++;
 	if (!r->started) {
@@ -552,7 +725,7 @@ instant(struct run *r, char *line)
 	while (r->v.now_ms + 200 < at) {
 		r->v.now_ms += 200;
 		r->v.peer.silent_ms += r->v.peer.silent || r->quiet ? 200 : 0;
-		r->v.peer.answers_ms = r->v.peer.alive ? r->v.now_ms : r->v.peer.answers_ms;
+		r->v.peer.answers_ms = r->v.peer.alive && !r->quiet ? r->v.now_ms : r->v.peer.answers_ms;
 		memset(&r->v.ev, 0, sizeof(r->v.ev));
 		turn(r);
 	}
@@ -565,6 +738,40 @@ instant(struct run *r, char *line)
 		expect(r, arrow);
 }
 
+static void one_line(struct run *, char *);
+
+static bool
+run_lines(struct run *r, const char *path)
+{
+	char line[400];
+	FILE *f = fopen(path, "r");
+
+	if (f == NULL) {
+		bad(r, "cannot open", path);
+		return false;
+	}
+	while (fgets(line, sizeof(line), f) != NULL) {
+		r->line++;
+		one_line(r, line);
+	}
+	fclose(f);
+	return true;
+}
+
+/* Lines that many situations begin with stand in the same folder. */
+static void
+use(struct run *r, const char *name)
+{
+	const char *slash = strrchr(r->file, '/');
+	int dir = slash == NULL ? 0 : (int)(slash + 1 - r->file), line = r->line;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%.*s%s.inc", dir, r->file, name);
+	r->line = 0;
+	run_lines(r, path);
+	r->line = line;
+}
+
 static void
 one_line(struct run *r, char *line)
 {
@@ -572,14 +779,16 @@ one_line(struct run *r, char *line)
 	int n;
 
 	line[strcspn(line, "#\n")] = '\0';
-	if (isdigit((unsigned char)line[0])) {
+	if (isdigit((unsigned char)line[0]) || line[0] == '+') {
 		instant(r, line);
 		return;
 	}
 	n = sscanf(line, "%31s %31s %63s", word, name, val);
 	if (n <= 0)
 		return;
-	if (n == 2 && strcmp(word, "node") == 0)
+	if (n == 2 && strcmp(word, "use") == 0)
+		use(r, name);
+	else if (n == 2 && strcmp(word, "node") == 0)
 		r->conf.node = (uint8_t)num(r, name);
 	else if (n != 3 || (strcmp(word, "set") == 0   ? !set(r, name, val)
 	                      : strcmp(word, "marks") == 0 ? !mark(r, name, val)
@@ -591,21 +800,10 @@ static bool
 run_file(const char *path)
 {
 	static struct run r;
-	char line[400];
-	FILE *f = fopen(path, "r");
 
 	defaults(&r);
 	r.file = path;
-	if (f == NULL) {
-		bad(&r, "cannot open", path);
-		return false;
-	}
-	while (fgets(line, sizeof(line), f) != NULL) {
-		r.line++;
-		one_line(&r, line);
-	}
-	fclose(f);
-	return !r.failed;
+	return run_lines(&r, path) && !r.failed;
 }
 
 int

@@ -38,6 +38,7 @@ view(struct sim *s, int n, struct policy_view *v)
 	random_id(s, v->random);
 	peer_look(&x->peer, s->now, &v->peer);
 	v->ping_ok = s->now - x->ping_lost < 1000;
+	v->ping_score = v->ping_ok;
 	v->syncd_up = syncd_up(x);
 	v->data = x->data;
 	v->local_known = true;
@@ -230,6 +231,7 @@ execute(struct sim *s, int n, const struct policy_action *a)
 		sim_say(s, "node %d: operation ended %d: %s", n, a->code, a->text);
 		break;
 	case ACT_ANNOUNCE: case ACT_HISTORY: case ACT_EXIT:
+	case ACT_FENCE: case ACT_SELF_FENCE:	/* not of this mode; no watchdog */
 		break;
 	}
 }

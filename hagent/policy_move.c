@@ -1,0 +1,167 @@
+/* policy_move.c - giving the role away although nothing forces to: the other node sees
+ * more ping targets, or is the preferred one; and how often that may happen.
+ *
+ * Promise: in the window no more than moves_max moves by choice in either direction are
+ * begun, counting those that brought the role here.  Then the active node stays where it
+ * is.  Never stands in the way of taking over from a node that is gone. */
+#include "policy_int.h"
+
+/* A reign that began because the other node saw fewer ping targets is not ended for the
+ * same reason before it lasted this many times the wait: when targets come and go on
+ * both nodes in turn, moving helps nobody. */
+#define PING_REST 20
+
+static bool
+by_choice(enum policy_reason r)
+{
+	return r == REASON_PING || r == REASON_RESOURCE || r == REASON_SYNCD
+	    || r == REASON_FAILBACK;
+}
+
+/* Wall clocks play no part: the times are those of this node, of its own moves and of
+ * those that made it active. */
+static void
+remember(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	p->move_ms[p->nmoves++ % POLICY_MOVES_MAX] = t->v->now_ms;
+}
+
+static unsigned
+recent(const struct turn *t)
+{
+	const struct policy *p = t->p;
+	unsigned n = 0, all = p->nmoves < POLICY_MOVES_MAX ? p->nmoves : POLICY_MOVES_MAX;
+
+	for (unsigned i = 0; i < all; i++)
+		n += t->v->now_ms - p->move_ms[i] < p->conf->moves_window_ms;
+	return n;
+}
+
+void
+move_made(struct turn *t)
+{
+	if (by_choice(t->p->reason) && t->p->last_active != t->p->conf->node)
+		remember(t);
+}
+
+bool
+move_begin(struct turn *t, enum demote_how how, enum policy_reason reason)
+{
+	if (policy_maintained(t->p, t->v))
+		return false;
+	if (recent(t) >= t->p->conf->moves_max) {
+		turn_alarm(t, ALARM_FLAPPING, true,
+		    "too many moves in a short time: this node keeps the role");
+		return false;
+	}
+	remember(t);
+	demote_begin(t, how, true, reason);
+	return true;
+}
+
+/* Something does not run here any more: the other node shall try, and not give it back
+ * by choice. */
+bool
+move_failed(struct turn *t, enum policy_reason reason)
+{
+	if (!move_begin(t, DEMOTE_MOVE, reason))
+		return false;
+	t->p->start_failed = true;
+	return true;
+}
+
+void
+move_forget(struct turn *t)
+{
+	t->p->nmoves = 0;
+	turn_alarm(t, ALARM_FLAPPING, false, "");
+}
+
+/* An older program tells no score, but whether it sees any target. */
+static unsigned
+peer_score(const struct policy_view *v)
+{
+	return v->peer.f.score != 0 ? v->peer.f.score
+	                            : (v->peer.f.flags & FRAME_F_PING) != 0;
+}
+
+static unsigned
+own_score(const struct policy_view *v)
+{
+	return v->ping_score < UINT8_MAX ? v->ping_score : UINT8_MAX;
+}
+
+/* Clients may not reach this node, but probably the other one: it sees more of the
+ * targets, in an answer to a frame that we sent after the wait, and is ready.  When it
+ * sees as few, the targets are ill and not the path. */
+static void
+ping_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+	int64_t wait = p->conf->ping_handover_ms;
+
+	if (!p->conf->pings || wait == 0 || !v->peer.alive || peer_score(v) <= own_score(v)) {
+		p->ping_less_ms = -1;
+		return;
+	}
+	if (p->ping_less_ms < 0)
+		p->ping_less_ms = v->now_ms;
+	if (v->peer.answers_ms - p->ping_less_ms < wait || !policy_peer_ready(v)
+	    || p->alone_no != 0)
+		return;
+	if (p->told_reason == REASON_PING && v->now_ms - p->since_ms < PING_REST * wait)
+		return;
+	(void)move_begin(t, DEMOTE_MOVE, REASON_PING);
+}
+
+/* The preferred node could have the role without loss and without coming back at once. */
+static bool
+failback_fits(const struct turn *t)
+{
+	const struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+
+	return p->conf->failback != FAILBACK_OFF && p->conf->preferred == !p->conf->node
+	    && policy_peer_ready(v) && p->alone_no == 0 && !p->alarm[ALARM_FLAPPING]
+	    && (!p->conf->syncd || (v->syncd_up && v->data.mode == DATA_SYNC))
+	    && (!p->conf->pings || peer_score(v) >= own_score(v));
+}
+
+bool
+policy_failback_due(const struct policy *p, const struct policy_view *v)
+{
+	return p->role == ROLE_ACTIVE && p->failback_ms >= 0
+	    && v->now_ms - p->failback_ms >= p->conf->failback_delay_ms;
+}
+
+static void
+failback_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (!failback_fits(t))
+		p->failback_ms = -1;
+	else if (p->failback_ms < 0)
+		p->failback_ms = t->v->now_ms;
+	if (p->conf->failback == FAILBACK_AUTO && policy_failback_due(p, t->v))
+		(void)move_begin(t, DEMOTE_PLANNED, REASON_FAILBACK);
+}
+
+void
+move_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (p->alarm[ALARM_FLAPPING] && recent(t) < p->conf->moves_max)
+		turn_alarm(t, ALARM_FLAPPING, false, "");
+	if (policy_maintained(p, t->v)) {
+		p->ping_less_ms = p->failback_ms = -1;
+		return;
+	}
+	ping_turn(t);
+	if (p->role == ROLE_ACTIVE)
+		failback_turn(t);
+}

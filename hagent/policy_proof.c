@@ -1,0 +1,182 @@
+/* policy_proof.c - what makes silence a proof: a fence that was verified, a quorum
+ * with the end of the other node's watchdog lease, or the presumption.
+ *
+ * Promises: a fence that failed, timed out or could not tell is no proof, and neither
+ * is one that was asked for before the silence began; the fact ends when the other
+ * node is heard.  A view of the quorum that still counts the other node as a member
+ * proves nothing.  Never asks for a fence while anything of the other node is heard,
+ * nor on a node that may itself be the one that is cut off. */
+#include "policy_int.h"
+
+#define LEASE_MARGIN_MS 1000	/* between two clocks' ideas of a second, and a slow reset */
+
+static bool
+uses_quorum(const struct policy *p)
+{
+	return p->conf->quorum_require || p->conf->mode == POLICY_QUORUM;
+}
+
+bool
+proof_quorate(const struct policy *p, const struct policy_view *v)
+{
+	return !uses_quorum(p) || v->quorum == QUORUM_HAVE;
+}
+
+/* The peer's last words count: whoever armed no watchdog has no lease that ends. */
+static bool
+peer_armed(const struct policy *p, const struct policy_view *v)
+{
+	return v->peer.have && (v->peer.f.flags & FRAME_F_WATCHDOG) != 0 && p->conf->watchdog_ms > 0;
+}
+
+/* When its watchdog is armed, has it certainly fired?  A node that hangs is reset by
+ * it: it is petted for half a time-out more, and fires after a whole one.  A node that lives without quorum gives up after isolated-ms, and is reset when an
+ * address then does not go at the second attempt. */
+bool
+proof_lease_over(const struct policy *p, const struct policy_view *v)
+{
+	int64_t lease = 2 * p->conf->watchdog_ms + LEASE_MARGIN_MS;
+
+	if (p->conf->mode != POLICY_QUORUM)
+		return !peer_armed(p, v) || v->peer.silent_ms > lease;
+	lease += p->conf->isolated_ms + p->conf->retry_ms;
+	return peer_armed(p, v) && v->peer.silent_ms > lease && p->quorum_ms >= 0
+	    && v->now_ms - p->quorum_ms > lease;
+}
+
+static enum policy_proof
+presumption(const struct policy *p, const struct policy_view *v, const char **why)
+{
+	*why = "no ping target answers: this node may be the one that is cut off";
+	if (!p->conf->pings || !v->ping_ok)
+		return PROOF_NONE;
+	*why = "the other node's watchdog may not have fired yet";
+	if (!proof_lease_over(p, v))
+		return PROOF_NONE;
+	*why = p->probe == PROBE_TAKEN ? "an address of the other node still answers"
+	                               : "the address probe has no result yet";
+	return policy_probe_clear(p, v) ? PROOF_SILENCE : PROOF_NONE;
+}
+
+static enum policy_proof
+quorum(const struct policy *p, const struct policy_view *v, const char **why)
+{
+	*why = "who gives the quorum still counts the other node as a member";
+	if (v->quorum_peer)
+		return PROOF_NONE;
+	*why = "the other node said that no watchdog is armed there";
+	if (!peer_armed(p, v))
+		return PROOF_NONE;
+	*why = "the other node's watchdog may not have fired yet";
+	return proof_lease_over(p, v) ? PROOF_QUORUM : PROOF_NONE;
+}
+
+/* The caller knows that every channel is silent. */
+enum policy_proof
+proof_of_silence(const struct policy *p, const struct policy_view *v, const char **why)
+{
+	*why = "a quorum is required and this node has none";
+	if (!proof_quorate(p, v))
+		return PROOF_NONE;
+	switch (p->conf->mode) {
+	case POLICY_SERIAL_PING:
+		return presumption(p, v, why);
+	case POLICY_QUORUM:
+		return quorum(p, v, why);
+	case POLICY_FENCING:
+		*why = p->fence.out ? "the other node is being fenced: no answer yet"
+		    : p->fence.failed > 0 ? "the fence device did not confirm that the other node is off"
+		                          : "the other node is not fenced";
+		return p->fence.off ? PROOF_FENCE : PROOF_NONE;
+	case POLICY_MANUAL:
+		break;
+	}
+	*why = "the other node is silent, but nothing proves that it is down";
+	return PROOF_NONE;
+}
+
+/* The delay counts from the first wish: the node with the longer one loses the race
+ * when both live and hear nothing of each other. */
+void
+proof_fence(struct turn *t)
+{
+	const struct policy_view *v = t->v;
+	struct policy *p = t->p;
+
+	if (p->conf->mode != POLICY_FENCING || p->marks.kept_out || p->fence.out || p->fence.off
+	    || policy_maintained(p, v) || !policy_silent(p, v) || (p->conf->pings && !v->ping_ok) || !proof_quorate(p, v))
+		return;
+	if (p->fence.wanted_ms < 0)
+		p->fence.wanted_ms = v->now_ms;
+	if (v->now_ms - p->fence.wanted_ms < p->conf->fence_delay_ms
+	    || v->now_ms < p->fence.retry_ms)
+		return;
+	p->fence.out = true;
+	p->fence.asked_ms = v->now_ms;
+	turn_add(t, ACT_FENCE)->no = ++p->fence.no;
+	turn_note(t, "the other node is silent: fencing it, attempt %u", p->fence.failed + 1);
+}
+
+static int64_t
+back_off(const struct policy *p)
+{
+	int64_t ms = p->conf->retry_ms;
+
+	for (unsigned i = 1; i < p->fence.failed && ms < p->conf->fence_retry_max_ms; i++)
+		ms *= 2;
+	return ms < p->conf->fence_retry_max_ms ? ms : p->conf->fence_retry_max_ms;
+}
+
+static void
+fence_answer(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type != EV_FENCE || e->no != p->fence.no || !p->fence.out)
+		return;
+	p->fence.out = false;
+	if (!e->ok) {
+		p->fence.failed++;
+		p->fence.retry_ms = t->v->now_ms + back_off(p);
+		turn_alarm(t, ALARM_FENCE, true,
+		    "the other node is silent, and could not be verified off");
+	} else if (policy_silent(p, t->v)
+	    && t->v->now_ms - t->v->peer.silent_ms <= p->fence.asked_ms) {
+		p->fence.off = true;
+		p->fence.failed = 0;
+		turn_alarm(t, ALARM_FENCE, false, "");
+		turn_note(t, "the other node is verified off");
+	} else {
+		turn_note(t, "the other node was heard while it was fenced: no proof");
+	}
+}
+
+static void
+since(int64_t *ms, bool is, int64_t now_ms)
+{
+	if (!is)
+		*ms = -1;
+	else if (*ms < 0)
+		*ms = now_ms;
+}
+
+void
+proof_turn(struct turn *t)
+{
+	const struct policy_view *v = t->v;
+	struct policy *p = t->p;
+	bool lost = uses_quorum(p) && v->quorum != QUORUM_HAVE;
+
+	fence_answer(t);
+	if (!policy_silent(p, v)) {
+		p->fence.off = false;
+		p->fence.failed = 0;
+		p->fence.wanted_ms = -1;
+		p->fence.retry_ms = 0;
+		turn_alarm(t, ALARM_FENCE, false, "");
+	}
+	since(&p->unquorate_ms, lost, v->now_ms);
+	since(&p->quorum_ms, v->quorum == QUORUM_HAVE && !v->quorum_peer, v->now_ms);
+	turn_alarm(t, ALARM_QUORUM, lost && p->role != ROLE_BOOT, "this node has no quorum");
+}
