@@ -453,7 +453,7 @@ on_gone(void *arg, const char *why)
 	agent_end(arg, 1);
 }
 
-const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_died, on_vip,
+const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_died, agent_on_helper, on_vip,
 	on_opened, agent_on_fenced, agent_on_watchdog_is, agent_on_watchdog, on_shutdown,
 	on_gone };
 

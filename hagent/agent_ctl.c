@@ -241,8 +241,9 @@ agent_on_request(struct ctl_call *call, json_t *req, void *arg)
 		return;
 	}
 	if (strcmp(op, "resources") == 0) {
-		ctl_part(call, json_pack("{s:s, s:s, s:o}", "node", a->conf->node[a->conf->self],
-		    "role", ha_role_name(a->policy.role), "resources", agent_json_resources(a)));
+		ctl_part(call, json_pack("{s:s, s:s, s:o, s:o}", "node",
+		    a->conf->node[a->conf->self], "role", ha_role_name(a->policy.role),
+		    "resources", agent_json_resources(a), "helpers", agent_json_helpers(a)));
 		ctl_done(call, CTL_OK, NULL, NULL, NULL, NULL);
 		return;
 	}

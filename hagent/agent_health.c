@@ -213,6 +213,17 @@ say_resources(struct report *r)
 }
 
 static void
+say_helpers(struct report *r)
+{
+	const struct agent *a = r->a;
+
+	for (unsigned i = 0; i < a->conf->nrespawns; i++)
+		if (a->helpers[i].state == HELPER_WAITS)
+			say(r, a->helpers[i].words, "hactl resource list", "helper %s has ended",
+			    a->conf->respawns[i].name);
+}
+
+static void
 say_watchdog(struct report *r)
 {
 	const struct agent *a = r->a;
@@ -277,6 +288,7 @@ agent_health(const struct agent *a, const struct policy_view *v, json_t *problem
 		say_link(&r, i);
 	say_data(&r);
 	say_resources(&r);
+	say_helpers(&r);
 	say_kept_out(&r);
 	say_maintenance(&r);
 	say_watchdog(&r);

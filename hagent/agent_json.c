@@ -347,6 +347,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "peer", peer);
 	put(o, "serving", json_boolean(serving(a)));
 	put(o, "resources", agent_json_resources(a));
+	put(o, "helpers", agent_json_helpers(a));
 	put(o, "vips", json_vips(a, &v));
 	put_links(o, a, v.now_ms);
 	put(o, "data", a->pconf.syncd ? json_data(a) : json_null());

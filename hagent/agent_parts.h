@@ -138,6 +138,7 @@ struct agent {
 	enum policy_probe probe;
 
 	struct agent_resource res[HAGENT_RESOURCES_MAX];
+	struct exec_helper helpers[HAGENT_RESPAWNS_MAX];
 	struct agent_alarm alarms[ALARMS];
 	struct agent_call calls[AGENT_CALLS_MAX];
 	uint32_t last_call;
@@ -226,6 +227,8 @@ enum ctl_exit agent_health(const struct agent *, const struct policy_view *, jso
 int agent_active_node(const struct agent *, const struct policy_view *);
 
 /* agent_resource.c */
+void agent_on_helper(void *, unsigned helper, const struct exec_helper *);
+json_t *agent_json_helpers(const struct agent *);	/* a new reference */
 json_t *agent_json_resources(const struct agent *);	/* a new reference */
 /* In words; buf may be used for them. */
 const char *agent_resource_state(const struct agent *, unsigned resource, char *buf, size_t);

@@ -1,5 +1,5 @@
-/* agent_resource.c - resources as people see them: their state in words, and the list.
- * Only reads. */
+/* agent_resource.c - resources and helpers as people see them: their state in words, and
+ * the lists.  Decides nothing. */
 #include <stdio.h>
 
 #include "agent_parts.h"
@@ -66,6 +66,34 @@ agent_json_resources(const struct agent *a)
 		put(o, "words", str(a->res[i].words));
 		put(o, "start_ms", json_integer(a->res[i].start_ms));
 		put(o, "stop_ms", json_integer(a->res[i].stop_ms));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+void
+agent_on_helper(void *arg, unsigned n, const struct exec_helper *h)
+{
+	struct agent *a = arg;
+
+	if (n < a->conf->nrespawns)
+		a->helpers[n] = *h;
+}
+
+json_t *
+agent_json_helpers(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < a->conf->nrespawns; i++) {
+		const struct exec_helper *h = &a->helpers[i];
+		json_t *o = json_object();
+
+		put(o, "name", str(a->conf->respawns[i].name));
+		put(o, "when", str(a->conf->respawns[i].active_only ? "active" : "always"));
+		put(o, "state", str(exec_helper_state_name((enum exec_helper_state)h->state)));
+		put(o, "starts", json_integer(h->starts));
+		put(o, "words", str(h->words));
 		json_array_append_new(list, o);
 	}
 	return list;

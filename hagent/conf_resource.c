@@ -16,8 +16,8 @@
 #include "script.h"
 
 /* No control characters; those are never meant. */
-static bool
-clean(const char *s)
+bool
+conf_text_clean(const char *s)
 {
 	for (; *s != '\0'; s++)
 		if (iscntrl((unsigned char)*s))
@@ -90,7 +90,7 @@ resolve(const struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg)
 		return plain_name(s + 4) ? mem_printf("/etc/init.d/%s", s + 4) : NULL;
 	}
 	r->class = RESOURCE_SCRIPT;
-	if (s[0] == '\0' || !clean(s) || strstr(s, "..") != NULL ||
+	if (s[0] == '\0' || !conf_text_clean(s) || strstr(s, "..") != NULL ||
 	    (s[0] != '/' && strchr(s, '/') != NULL))
 		return NULL;
 	return find_script(cfg, s);
@@ -136,7 +136,7 @@ read_list(const struct hagent_conf *c, const struct resource_conf *r, cfg_t *sec
 	}
 	for (unsigned i = 0; i < n; i++) {
 		to[i] = mem_dup(cfg_getnstr(sec, option, i));
-		if (!clean(to[i]))
+		if (!conf_text_clean(to[i]))
 			conf_error(c->path, r->line,
 			    "resource \"%s\": %s: a control character in "
 			    "the %u. of them",
@@ -194,7 +194,8 @@ check_class(const struct hagent_conf *c, const struct resource_conf *r)
 		    "resource \"%s\": drain: only a script of "
 		    "resource-path knows the verb",
 		    r->name);
-	if (r->pidfile[0] != '\0' && (r->pidfile[0] != '/' || !clean(r->pidfile)))
+	if (r->pidfile[0] != '\0' &&
+	    (r->pidfile[0] != '/' || !conf_text_clean(r->pidfile)))
 		conf_error(c->path, r->line,
 		    "resource \"%s\": pidfile: expected an absolute path", r->name);
 }
@@ -207,7 +208,7 @@ read_resource(struct hagent_conf *c, cfg_t *cfg, unsigned n)
 
 	r->name = mem_dup(cfg_title(sec));
 	r->line = conf_line(sec);
-	if (r->name[0] == '\0' || strlen(r->name) > 64 || !clean(r->name))
+	if (r->name[0] == '\0' || strlen(r->name) > 64 || !conf_text_clean(r->name))
 		conf_error(c->path, r->line,
 		    "resource: expected a name of 1 to 64 printable "
 		    "characters");
@@ -234,7 +235,8 @@ conf_resources_read(struct hagent_conf *c, cfg_t *cfg)
 	c->ocf_root = mem_dup(cfg_getstr(cfg, "ocf-root"));
 	c->systemctl = mem_dup(cfg_getstr(cfg, "systemctl"));
 	c->metadata_timeout_ms = (int)cfg_getint(cfg, "metadata-timeout-ms");
-	if (c->ocf_root[0] != '/' || c->systemctl[0] != '/' || !clean(c->ocf_root))
+	if (c->ocf_root[0] != '/' || c->systemctl[0] != '/' ||
+	    !conf_text_clean(c->ocf_root))
 		conf_error(c->path, 0, "ocf-root, systemctl: expected absolute paths");
 	if (n > HAGENT_RESOURCES_MAX) {
 		conf_error(c->path, 0, "expected at most %d resource sections",

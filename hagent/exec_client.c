@@ -103,6 +103,16 @@ on_watchdog(struct exec_client *c, struct wire_in *in)
 }
 
 static void
+on_helper(struct exec_client *c, struct wire_in *in)
+{
+	struct exec_helper h;
+	uint16_t n = wire_get_u16(in);
+
+	exec_helper_get(in, &h);
+	c->ops->helper(c->arg, n, &h);
+}
+
+static void
 on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 {
 	struct exec_client *c = arg;
@@ -130,6 +140,9 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		break;
 	case EX_WATCHDOG:
 		on_watchdog(c, &in);
+		break;
+	case EX_HELPER:
+		on_helper(c, &in);
 		break;
 	case EX_DIED:
 		c->ops->died(c->arg, wire_get_u16(&in));

@@ -15,6 +15,7 @@ struct exec_client_ops {
 	void (*config)(void *, uint32_t digest);
 	void (*ran)(void *, unsigned resource, enum exec_verb, const struct exec_ran *);
 	void (*died)(void *, unsigned resource);	/* its watched process has ended */
+	void (*helper)(void *, unsigned helper, const struct exec_helper *);
 	/* tag: as given to exec_client_vip() */
 	void (*vip)(void *, unsigned vip, enum exec_vip_op, uint64_t tag,
 	    enum exec_vip_result, const char *error);

@@ -53,6 +53,30 @@ exec_watchdog_get(struct wire_in *w, struct exec_watchdog *d)
 	d->armed = d->armed && wire_in_ok(w);
 }
 
+const char *
+exec_helper_state_name(enum exec_helper_state s)
+{
+	static const char *const names[] = { "off", "runs", "ended", "has enough" };
+
+	return (unsigned)s < 4 ? names[s] : "?";
+}
+
+void
+exec_helper_put(struct wire_out *w, const struct exec_helper *h)
+{
+	wire_put_u8(w, h->state);
+	wire_put_u32(w, h->starts);
+	wire_put_str(w, h->words);
+}
+
+void
+exec_helper_get(struct wire_in *w, struct exec_helper *h)
+{
+	h->state = wire_get_u8(w);
+	h->starts = wire_get_u32(w);
+	wire_get_str(w, h->words, sizeof(h->words));
+}
+
 int
 exec_ran_verdict(const struct exec_ran *r, enum exec_verb v)
 {

@@ -41,6 +41,7 @@ enum exec_type {
 			 * change */
 	EX_DIED,	/* u16 resource: the process that was watched ended */
 	EX_WATCHDOG_IS,	/* struct exec_watchdog */
+	EX_HELPER = 60,	/* u16 helper, struct exec_helper; after EX_WELCOME, and on change */
 	/* 48-51 configuration, 52-55 links, 56-59 events, 60-63 resources */
 };
 
@@ -85,6 +86,19 @@ struct exec_ran {
 	char words[EXEC_WORDS_MAX];	/* the last line that it wrote to stderr */
 };
 
+enum exec_helper_state {
+	HELPER_OFF,	/* not wanted now */
+	HELPER_RUNS,
+	HELPER_WAITS,	/* it ended, and will be started again */
+	HELPER_ENOUGH,	/* it ended with 100 */
+};
+const char *exec_helper_state_name(enum exec_helper_state);
+struct exec_helper {
+	uint8_t state;
+	uint32_t starts;
+	char words[EXEC_WORDS_MAX];	/* the last line before it ended */
+};
+
 struct exec_welcome {
 	uint8_t group_started;	/* as the last agent said */
 	uint32_t held;
@@ -93,6 +107,8 @@ struct exec_welcome {
 
 void exec_ran_put(struct wire_out *, const struct exec_ran *);
 void exec_ran_get(struct wire_in *, struct exec_ran *);
+void exec_helper_put(struct wire_out *, const struct exec_helper *);
+void exec_helper_get(struct wire_in *, struct exec_helper *);
 void exec_watchdog_put(struct wire_out *, const struct exec_watchdog *);
 void exec_watchdog_get(struct wire_in *, struct exec_watchdog *);
 /* What a script's end means: 1 done or running, 0 not running, -1 failed. */

@@ -33,6 +33,7 @@
 #include "mem.h"
 #include "privopen.h"
 #include "resource_run.h"
+#include "respawn.h"
 #include "vip.h"
 #include "watchdog.h"
 
@@ -56,7 +57,7 @@ struct executor {
 	uint32_t agents;	/* started so far; also names the present one */
 	int64_t agent_started_ms;
 	int delay_ms;
-	bool group_started, shutting, left;
+	bool group_started, shutting, left, ending;
 	uint32_t held;		/* resources that an operator stopped */
 	int exit_code;
 	uint32_t config;	/* digest of the three files */
@@ -68,6 +69,7 @@ struct executor {
 	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
 	struct vip *peers[HAGENT_LINKS_MAX];
 	struct resource_runs *runs;
+	struct respawns *helpers;
 	int child_fd;		/* in the forked agent: its end; else -1 */
 };
 
@@ -118,6 +120,26 @@ on_died(void *arg, uint16_t resource)
 }
 
 static const struct resource_runs_ops runs_ops = { on_ran, on_died };
+
+static void
+on_helper(void *arg, uint16_t n, const struct exec_helper *h)
+{
+	struct executor *x = arg;
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, n);
+	exec_helper_put(&w, h);
+	answer(x, x->agents, EX_HELPER, 0, &w, -1);
+}
+
+static void
+on_helpers_ended(void *arg)
+{
+	event_base_loopbreak(((struct executor *)arg)->base);
+}
+
+static const struct respawn_ops helper_ops = { on_helper, on_helpers_ended };
 
 static void
 on_run(struct executor *x, uint32_t id, struct wire_in *in)
@@ -324,6 +346,7 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	case EX_GROUP:
 		x->group_started = wire_get_u8(&in) != 0;
 		x->held = wire_get_u32(&in);
+		respawns_active(x->helpers, x->group_started);
 		break;
 	case EX_LEAVING:
 		x->left = true;
@@ -422,6 +445,7 @@ welcome(struct executor *x)
 	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
 	tell_config(x);
 	tell_watchdog(x);
+	respawns_tell(x->helpers);
 	if (x->shutting) {
 		wire_out_init(&w);
 		answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
@@ -472,8 +496,11 @@ on_respawn(evutil_socket_t fd, short what, void *arg)
 static void
 end(struct executor *x, int code)
 {
+	if (x->ending)
+		return;
 	x->exit_code = code;
-	event_base_loopbreak(x->base);
+	x->ending = true;
+	respawns_stop(x->helpers);
 }
 
 static void
@@ -484,6 +511,8 @@ agent_ended(struct executor *x, int st)
 	if (x->agent != NULL)
 		agent_channel_close(x);
 	x->agent_pid = 0;
+	if (x->ending)
+		return;
 	if (x->left) {
 		end(x, 0);
 		return;
@@ -517,7 +546,8 @@ reap(struct executor *x)
 			agent_ended(x, st);
 		else if (!resource_runs_reaped(x->runs, pid, st))
 			(void)(fence_reaped(x->fence, pid, st) ||
-			    watchdog_reaped(x->watchdog, pid, st));
+			    watchdog_reaped(x->watchdog, pid, st) ||
+			    respawns_reaped(x->helpers, pid, st));
 	}
 }
 
@@ -649,6 +679,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->fence = fence_new(x->base, x->conf, on_fenced, x);
 	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
 	x->runs = resource_runs_new(x->base, x->conf, &runs_ops, x);
+	x->helpers = respawns_new(x->base, x->conf, &helper_ops, x);
 	for (size_t i = 0; i < x->conf->nvips; i++)
 		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
 	for (size_t i = 0; i < x->conf->nlinks; i++)
@@ -680,6 +711,7 @@ executor_run(const struct executor_start *s)
 		vip_free(x->peers[i]);
 	ipc_free(x->agent);
 	resource_runs_free(x->runs);
+	respawns_free(x->helpers);
 	event_free(x->signals);
 	event_free(x->respawn);
 	event_free(x->limit);

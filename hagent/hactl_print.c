@@ -357,6 +357,10 @@ hactl_print_resources(json_t *s, bool color, FILE *out)
 		    failures, answer_int(r, "start_ms"), answer_int(r, "stop_ms"),
 		    answer_text(r, "words"));
 	}
+	json_array_foreach(json_object_get(s, "helpers"), i, r)
+		fprintf(out, "helper %-16.64s when %-7s %-10s started %lld times   %.200s\n",
+		    answer_text(r, "name"), answer_text(r, "when"), answer_text(r, "state"),
+		    answer_int(r, "starts"), answer_text(r, "words"));
 }
 
 void

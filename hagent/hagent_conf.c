@@ -22,6 +22,7 @@
 #include "conf_policy.h"
 #include "conf_proof.h"
 #include "conf_resource.h"
+#include "conf_respawn.h"
 #include "fs.h"
 #include "hex.h"
 #include "log.h"
@@ -41,6 +42,8 @@ static const struct limit {
 	{ "drain-timeout-ms", 50, 600000 },
 	{ "monitor-interval-ms", 0, 86400000 },
 	{ "metadata-timeout-ms", 100, 600000 },
+	{ "delay-ms", 10, 600000 },
+	{ "delay-max-ms", 10, 3600000 },
 	{ "restarts", 0, 1000 },
 	{ "restart-window-s", 1, 604800 },
 	{ "keepalive-ms", 10, 60000 },
@@ -95,6 +98,7 @@ static const struct choice {
 	{ "mode", conf_policy_modes },
 	{ "cold-start", conf_policy_cold },
 	{ "quorum", conf_policy_quorum },
+	{ "when", conf_respawn_whens },
 	{ "medium", conf_links_media },
 	{ "failback", conf_policy_failback },
 	{ "action", conf_proof_actions },
@@ -162,6 +166,14 @@ load_file(const char *path)
 		CFG_BOOL("drain", cfg_false, CFGF_NONE),
 		CFG_END(),
 	};
+	static cfg_opt_t respawn_opts[] = {
+		CFG_STR_LIST("command", "{}", CFGF_NONE),
+		CFG_STR("user", "", CFGF_NONE),
+		CFG_STR("when", "always", CFGF_NONE),
+		CFG_INT("delay-ms", 100, CFGF_NONE),
+		CFG_INT("delay-max-ms", 10000, CFGF_NONE),
+		CFG_END(),
+	};
 	static cfg_opt_t fence_opts[] = {
 		CFG_STR("agent", "", CFGF_NONE),
 		CFG_STR("node", "", CFGF_NONE),
@@ -192,6 +204,8 @@ load_file(const char *path)
 		CFG_SEC("link", link_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_SEC("vip", vip_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_STR_LIST("ping", "{}", CFGF_NONE),
+		CFG_SEC("respawn", respawn_opts,
+		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_SEC("resource", resource_opts,
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_SEC("fence", fence_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -442,6 +456,7 @@ hagent_conf_load(const char *path, const char *node_name)
 	conf_policy_read(c, cfg);
 	conf_proof_read(c, cfg);
 	conf_resources_read(c, cfg);
+	conf_respawn_read(c, cfg);
 	c->hash = settings_hash(cfg);
 	cfg_free(cfg);
 	check_whole(c);
@@ -466,6 +481,7 @@ hagent_conf_free(struct hagent_conf *c)
 		free(c->pings[i].name);
 	conf_proof_free(c);
 	conf_resources_free(c);
+	conf_respawn_free(c);
 	free(c->node[0]);
 	free(c->node[1]);
 	free(c->path);

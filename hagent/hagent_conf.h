@@ -18,6 +18,7 @@
 #define HAGENT_RESOURCES_MAX 32
 #define HAGENT_ARGS_MAX 16
 #define HAGENT_PARAMS_MAX 48
+#define HAGENT_RESPAWNS_MAX 16
 #define HAGENT_PATHS_MAX 8
 #define HAGENT_FENCES_MAX 16
 
@@ -97,6 +98,15 @@ enum pair_mode { MODE_SERIAL_PING, MODE_MANUAL, MODE_FENCING, MODE_QUORUM };
 const char *pair_mode_name(enum pair_mode);
 enum failback { FAILBACK_NEVER, FAILBACK_ASKED, FAILBACK_BY_ITSELF };
 const char *failback_name(enum failback);
+
+struct respawn_conf {
+	char *name;
+	char *command[HAGENT_ARGS_MAX + 2];
+	char *user;		/* "" = root */
+	bool active_only;
+	int delay_ms, delay_max_ms;
+};
+
 enum cold_start { COLD_LAST_ACTIVE, COLD_WAIT };
 
 struct hagent_conf {
@@ -120,6 +130,8 @@ struct hagent_conf {
 	size_t nfences;
 	int fence_poll_ms;
 	struct watchdog_conf watchdog;
+	struct respawn_conf respawns[HAGENT_RESPAWNS_MAX];
+	size_t nrespawns;
 	char *ocf_root, *systemctl;
 	int metadata_timeout_ms;
 	int keepalive_ms, serial_keepalive_ms, deadtime_ms, warntime_ms, initdead_ms;

@@ -39,7 +39,7 @@ put_common(
     struct list *env, const struct hagent_conf *conf, const struct resource_conf *r)
 {
 	put(env,
-	    mem_dup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+	    mem_dup(SCRIPT_PATH));
 	put(env, mem_dup("LC_ALL=C"));
 	put(env, mem_printf("MAILPAIR_RESOURCE=%s", r->name));
 	put(env, mem_printf("MAILPAIR_CLUSTER=%s", conf->cluster));

@@ -12,6 +12,9 @@
 #include "exec_proto.h"
 #include "span.h"
 
+/* The first word of every environment. */
+#define SCRIPT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 struct event_base;
 struct script;
 

@@ -204,6 +204,58 @@ def resource_commands(t):
     wait_for("all resources", 20, lambda: _up(lab, standby))
 
 
+HELPER = """#!/bin/sh
+echo $$ >>/var/lib/mailpair/helper-$1
+id -un >>/var/lib/mailpair/helper-$1
+exec sleep 86400
+"""
+
+
+@test
+def helpers_are_kept_running(t):
+    from lab import Lab
+    lab = Lab(build=BUILD, install=t.install, hagent=[
+        ("respawn", "always", [("command", ["/usr/local/sbin/helper", "always"])]),
+        ("respawn", "active", [("command", ["/usr/local/sbin/helper", "active"]),
+                               ("when", "active")])])
+    real = lab._disk
+
+    def disk(node):
+        real(node)
+        path = os.path.join(lab.node_dir(node), "usr/sbin/helper")
+        with open(path, "w") as f:
+            f.write(HELPER)
+        os.chmod(path, 0o755)
+    lab._disk = disk
+    t.labs.append(lab)
+    lab.start()
+    lab.wait_in_step(90)
+    active, standby = lab.active(), lab.standby()
+
+    def starts(node, name):
+        return _read(lab, node, "/var/lib/mailpair/helper-" + name).split()[0::2]
+
+    def alive(node, pid):
+        return lab.execute(node, "kill", "-0", pid, check=False).returncode == 0
+    wait_for("the helpers", 10, lambda: starts(active, "active") and starts(active, "always") and
+             starts(standby, "always"))
+    t.equal(starts(standby, "active"), [], "starts of the active's helper on the standby")
+    first = starts(active, "always")[0]
+    lab.execute(active, "kill", "-9", first)
+    wait_for("another helper", 10, lambda: len(starts(active, "always")) == 2)
+    text = lab.execute(active, "hactl", "resource", "list").stdout
+    t.true("helper always" in text and "started 2 times" in text, text)
+    lab.execute(active, "hactl", "switchover", "--yes")
+    wait_for("the helper follows the role", 20, lambda: starts(standby, "active") and
+             not alive(active, starts(active, "active")[-1]))
+    # Nothing of it is left behind when the daemon is gone at once.
+    last = starts(active, "always")[-1]
+    t.true(alive(active, last), "the helper on both nodes")
+    lab.kill_service(active, "hagentd", 9)
+    wait_for("the end of its helper", 10, lambda: not alive(active, last))
+    wait_for("a helper of the next one", 20, lambda: alive(active, starts(active, "always")[-1]))
+
+
 @test
 def ocf_parameters_are_checked(t):
     """Against the agent's own metadata, with file and line, before anything starts."""

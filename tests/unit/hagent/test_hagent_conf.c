@@ -177,6 +177,13 @@ mistakes(void **state)
 		R("ocf:x:true") " params = { \"a b=c\" } " END,
 		R("ocf:x:true") " params = { \"a\" } " END,
 		R("ocf:x:true") " params = { \"a=1\", \"a=2\" } " END,
+		HEAD "respawn \"h\" { }\n",
+		HEAD "respawn \"h\" { command = { \"sleep\", \"1\" } }\n",
+		HEAD "respawn \"h\" { command = { \"/tmp\" } }\n",
+		HEAD "respawn \"h\" { command = { \"/bin/true\", \"a\nb\" } }\n",
+		HEAD "respawn \"h\" { command = { \"/bin/true\" } user = \"no-such-user\" }\n",
+		HEAD "respawn \"h\" { command = { \"/bin/true\" } when = \"often\" }\n",
+		HEAD "respawn \"h\" { command = { \"/bin/true\" } delay-ms = 20000 }\n",
 		R("ocf:x:true") " args = { \"a\" } " END,
 	};
 
