@@ -282,6 +282,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	agent_watch_links(a);
 	agent_tick(a);
 	agent_alive(a, clock_ms());
+	agent_fence_check(a, clock_ms());
 }
 
 static void

@@ -233,6 +233,14 @@ say_watchdog(struct report *r)
 		    name_of(r, true));
 }
 
+static void
+say_fence(struct report *r)
+{
+	if (r->a->fence.silent[0] != '\0')
+		say(r, r->a->fence.silent, "hactl fence test", "a fence device for %s does not answer "
+		    "as it should", name_of(r, false));
+}
+
 /* ---- alarms -------------------------------------------------------------- */
 
 /* What to look at first; NULL: the other lines say it. */
@@ -292,6 +300,7 @@ agent_health(const struct agent *a, const struct policy_view *v, json_t *problem
 	say_kept_out(&r);
 	say_maintenance(&r);
 	say_watchdog(&r);
+	say_fence(&r);
 	say_alarms(&r);
 	if (!served || a->alarms[ALARM_SPLIT].on || a->alarms[ALARM_CONTESTED].on)
 		return CTL_CRITICAL;

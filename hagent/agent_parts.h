@@ -99,6 +99,8 @@ struct agent_fence {
 	enum exec_fenced result;
 	int64_t wall_ms;
 	char words[EXEC_TEXT_MAX];
+	int64_t check_ms;	/* when the devices are asked next; 0: not decided yet */
+	char silent[EXEC_TEXT_MAX];	/* a device did not answer the last time; "" all did */
 };
 
 struct agent {
@@ -184,6 +186,7 @@ extern const struct exec_client_ops agent_exec_ops;
 extern const struct syncd_client_ops agent_syncd_ops;
 
 /* agent_proof.c */
+void agent_fence_check(struct agent *, int64_t now_ms);	/* asks the devices, when it is due */
 void agent_alive(struct agent *, int64_t now_ms);	/* tells the executor, when it is due */
 void agent_on_watchdog(void *, bool armed, uint32_t ms, const char *why);
 void agent_on_watchdog_is(void *, uint64_t tag, const struct exec_watchdog *);

@@ -12,6 +12,8 @@
 #include "clock.h"
 
 #define ALIVE_MS 500
+#define CHECK_FIRST_MS 15000	/* behind the start: there is enough to do then */
+#define CHECK_AGAIN_MS 60000	/* behind one that failed */
 
 static bool
 state_writable(struct agent *a)
@@ -61,6 +63,33 @@ devices(const struct agent *a)
 	return n;
 }
 
+/* A device that is silent shall be known before it is needed. */
+void
+agent_fence_check(struct agent *a, int64_t now_ms)
+{
+	int64_t every = (int64_t)a->conf->fence_check_s * 1000;
+
+	if (every == 0 || devices(a) == 0)
+		return;
+	if (a->fence.check_ms == 0)
+		a->fence.check_ms = now_ms + (every < CHECK_FIRST_MS ? every : CHECK_FIRST_MS);
+	if (now_ms < a->fence.check_ms)
+		return;
+	a->fence.check_ms = now_ms + every;
+	exec_client_fence(a->exec, FENCE_TEST, 0);
+}
+
+/* What the devices said last, tests and orders. */
+static void
+keep_answer(struct agent *a, bool well, const char *words)
+{
+	int64_t soon = clock_ms() + CHECK_AGAIN_MS;
+
+	if (!well && a->fence.check_ms > soon)
+		a->fence.check_ms = soon;
+	snprintf(a->fence.silent, sizeof(a->fence.silent), "%s", well ? "" : words);
+}
+
 static void
 test_done(struct agent *a, uint32_t id, enum exec_fenced result, const char *words)
 {
@@ -87,6 +116,7 @@ agent_on_fenced(void *arg, enum exec_fence verb, uint64_t tag, enum exec_fenced 
 	a->fence.result = result;
 	a->fence.wall_ms = clock_wall_ms();
 	snprintf(a->fence.words, sizeof(a->fence.words), "%s", words);
+	keep_answer(a, result != FENCED_UNKNOWN, words);
 	if (verb == FENCE_TEST) {
 		test_done(a, (uint32_t)tag, result, words);
 		return;

@@ -145,6 +145,7 @@ read_fences(struct hagent_conf *c, cfg_t *cfg)
 	unsigned n = cfg_size(cfg, "fence");
 
 	c->fence_poll_ms = (int)cfg_getint(cfg, "fence-poll-ms");
+	c->fence_check_s = (int)cfg_getint(cfg, "fence-check-s");
 	if (n > HAGENT_FENCES_MAX) {
 		conf_error(c->path, 0, "expected at most %d fence sections", HAGENT_FENCES_MAX);
 		return;

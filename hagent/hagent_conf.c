@@ -74,6 +74,7 @@ static const struct limit {
 	{ "level", 1, 9 },
 	{ "timeout-ms", 500, 600000 },
 	{ "fence-poll-ms", 50, 60000 },
+	{ "fence-check-s", 0, 604800 },
 	{ "pet-ms", 10, 60000 },
 	{ "test-interval-ms", 100, 3600000 },
 	{ "test-timeout-ms", 50, 600000 },
@@ -212,6 +213,7 @@ load_file(const char *path)
 		CFG_STR_LIST("fence-path",
 		    "{" PATH_ETC "/fence.d, " PATH_LIB "/fence.d, /usr/sbin}", CFGF_NONE),
 		CFG_INT("fence-poll-ms", 500, CFGF_NONE),
+		CFG_INT("fence-check-s", 3600, CFGF_NONE),
 		CFG_SEC("watchdog", watchdog_opts, CFGF_NONE),
 		CFG_STR_LIST("resource-path",
 		    "{" PATH_ETC "/resource.d, " PATH_LIB "/resource.d, "

@@ -129,6 +129,7 @@ struct hagent_conf {
 	struct fence_conf fences[HAGENT_FENCES_MAX];
 	size_t nfences;
 	int fence_poll_ms;
+	int fence_check_s;		/* 0: never */
 	struct watchdog_conf watchdog;
 	struct respawn_conf respawns[HAGENT_RESPAWNS_MAX];
 	size_t nrespawns;

@@ -89,6 +89,7 @@ shipped_states_the_defaults(void **state)
 	SAME(switch_ms);
 	SAME(retry_ms);
 	SAME(fence_poll_ms);
+	SAME(fence_check_s);
 	SAME(watchdog.timeout_ms);
 	SAME(watchdog.test_interval_ms);
 	SAME(watchdog.test_timeout_ms);
