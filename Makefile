@@ -33,7 +33,7 @@ endif
 
 MAINS = hagent/hagentd.c hagent/hactl.c syncer/syncd.c mail/maild.c mail/mailctl.c
 LIBS_lib = -levent_openssl -levent -levent_pthreads -lssl -lcrypto -lconfuse -ljansson -lseccomp
-LIBS_hagent = -lexpat $(LIBS_lib)
+LIBS_hagent = -lcpg -lquorum -lvotequorum -lcmap -lcorosync_common -lexpat $(LIBS_lib)
 LIBS_syncer = -lrsync -lzstd $(LIBS_lib)
 LIBS_mail = -lsqlite3 -lunbound -lcrypt $(LIBS_lib)
 
@@ -62,7 +62,7 @@ $(O)/%.o: %.c $(O)/flags
 $(O)/hagentd: $(O)/hagent/hagentd.o $(O)/libhagent.a $(O)/libmailpair.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_hagent)
 $(O)/hactl: $(O)/hagent/hactl.o $(O)/libhagent.a $(O)/libmailpair.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_hagent)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_lib)
 $(O)/syncd: $(O)/syncer/syncd.o $(O)/libsyncer.a $(O)/libmailpair.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_syncer)
 $(O)/maild: $(O)/mail/maild.o $(O)/libmail.a $(O)/libmailpair.a

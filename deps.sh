@@ -16,12 +16,15 @@ deb_names() {
 	case $1 in
 	build) echo gcc libc6-dev make libevent-dev librsync-dev libconfuse-dev \
 		libjansson-dev libsqlite3-dev libssl-dev libunbound-dev libseccomp-dev libzstd-dev \
-		libcrypt-dev libexpat1-dev ;;
+		libcrypt-dev libcpg-dev libquorum-dev libvotequorum-dev libcmap-dev \
+		libcorosync-common-dev libexpat1-dev ;;
 	run) echo python3 iproute2 nftables iputils-ping util-linux mount procps openssl \
 		libevent-2.1-7 libevent-openssl-2.1-7 libevent-pthreads-2.1-7 librsync2 libconfuse2 \
-		libjansson4 libsqlite3-0 libssl3 libunbound8 libseccomp2 libzstd1 libcrypt1 libexpat1 ;;
+		libjansson4 libsqlite3-0 libssl3 libunbound8 libseccomp2 libzstd1 libcrypt1 \
+		libcpg4 libquorum5 libvotequorum8 libcmap4 libcorosync-common4 libexpat1 ;;
 	test) echo libcmocka-dev e2fsprogs swaks libnet-ssleay-perl isync curl socat \
-		ca-certificates valgrind shellcheck fence-agents resource-agents ;;
+		ca-certificates valgrind shellcheck corosync corosync-qdevice corosync-qnetd \
+		fence-agents resource-agents ;;
 	lint) echo clang clang-tidy clang-format cppcheck mandoc rpm ;;
 	bench) echo heartbeat keepalived net-tools ;;
 	*) return 1 ;;
@@ -32,13 +35,13 @@ rpm_names() {
 	case $1 in
 	build) echo gcc glibc-devel make libevent-devel librsync-devel libconfuse-devel \
 		jansson-devel sqlite-devel openssl-devel unbound-devel libseccomp-devel libzstd-devel \
-		libxcrypt-devel expat-devel ;;
+		libxcrypt-devel corosynclib-devel expat-devel ;;
 	run) echo python3 iproute nftables iputils util-linux procps-ng openssl libevent \
 		librsync libconfuse jansson sqlite-libs openssl-libs unbound-libs libseccomp libzstd \
-		libxcrypt expat ;;
+		libxcrypt corosynclib expat ;;
 	test) echo libcmocka-devel libasan libubsan e2fsprogs swaks perl-Net-SSLeay isync \
-		curl socat ca-certificates valgrind ShellCheck fence-agents-dummy \
-		resource-agents ;;
+		curl socat ca-certificates valgrind ShellCheck corosync corosync-qdevice \
+		corosync-qnetd fence-agents-dummy resource-agents ;;
 	lint) echo clang clang-tools-extra cppcheck mandoc rpm-build ;;
 	bench) echo heartbeat keepalived net-tools ;;
 	*) return 1 ;;

@@ -30,6 +30,7 @@
 #define REOPEN_MS 500
 #define STEPS_MAX 8
 #define STRANGERS_MS 60000
+#define REASONS_MS 10000
 #define SAVE_FAILED_MS 10000
 #define KEY_ID 1
 
@@ -63,8 +64,6 @@ agent_view(struct agent *a, struct policy_view *v)
 		if (agent_ping_ok(a, i, v->now_ms))
 			v->ping_score += (unsigned)a->conf->pings[i].score;
 	v->ping_ok = v->ping_score > 0;
-	v->quorum = a->quorum;
-	v->quorum_peer = a->quorum_peer;
 	v->watchdog_ms = a->watchdog.armed ? a->watchdog.timeout_ms : 0;
 	v->syncd_up = a->syncd_up;
 	v->data = a->data;
@@ -72,6 +71,7 @@ agent_view(struct agent *a, struct policy_view *v)
 	v->group_started = a->group_started;
 	v->held = a->held;
 	v->saved = a->saved;
+	agent_view_quorum(a, v);
 }
 
 static void
@@ -262,8 +262,12 @@ on_broken(void *arg, unsigned n, const char *why)
 	struct agent *a = arg;
 	struct agent_link *l = &a->links[n];
 
-	if (!l->told)
-		log_warnx("link %s is down: %s", a->conf->links[n].name, why);
+	unsigned long held;
+
+	/* The first reason, and other ones now and then. */
+	if (!l->told || (strncmp(l->why, why, sizeof(l->why) - 1) != 0 &&
+	    log_rate_ok(&l->reasons, REASONS_MS, &held)))
+		log_warnx("link %s is down: %s", a->conf->links[n].name, log_safe(why));
 	l->told = true;
 	snprintf(l->why, sizeof(l->why), "%s", why);
 	arm(l->reopen, REOPEN_MS);

@@ -111,6 +111,14 @@ say_link(struct report *r, unsigned i)
 }
 
 static void
+say_quorum(struct report *r)
+{
+	if (r->v->quorum == QUORUM_LOST)
+		say(r, agent_quorum_why(r->a, r->v), "hactl links", "%s has no quorum",
+		    name_of(r, true));
+}
+
+static void
 say_peer(struct report *r)
 {
 	const struct policy_view *v = r->v;
@@ -294,6 +302,7 @@ agent_health(const struct agent *a, const struct policy_view *v, json_t *problem
 	say_peer(&r);
 	for (unsigned i = 0; i < a->conf->nlinks; i++)
 		say_link(&r, i);
+	say_quorum(&r);
 	say_data(&r);
 	say_resources(&r);
 	say_helpers(&r);

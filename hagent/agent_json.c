@@ -207,6 +207,46 @@ put_refused(json_t *o, const struct peer_link_stat *s)
 }
 
 static json_t *
+json_corosync(const struct corosync_state *c)
+{
+	json_t *o = json_object();
+
+	put(o, "cluster", str(c->cluster));
+	put_int(o, "node", c->nodeid);
+	put_int(o, "peer_node", c->peer_nodeid);
+	put(o, "peer_member", json_boolean(c->peer_member));
+	put(o, "peer_joined", json_boolean(c->peer_joined));
+	put_int(o, "members", c->members);
+	put(o, "quorate", json_boolean(c->quorate));
+	put_int(o, "votes", c->votes);
+	put_int(o, "votes_expected", c->expected);
+	put_int(o, "votes_needed", c->needed);
+	put(o, "qdevice", str(corosync_qdevice_name(c->qdevice)));
+	put(o, "transport", str(c->transport));
+	put(o, "cipher", str(c->cipher));
+	put(o, "hash", str(c->hash));
+	put_int(o, "links_to_peer", c->links);
+	put_int(o, "links_connected", c->links_up);
+	return o;
+}
+
+/* null: no corosync link, so quorum is not used. */
+static json_t *
+json_quorum(const struct agent *a, const struct policy_view *v)
+{
+	static const char *const names[] = { "none", "lost", "have" };
+	json_t *o;
+
+	if (v->quorum == QUORUM_NONE)
+		return json_null();
+	o = json_object();
+	put(o, "state", str(names[v->quorum]));
+	put(o, "with_peer", json_boolean(v->quorum_peer));
+	put(o, "why", str(agent_quorum_why(a, v)));
+	return o;
+}
+
+static json_t *
 json_link(const struct agent *a, unsigned n, int64_t now)
 {
 	const struct peer_link *l = &a->peer.link[n];
@@ -229,6 +269,8 @@ json_link(const struct agent *a, unsigned n, int64_t now)
 	put_int(o, "late_p99_ms", peer_late_ms(&l->stat, 99));
 	put_int(o, "late_max_ms", l->stat.late_max_ms);
 	put_refused(o, &l->stat);
+	if (a->conf->links[n].medium == MEDIUM_COROSYNC && agent_corosync(a, now) != NULL)
+		put(o, "corosync", json_corosync(agent_corosync(a, now)));
 	return o;
 }
 
@@ -350,6 +392,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "helpers", agent_json_helpers(a));
 	put(o, "vips", json_vips(a, &v));
 	put_links(o, a, v.now_ms);
+	put(o, "quorum", json_quorum(a, &v));
 	put(o, "data", a->pconf.syncd ? json_data(a) : json_null());
 	put(o, "watchdog", agent_json_watchdog(a));
 	put(o, "fence", agent_json_fence(a));

@@ -22,6 +22,7 @@
 #include "exec_client.h"
 #include "hagent_conf.h"
 #include "link.h"
+#include "link_corosync.h"
 #include "link_watch.h"
 #include "log.h"
 #include "ping.h"
@@ -43,7 +44,8 @@ struct agent_link {
 	bool told;		/* that it is down; once per absence */
 	struct link_watch watch;
 	struct log_rate strangers;
-	char why[80];		/* it is down; "" = a frame left since */
+	struct log_rate reasons;
+	char why[120];		/* it is down; "" = a frame left since */
 };
 
 struct agent_alarm {
@@ -156,8 +158,6 @@ struct agent {
 	struct agent_follower followers[AGENT_FOLLOWERS_MAX];
 	struct agent_watchdog watchdog;
 	struct agent_fence fence;
-	enum policy_quorum quorum;
-	bool quorum_peer;		/* who gives it counts the other node as a member */
 	int64_t start_wall_ms;
 	int exit_code;
 };
@@ -178,6 +178,11 @@ void agent_watch_links(struct agent *);
 /* A frame left on it: whatever was wrong is over.  That the descriptor can be opened
  * says nothing while the interface is down. */
 void agent_link_sent(struct agent *, unsigned link);
+
+void agent_view_quorum(const struct agent *, struct policy_view *);
+const char *agent_quorum_why(const struct agent *, const struct policy_view *);
+/* The corosync link's state, or NULL when there is none or corosync does not answer. */
+const struct corosync_state *agent_corosync(const struct agent *, int64_t now_ms);
 
 /* agent_act.c */
 void agent_act(struct agent *, const struct policy_actions *);

@@ -1,4 +1,5 @@
-/* agent_watch.c - what the agent tells of its links: silence and recovery in the log. */
+/* agent_watch.c - what the agent makes of its links: silence and recovery as lines of
+ * the log, and what corosync says as quorum.  Unknown is not quorum. */
 #include "agent_parts.h"
 #include "clock.h"
 
@@ -45,4 +46,43 @@ agent_link_sent(struct agent *a, unsigned n)
 		log_info("link %s is open again", a->conf->links[n].name);
 	l->told = false;
 	l->why[0] = '\0';
+}
+
+static int
+corosync_link(const struct agent *a)
+{
+	for (unsigned i = 0; i < a->conf->nlinks; i++)
+		if (a->conf->links[i].medium == MEDIUM_COROSYNC)
+			return (int)i;
+	return -1;
+}
+
+const struct corosync_state *
+agent_corosync(const struct agent *a, int64_t now_ms)
+{
+	int n = corosync_link(a);
+
+	return n == -1 ? NULL : link_corosync_state(a->links[n].link, now_ms);
+}
+
+void
+agent_view_quorum(const struct agent *a, struct policy_view *v)
+{
+	const struct corosync_state *s = agent_corosync(a, v->now_ms);
+	bool have = s != NULL && s->quorate && s->why[0] == '\0';
+
+	v->quorum = corosync_link(a) == -1 ? QUORUM_NONE : have ? QUORUM_HAVE : QUORUM_LOST;
+	v->quorum_peer = s == NULL || s->peer_member;
+}
+
+/* "" unless it is lost. */
+const char *
+agent_quorum_why(const struct agent *a, const struct policy_view *v)
+{
+	const struct corosync_state *s = agent_corosync(a, v->now_ms);
+
+	if (v->quorum != QUORUM_LOST)
+		return "";
+	return s == NULL ? "corosync does not answer" : s->why[0] != '\0' ? s->why
+	    : "no majority of votes";
 }

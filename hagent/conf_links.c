@@ -15,7 +15,9 @@
 #include "frame.h"
 #include "mem.h"
 
-const char *const conf_links_media[] = { "udp", "serial", NULL };
+#define GROUP_NAME_MAX 127	/* what a process group may be called */
+
+const char *const conf_links_media[] = { "udp", "serial", "corosync", NULL };
 
 const char *
 link_medium_name(enum link_medium m)
@@ -26,7 +28,7 @@ link_medium_name(enum link_medium m)
 bool
 link_echoes(const struct link_conf *l)
 {
-	return l->group.ss_family != 0;
+	return l->group.ss_family != 0 || l->medium == MEDIUM_COROSYNC;
 }
 
 const struct sockaddr_storage *
@@ -167,6 +169,23 @@ read_serial(struct hagent_conf *c, struct link_conf *l, cfg_t *sec)
 		    l->baud, ms + ms / 4, c->serial_keepalive_ms);
 }
 
+/* One ring is all that corosync has. */
+static void
+read_corosync(struct hagent_conf *c, struct link_conf *l, cfg_t *sec)
+{
+	l->group_name = mem_dup(cfg_getstr(sec, "process-group")[0] != '\0'
+	    ? cfg_getstr(sec, "process-group") : c->cluster);
+	l->allow_unencrypted = cfg_getbool(sec, "allow-unencrypted");
+	if (strlen(l->group_name) > GROUP_NAME_MAX)
+		conf_error(c->path, conf_line(sec), "link \"%s\": process-group: expected at "
+		    "most %d characters (default: the cluster's name)", l->name,
+		    GROUP_NAME_MAX);
+	for (size_t i = 0; i + 1 < c->nlinks; i++)
+		if (c->links[i].medium == MEDIUM_COROSYNC)
+			conf_error(c->path, conf_line(sec), "link \"%s\": link \"%s\" is by "
+			    "corosync already", l->name, c->links[i].name);
+}
+
 /* Options that only the other media have. */
 static void
 check_foreign(const struct hagent_conf *c, const struct link_conf *l, cfg_t *sec)
@@ -174,7 +193,7 @@ check_foreign(const struct hagent_conf *c, const struct link_conf *l, cfg_t *sec
 	static const struct { const char *name; enum link_medium medium; } of[] = {
 		{ "interface", MEDIUM_UDP }, { "address", MEDIUM_UDP },
 		{ "broadcast", MEDIUM_UDP }, { "multicast", MEDIUM_UDP },
-		{ "device", MEDIUM_SERIAL },
+		{ "device", MEDIUM_SERIAL }, { "process-group", MEDIUM_COROSYNC },
 	};
 
 	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
@@ -201,8 +220,10 @@ read_link(struct hagent_conf *c, cfg_t *sec)
 	check_foreign(c, l, sec);
 	if (l->medium == MEDIUM_UDP)
 		read_udp(c, l, sec);
-	else
+	else if (l->medium == MEDIUM_SERIAL)
 		read_serial(c, l, sec);
+	else
+		read_corosync(c, l, sec);
 }
 
 void
@@ -219,6 +240,15 @@ conf_links_read(struct hagent_conf *c, cfg_t *cfg)
 		read_link(c, cfg_getnsec(cfg, "link", i));
 }
 
+bool
+conf_links_corosync(const struct hagent_conf *c)
+{
+	for (size_t i = 0; i < c->nlinks; i++)
+		if (c->links[i].medium == MEDIUM_COROSYNC)
+			return true;
+	return false;
+}
+
 void
 conf_links_free(struct hagent_conf *c)
 {
@@ -226,5 +256,6 @@ conf_links_free(struct hagent_conf *c)
 		free(c->links[i].name);
 		free(c->links[i].interface);
 		free(c->links[i].device);
+		free(c->links[i].group_name);
 	}
 }

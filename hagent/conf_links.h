@@ -12,6 +12,7 @@ int conf_links_address(const char *text, uint16_t port, struct sockaddr_storage 
 /* Reads every link section; needs the nodes, the cluster's name and the times.  Mistakes
  * are printed with their line. */
 void conf_links_read(struct hagent_conf *, cfg_t *);
+bool conf_links_corosync(const struct hagent_conf *);	/* there is a link by corosync */
 void conf_links_free(struct hagent_conf *);
 
 #endif

@@ -26,6 +26,7 @@
 #include "agent.h"
 #include "clock.h"
 #include "config_digest.h"
+#include "corosync_relay.h"
 #include "daemon.h"
 #include "exec_proto.h"
 #include "fence.h"
@@ -54,6 +55,7 @@ struct executor {
 	int signal_fd;
 	struct ipc *agent;
 	pid_t agent_pid;
+	pid_t relay_pid;	/* of the process for the corosync link; 0 none */
 	uint32_t agents;	/* started so far; also names the present one */
 	int64_t agent_started_ms;
 	int delay_ms;
@@ -229,6 +231,58 @@ on_vip(struct executor *x, uint32_t id, struct wire_in *in)
 	vip_answer(x, x->agents, id, r, r == VIP_FAILED ? strerror(errno) : "");
 }
 
+/* A child forgets everything of the executor's but its channel, now descriptor 3. */
+static void
+child_begin(const struct executor *x, int fd, const char *ident)
+{
+	sigset_t none;
+
+	closelog();
+	if (fd != 3 && dup2(fd, 3) == -1)
+		_exit(1);
+	close_range(4, ~0U, 0);
+	fcntl(3, F_SETFD, FD_CLOEXEC);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	log_init(ident, x->start->to_stderr, x->start->level);
+}
+
+/* The one before may hang in a call: whoever opens the link anew gave it up. */
+static int
+open_corosync(struct executor *x, const struct link_conf *l)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (x->relay_pid > 0)
+		kill(x->relay_pid, SIGKILL);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		child_begin(x, fds[1], "hagentd/corosync");
+		mem_wipe(x->start->key, 32);
+		_exit(corosync_relay_run(x->conf, l, 3));
+	}
+	close(fds[1]);
+	if (pid == -1) {
+		close(fds[0]);
+		errno = EAGAIN;
+		return -1;
+	}
+	x->relay_pid = pid;
+	return fds[0];
+}
+
+static int
+open_link(struct executor *x, unsigned n)
+{
+	const struct link_conf *l = &x->conf->links[n];
+
+	return l->medium == MEDIUM_COROSYNC ? open_corosync(x, l)
+	    : privopen_link(l, x->conf->self);
+}
+
 static void
 on_open(struct executor *x, uint32_t id, struct wire_in *in)
 {
@@ -239,7 +293,7 @@ on_open(struct executor *x, uint32_t id, struct wire_in *in)
 
 	errno = EINVAL;
 	if (wire_in_done(in) && what == OPEN_LINK && n < x->conf->nlinks)
-		fd = privopen_link(&x->conf->links[n], x->conf->self);
+		fd = open_link(x, n);
 	else if (wire_in_done(in) && what == OPEN_PING && n < x->conf->npings)
 		fd = privopen_ping(&x->conf->pings[n]);
 	wire_out_init(&w);
@@ -544,6 +598,8 @@ reap(struct executor *x)
 	while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
 		if (pid == x->agent_pid)
 			agent_ended(x, st);
+		else if (pid == x->relay_pid)
+			x->relay_pid = 0;
 		else if (!resource_runs_reaped(x->runs, pid, st))
 			(void)(fence_reaped(x->fence, pid, st) ||
 			    watchdog_reaped(x->watchdog, pid, st) ||
@@ -621,23 +677,11 @@ open_signals(void)
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-/* The child: forget everything of the parent's, keep the channel. */
 static int
 run_agent(struct executor *x)
 {
-	const struct executor_start *s = x->start;
-	sigset_t none;
-	int fd = x->child_fd;
-
-	closelog();
-	if (fd != 3 && dup2(fd, 3) == -1)
-		_exit(1);
-	close_range(4, ~0U, 0);
-	fcntl(3, F_SETFD, FD_CLOEXEC);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	log_init("hagentd/agent", s->to_stderr, s->level);
-	return agent_run(s->conf, s->key, 3);
+	child_begin(x, x->child_fd, "hagentd/agent");
+	return agent_run(x->start->conf, x->start->key, 3);
 }
 
 /* ARP answers as long as the peer's kernel lives, whatever its services do. */
@@ -709,6 +753,8 @@ executor_run(const struct executor_start *s)
 		vip_free(x->vips[i]);
 	for (size_t i = 0; i < x->conf->nlinks; i++)
 		vip_free(x->peers[i]);
+	if (x->relay_pid > 0)
+		kill(x->relay_pid, SIGKILL);
 	ipc_free(x->agent);
 	resource_runs_free(x->runs);
 	respawns_free(x->helpers);

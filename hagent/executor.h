@@ -11,7 +11,8 @@
 
 struct executor_start {
 	const struct hagent_conf *conf;
-	const uint8_t *key;		/* 32 bytes; handed to the agent by fork */
+	uint8_t *key;			/* 32 bytes; handed to the agent by fork, wiped in other
+					 * children */
 	bool to_stderr;
 	enum log_level level;
 };

@@ -136,7 +136,7 @@ print_links_line(json_t *s, FILE *out)
 {
 	size_t i, answering = 0;
 	char watchdog[40];
-	json_t *l;
+	json_t *l, *q;
 
 	fprintf(out, "LINKS  ");
 	json_array_foreach(json_object_get(s, "links"), i, l)
@@ -144,8 +144,10 @@ print_links_line(json_t *s, FILE *out)
 		    answer_text(l, "state"), answer_int(l, "late_p99_ms"));
 	json_array_foreach(json_object_get(s, "pings"), i, l)
 		answering += json_is_true(json_object_get(l, "answers"));
-	fprintf(out, " ping %zu/%zu   quorum -   watchdog %s\n", answering,
+	q = json_object_get(s, "quorum");
+	fprintf(out, " ping %zu/%zu   quorum %s   watchdog %s\n", answering,
 	    json_array_size(json_object_get(s, "pings")),
+	    !json_is_object(q) ? "-" : strcmp(answer_text(q, "state"), "have") == 0 ? "ok" : "LOST",
 	    watchdog_text(json_object_get(s, "watchdog"), watchdog, sizeof(watchdog)));
 }
 
@@ -307,6 +309,23 @@ print_refused(json_t *l, FILE *out)
 		fprintf(out, "   refused %s: %lld\n", name, json_integer_value(v));
 }
 
+static void
+print_corosync(json_t *c, FILE *out)
+{
+	if (!json_is_object(c))
+		return;
+	fprintf(out, "   corosync %s: node %lld, peer node %lld is %s, %s with %lld of %lld "
+	    "votes (%lld needed), quorum device %s\n", answer_text(c, "cluster"),
+	    answer_int(c, "node"), answer_int(c, "peer_node"),
+	    answer_true(c, "peer_member") ? "a member" : "no member",
+	    answer_true(c, "quorate") ? "quorate" : "NOT quorate", answer_int(c, "votes"),
+	    answer_int(c, "votes_expected"), answer_int(c, "votes_needed"),
+	    answer_text(c, "qdevice"));
+	fprintf(out, "   %s %lld/%lld links to the peer, cipher %s, hash %s\n",
+	    answer_text(c, "transport"), answer_int(c, "links_connected"),
+	    answer_int(c, "links_to_peer"), answer_text(c, "cipher"), answer_text(c, "hash"));
+}
+
 void
 hactl_print_links(json_t *s, bool color, FILE *out)
 {
@@ -315,11 +334,11 @@ hactl_print_links(json_t *s, bool color, FILE *out)
 	json_t *l;
 
 	(void)color;
-	fprintf(out, "%-10s %-7s %-10s %-9s %-10s %-8s %-8s %-8s %-8s %-8s %s\n", "LINK",
+	fprintf(out, "%-10s %-8s %-10s %-9s %-10s %-8s %-8s %-8s %-8s %-8s %s\n", "LINK",
 	    "MEDIUM", "STATE", "INTERVAL", "HEARD", "P50", "P99", "MAX", "ACCEPTED", "LOST",
 	    "NOT SENT");
 	json_array_foreach(json_object_get(s, "links"), i, l) {
-		fprintf(out, "%-10s %-7s %-10s %5lld ms  %-10s %5lld ms %5lld ms %5lld ms "
+		fprintf(out, "%-10s %-8s %-10s %5lld ms  %-10s %5lld ms %5lld ms %5lld ms "
 		    "%-8lld %-8lld %lld\n", answer_text(l, "name"), answer_text(l, "medium"),
 		    answer_text(l, "state"), answer_int(l, "interval_ms"),
 		    answer_span(answer_int(l, "heard_ms"), heard, sizeof(heard)),
@@ -327,8 +346,9 @@ hactl_print_links(json_t *s, bool color, FILE *out)
 		    answer_int(l, "late_max_ms"), answer_int(l, "accepted"), answer_int(l, "lost"),
 		    answer_int(l, "not_sent"));
 		if (strcmp(answer_text(l, "why"), "-") != 0)
-			fprintf(out, "   down: %.80s\n", answer_text(l, "why"));
+			fprintf(out, "   down: %.120s\n", answer_text(l, "why"));
 		print_refused(l, out);
+		print_corosync(json_object_get(l, "corosync"), out);
 	}
 	json_array_foreach(json_object_get(s, "pings"), i, l)
 		fprintf(out, "ping %-20s %s  %s ago, %lld us\n", answer_text(l, "address"),

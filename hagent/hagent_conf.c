@@ -146,6 +146,8 @@ load_file(const char *path)
 		CFG_INT("port", 694, CFGF_NONE),
 		CFG_STR("device", "", CFGF_NONE),
 		CFG_INT("baud", 19200, CFGF_NONE),
+		CFG_STR("process-group", "", CFGF_NONE),
+		CFG_BOOL("allow-unencrypted", cfg_false, CFGF_NONE),
 		CFG_END(),
 	};
 	static cfg_opt_t vip_opts[] = {
@@ -412,6 +414,9 @@ check_whole(const struct hagent_conf *c)
 	if (c->mode == MODE_QUORUM && c->watchdog.device[0] == '\0')
 		conf_error(c->path, 0, "mode \"quorum\": expected a watchdog device: its end is what "
 		    "proves that a silent node stopped");
+	if ((c->mode == MODE_QUORUM || c->quorum_require) && !conf_links_corosync(c))
+		conf_error(c->path, 0, "a quorum is required: expected a link with medium "
+		    "\"corosync\", which tells it");
 	check_times(c);
 }
 

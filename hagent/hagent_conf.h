@@ -22,7 +22,7 @@
 #define HAGENT_PATHS_MAX 8
 #define HAGENT_FENCES_MAX 16
 
-enum link_medium { MEDIUM_UDP, MEDIUM_SERIAL };
+enum link_medium { MEDIUM_UDP, MEDIUM_SERIAL, MEDIUM_COROSYNC };
 const char *link_medium_name(enum link_medium);
 
 struct link_conf {
@@ -36,6 +36,8 @@ struct link_conf {
 	int ttl;				/* of multicast */
 	char *device;				/* serial */
 	uint32_t baud;
+	char *group_name;			/* corosync: of the process group */
+	bool allow_unencrypted;
 };
 
 bool link_echoes(const struct link_conf *);	/* our own frames come back on it */

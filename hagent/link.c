@@ -15,9 +15,14 @@ struct link *
 link_new(struct event_base *base, const struct link_conf *conf, unsigned index,
     unsigned self, const struct link_ops *owner, void *arg)
 {
+	static const struct link_medium_ops *const media[] = {
+		[MEDIUM_UDP] = &link_udp_ops,
+		[MEDIUM_SERIAL] = &link_serial_ops,
+		[MEDIUM_COROSYNC] = &link_corosync_ops,
+	};
 	struct link *l = mem_alloc(sizeof(*l));
 
-	l->ops = conf->medium == MEDIUM_SERIAL ? &link_serial_ops : &link_udp_ops;
+	l->ops = media[conf->medium];
 	l->conf = conf;
 	l->base = base;
 	l->index = index;

@@ -54,6 +54,6 @@ bool link_send(struct link *, const uint8_t *, size_t);
 /* Closes the descriptor; broken() is called. */
 void link_break(struct link *, const char *why);
 
-extern const struct link_medium_ops link_udp_ops, link_serial_ops;
+extern const struct link_medium_ops link_udp_ops, link_serial_ops, link_corosync_ops;
 
 #endif

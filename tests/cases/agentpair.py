@@ -31,10 +31,10 @@ syncd-socket = ""
 initdead-ms = 3000
 """
 START = """
+mount -t tmpfs -o mode=755 t /run
 mount -t tmpfs -o mode=755 t /opt && mkdir /opt/resource.d
 cp %(top)s/resource.d/dummy /opt/resource.d/
 mkdir -p /run/mailpair /var/lib/mailpair
-mount -t tmpfs -o mode=755 t /run/mailpair
 mount --bind %(work)s/var%(i)d /var/lib/mailpair
 mount --bind %(work)s/dev%(i)d %(work)s/dev
 %(more)s
@@ -74,13 +74,10 @@ class Pair:
             for i in (1, 2):
                 for line in self.log(i).splitlines()[-25:]:
                     print("# ha-%d %s" % (i, line))
-        for p in self.procs.values():
-            # The init of the node's process namespace takes everything along.
-            run("kill -KILL %d" % self.init(p), check=False)
-            p.kill()
-            p.wait()
+        for i in list(self.procs):
+            self.crash(i)
         self.serial_off()
-        for i in (1, 2):
+        for i in (1, 2, 3):
             run("ip netns del %s-%d" % (self.id, i), check=False)
         shutil.rmtree(self.work, ignore_errors=True)
 
@@ -95,6 +92,20 @@ class Pair:
             % (self.id, name, name, self.id))
         for i in (1, 2):
             self.net(i, "ip link set %s up" % name)
+
+    def lan(self):
+        """eth0 of both nodes at a switch, where 192.0.2.1 lives in a namespace of its own."""
+        run("ip netns add %s-3" % self.id)
+        self.net(3, "ip link set lo up")
+        self.net(3, "ip link add br0 type bridge")
+        self.net(3, "ip addr add 192.0.2.1/24 dev br0")
+        self.net(3, "ip link set br0 up")
+        for i in (1, 2):
+            run("ip -n %s-%d link add eth0 type veth peer name p%d netns %s-3"
+                % (self.id, i, i, self.id))
+            self.net(3, "ip link set p%d master br0 up" % i)
+            self.net(i, "ip link set eth0 up")
+            self.net(i, "ip addr add 192.0.2.1%d/24 dev eth0" % i)
 
     def serial_on(self):
         """A line of 9,600 baud between dev1/tty and dev2/tty; of new terminals each time."""
@@ -115,6 +126,19 @@ class Pair:
                     ["ip", "netns", "exec", "%s-%d" % (self.id, i), "unshare", "-m", "-u", "-p",
                      "-f", "--mount-proc", "sh", "-ec", script],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def inside(self, i, command):
+        """A program beside hagentd, in the background; it ends with the node."""
+        with open("%s/%s-%d.log" % (self.work, command.split()[0], i), "ab") as log:
+            return subprocess.Popen(["nsenter", "-t", str(self.pid(i)), "-m", "-n", "-p"] +
+                                    command.split(), stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=log)
+
+    def crash(self, i):
+        """Everything of the node ends at once."""
+        p = self.procs.pop(i)
+        run("kill -KILL %d" % self.init(p), check=False)
+        p.wait()
 
     def init(self, proc):
         out = run("pgrep -P %d" % proc.pid, check=False).split()

@@ -161,6 +161,10 @@ mistakes(void **state)
 		    "address = { \"ha-1=10.0.0.1\", \"ha-2=10.0.0.2\" } }\n",
 		HEAD "link \"u\" { address = { \"ha-1=fe80::1\", \"ha-2=fe80::2\" } }\n",
 		HEAD "link \"u\" { broadcast = \"255.255.255.255\" }\n",
+		HEAD "link \"c\" { medium = \"corosync\" interface = \"eth0\" }\n",
+		HEAD "link \"c\" { medium = \"corosync\" }\nlink \"d\" { medium = \"corosync\" }\n",
+		HEAD "link \"t\" { medium = \"serial\" device = \"/dev/x\" process-group = \"g\" }\n",
+		HEAD "quorum = \"require\"\n",	/* and nobody who tells it */
 		HEAD "link \"u\" { address = { \"ha-1=10.0.0.1\", \"ha-2=10.0.0.2\" } "
 		    "device = \"/dev/ttyS1\" }\n",
 		HEAD "resource \"r\" { script = \"no-such-script\" }\n",
@@ -214,6 +218,11 @@ groups(void **state)
 	assert_int_equal(c->links[3].group.ss_family, AF_INET6);
 	assert_false(link_echoes(&c->links[4]));
 	assert_non_null(link_probe_address(&c->links[4], 1));
+	hagent_conf_free(c);
+	c = load(HEAD "link \"c\" { medium = \"corosync\" }\nquorum = \"require\"\n");
+	assert_non_null(c);
+	assert_string_equal(c->links[1].group_name, "c");
+	assert_false(c->links[1].allow_unencrypted);
 	hagent_conf_free(c);
 }
 

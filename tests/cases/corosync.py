@@ -1,0 +1,280 @@
+#!/usr/bin/python3
+"""corosync.py - a pair of hagentd and a pair of real corosync daemons, with a quorum
+device on a third host: heartbeats in a process group, quorum and facts; corosync absent,
+stopped, hung, killed under load, without encryption, and without a majority.
+"""
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import agentpair        # noqa: E402
+
+LINKS = """
+link "eth0" { interface = "eth0" address = { "ha-1=192.0.2.11", "ha-2=192.0.2.12" } }
+link "ring" { medium = "corosync" }
+"""
+CONF = """totem {
+    version: 2
+    cluster_name: case
+    transport: knet
+    crypto_cipher: %(cipher)s
+    crypto_hash: %(hash)s
+    token: 1000
+}
+nodelist {
+    node {
+        ring0_addr: 10.1.0.1
+        name: ha-1
+        nodeid: 1
+    }
+    node {
+        ring0_addr: 10.1.0.2
+        name: ha-2
+        nodeid: 2
+    }
+}
+quorum {
+    provider: corosync_votequorum
+%(device)s
+}
+logging {
+    to_stderr: yes
+    to_syslog: no
+    to_logfile: no
+}
+"""
+DEVICE = """    device {
+        model: net
+        votes: 1
+        sync_timeout: 4000
+        timeout: 2000
+        net {
+            host: 192.0.2.1
+            tls: off
+            algorithm: ffsplit
+        }
+    }"""
+# Folders and shared memory of the node's own.
+MOUNTS = """
+for d in /etc/corosync /var/lib/corosync /dev/shm; do
+    mkdir -p $d; mount -t tmpfs -o mode=1777 t $d
+done
+mkdir /run/corosync-qdevice
+cp %%(work)s/corosync.conf %%(work)s/authkey /etc/corosync/
+ln -sf %%(work)s/corosync.conf /etc/corosync/corosync.conf
+"""
+
+
+class CoroPair(agentpair.Pair):
+    def __init__(self, conf=""):
+        super().__init__("corosync", LINKS, conf=conf)
+        self.more = (MOUNTS.replace("%%", "%") % self.fill).replace("%", "%%")
+        self.coro, self.third, self.devices = {}, None, {}
+        with open(self.work + "/authkey", "wb") as f:
+            f.write(os.urandom(256))
+        self.write_conf()
+
+    def __exit__(self, *why):
+        for p in list(self.coro.values()) + list(self.devices.values()) + [self.third]:
+            if p is not None and p.poll() is None:
+                p.kill()
+                p.wait()
+        super().__exit__(*why)
+
+    def write_conf(self, cipher="aes256", hash_="sha256", device=DEVICE):
+        with open(self.work + "/corosync.conf", "w") as f:
+            f.write(CONF % {"cipher": cipher, "hash": hash_, "device": device})
+
+    def corosync(self, i):
+        self.coro[i] = self.inside(i, "corosync -f")
+
+    def signal_corosync(self, i, sig):
+        """To the daemon itself: nsenter waits for it outside."""
+        for pid in agentpair.run("pgrep -P %d" % self.coro[i].pid, check=False).split():
+            os.kill(int(pid), sig)
+        # What waits for a stopped program stops itself, too.
+        if sig != signal.SIGSTOP:
+            self.coro[i].send_signal(signal.SIGCONT)
+
+    def kill_corosync(self, i):
+        self.signal_corosync(i, signal.SIGKILL)
+        self.coro[i].wait()
+
+    def qnetd(self):
+        log = open(self.work + "/qnetd.log", "ab")
+        self.third = subprocess.Popen(
+            ["ip", "netns", "exec", "%s-3" % self.id, "unshare", "-m", "sh", "-ec",
+             "mkdir -p /run/corosync-qnetd; mount -t tmpfs t /run/corosync-qnetd;"
+             "exec corosync-qnetd -f -s off"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def qdevice(self, i):
+        self.devices[i] = self.inside(i, "corosync-qdevice -f")
+
+    def link(self, i, name):
+        return [link for link in self.ask(i, "links")["links"] if link["name"] == name][0]
+
+    def ring(self, i):
+        return self.link(i, "ring")
+
+    def relays(self):
+        """Processes of hagentd's that speak to corosync, on both nodes."""
+        return sum(len(agentpair.run("pgrep -P %d -x hagentd-corosyn" % self.pid(i),
+                                     check=False).split()) for i in (1, 2))
+
+    def rings(self, **wanted):
+        return all(dict(self.ring(i), **self.ring(i).get("corosync", {})).get(k) == v
+                   for i in (1, 2) for k, v in wanted.items())
+
+    def quorum(self, i):
+        return self.status(i)["quorum"]
+
+    def serves_since(self, epoch):
+        return self.active() is not None and self.epoch() == epoch
+
+
+def network(pair):
+    pair.lan()
+    pair.veth("eth1")
+    for i in (1, 2):
+        pair.net(i, "ip addr add 10.1.0.%d/24 dev eth1" % i)
+
+
+def absent(pair):
+    pair.check("without corosync the link says so", all(
+        "corosync is not there" in pair.ring(i)["why"] for i in (1, 2)))
+    pair.check("and there is no quorum", all(pair.quorum(i)["state"] == "lost" for i in (1, 2)))
+    pair.check("it is told once", pair.log(1).count("link ring is down") == 1)
+
+
+def present(pair):
+    pair.qnetd()
+    for i in (1, 2):
+        pair.corosync(i)
+    pair.until("heartbeats go through the process group", lambda: pair.rings(state="ok"))
+    for i in (1, 2):
+        pair.qdevice(i)
+    pair.until("the quorum device votes", lambda: all(
+        pair.ring(i)["corosync"]["qdevice"] == "votes"
+        and pair.ring(i)["corosync"]["votes"] == 3 for i in (1, 2)))
+    pair.check("quorum", all(pair.quorum(i)["state"] == "have" for i in (1, 2)))
+    c = pair.ring(2)["corosync"]
+    pair.check("the facts", (c["node"], c["peer_node"], c["members"], c["transport"], c["cipher"])
+               == (2, 1, 2, "knet", "aes256"))
+    pair.until("the state of knet", lambda: pair.rings(links_connected=1))
+    pair.check("both are of the group", c["peer_joined"] and c["peer_member"])
+
+
+def alone(pair, epoch):
+    """Only the process group is left."""
+    for i in (1, 2):
+        pair.net(i, "nft add table inet cut")
+        pair.net(i, "nft add chain inet cut in { type filter hook input priority 0 ; }")
+        pair.net(i, "nft add rule inet cut in udp dport 694 drop")
+    pair.until("without the other link", lambda: all(
+        pair.link(i, "eth0")["state"] == "dead" for i in (1, 2)))
+    pair.check("the process group alone is enough",
+               pair.rings(state="ok") and pair.serves_since(epoch))
+    for i in (1, 2):
+        pair.net(i, "nft delete table inet cut")
+    pair.until("healed", lambda: all(pair.link(i, "eth0")["state"] == "ok" for i in (1, 2)))
+
+
+def hung(pair, epoch):
+    pair.signal_corosync(2, signal.SIGSTOP)
+    pair.until("a corosync that hangs gives no quorum", lambda: pair.quorum(2) == {
+        "state": "lost", "with_peer": True, "why": "corosync does not answer"}, limit=3)
+    pair.until("and is told", lambda: "corosync does not answer" in pair.ring(2)["why"])
+    pair.until("the other node goes on with the device's vote",
+               lambda: pair.quorum(1)["state"] == "have" and not pair.quorum(1)["with_peer"])
+    pair.signal_corosync(2, signal.SIGCONT)
+    pair.until("it goes on", lambda: pair.rings(state="ok")
+               and pair.quorum(2)["state"] == "have")
+    pair.check("this costs nothing", pair.serves_since(epoch))
+
+
+def killed(pair, epoch):
+    burn = [subprocess.Popen(["nice", "-n", "10", "sh", "-c", "while :; do :; done"])
+            for _ in (1, 2)]
+    try:
+        for i in (1, 2, 1):
+            pair.kill_corosync(i)
+            pair.until("killed on ha-%d under load: the link is broken" % i,
+                       lambda: not pair.ring(i)["open"] or pair.ring(i)["why"])  # noqa: B023
+            pair.corosync(i)
+            pair.until("and joins again", lambda: pair.rings(state="ok"))
+    finally:
+        for p in burn:
+            p.kill()
+            p.wait()
+    pair.check("killing corosync costs nothing", pair.serves_since(epoch))
+
+
+def split(pair, epoch):
+    # Both devices ended with the corosync that they belonged to.
+    for p in pair.devices.values():
+        p.wait()
+    for i in (1, 2):
+        pair.qdevice(i)
+    pair.until("three votes again", lambda: all(
+        pair.ring(i)["corosync"]["votes"] == 3 for i in (1, 2)))
+    pair.net(2, "ip link set eth1 down")
+    pair.until("of a split ring, one half has quorum and knows that the other has none",
+               lambda: sorted((pair.quorum(i)["state"], pair.quorum(i)["with_peer"])
+                              for i in (1, 2)) == [("have", False), ("lost", False)])
+    pair.net(2, "ip link set eth1 up")
+    pair.until("whole again", lambda: pair.rings(state="ok")
+               and all(pair.quorum(i)["state"] == "have" for i in (1, 2)))
+    pair.check("a split ring costs nothing while another link works", pair.serves_since(epoch))
+
+
+def restart_all(pair, **conf):
+    for i in (1, 2):
+        pair.kill_corosync(i)
+    pair.write_conf(**conf)
+    for i in (1, 2):
+        pair.corosync(i)
+
+
+def two_node(pair):
+    restart_all(pair, device="    two_node: 1\n    wait_for_all: 0")
+    pair.until("two_node proves nothing", lambda: pair.rings(state="ok") and all(
+        pair.quorum(i)["why"].startswith("two_node") for i in (1, 2)))
+
+
+def unencrypted(pair, epoch):
+    restart_all(pair, cipher="none", hash_="none")
+    pair.until("a corosync without encryption is refused", lambda: all(
+        "does not encrypt" in pair.ring(i)["why"] for i in (1, 2)))
+    pair.check("and nothing else happens", pair.serves_since(epoch))
+    path = pair.work + "/hagent.conf"
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write(text.replace('medium = "corosync"',
+                             'medium = "corosync" allow-unencrypted = true'))
+    pair.crash(2)
+    pair.start((2,))
+    pair.until("hagentd is there again", lambda: pair.status(2)["peer"]["role"] == "active")
+    pair.corosync(2)
+    pair.until("unless it is told otherwise", lambda: pair.ring(2)["open"]
+               and pair.ring(2)["why"] == "" and pair.ring(2)["corosync"]["cipher"] == "none")
+
+
+def main():
+    with CoroPair() as pair:
+        network(pair)
+        pair.start()
+        pair.until("one node is active without corosync", lambda: pair.active() is not None)
+        epoch = pair.epoch()
+        absent(pair)
+        present(pair)
+        for part in (alone, hung, killed, split):
+            part(pair, epoch)
+        two_node(pair)
+        unencrypted(pair, epoch)
+        pair.check("no process of corosync's stays behind", pair.relays() <= 2)
+
+
+agentpair.case(main)
