@@ -27,6 +27,7 @@
 #include "mem.h"
 
 #define TICK_MS 50
+#define PROBE_SLACK_MS 50	/* from the question to the answer, besides the wait */
 #define REOPEN_MS 500
 #define STEPS_MAX 8
 #define STRANGERS_MS 60000
@@ -275,6 +276,21 @@ on_broken(void *arg, unsigned n, const char *why)
 
 /* ---- timers -------------------------------------------------------------- */
 
+/* Until the next moment at which silence alone changes something, or TICK_MS. */
+static int
+next_tick(const struct agent *a)
+{
+	const int64_t moments[] = { a->pconf.suspect_ms, a->pconf.dead_ms + 1 };
+	struct peer_view v;
+	int ms = TICK_MS;
+
+	peer_look(&a->peer, clock_ms(), &v);
+	for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++)
+		if (moments[i] > v.silent_ms && moments[i] - v.silent_ms < ms)
+			ms = (int)(moments[i] - v.silent_ms);
+	return ms;
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -282,7 +298,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	arm(a->tick, TICK_MS);
+	arm(a->tick, next_tick(a));
 	agent_watch_links(a);
 	agent_tick(a);
 	agent_alive(a, clock_ms());
@@ -346,6 +362,9 @@ policy_conf_fill(struct agent *a)
 	p->ping_handover_ms = c->ping_handover_ms;
 	p->evidence_ms = c->evidence_ms;
 	p->probe_fresh_ms = c->probe_fresh_ms;
+	p->suspect_ms = c->deadtime_ms - c->probe_wait_ms - PROBE_SLACK_MS;
+	if (p->suspect_ms < c->deadtime_ms / 2)
+		p->suspect_ms = c->deadtime_ms / 2;
 	p->drain_ms = c->drain_ms;
 	p->syncd_wait_ms = c->syncd_wait_ms;
 	p->join_wait_ms = c->join_wait_ms;

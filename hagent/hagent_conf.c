@@ -233,7 +233,7 @@ load_file(const char *path)
 		CFG_INT("ping-interval-ms", 1000, CFGF_NONE),
 		CFG_INT("ping-timeout-ms", 2000, CFGF_NONE),
 		CFG_INT("ping-handover-ms", 1500, CFGF_NONE),
-		CFG_INT("probe-wait-ms", 100, CFGF_NONE),
+		CFG_INT("probe-wait-ms", 60, CFGF_NONE),
 		CFG_INT("drain-ms", 2000, CFGF_NONE),
 		CFG_INT("isolated-ms", 3000, CFGF_NONE),
 		CFG_INT("evidence-ms", 5000, CFGF_NONE),

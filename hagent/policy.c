@@ -250,6 +250,38 @@ promote_alive(struct turn *t)
 	}
 }
 
+/* The peer hands over and has said that its addresses are down: whether a third host
+ * has one of them is known by the time that RELEASE is here. */
+static void
+probe_freed(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (policy_peer_serves(t->v))
+		p->freed_ms = 0;
+	if (!t->v->peer.alive || (t->v->peer.f.flags & FRAME_F_FREED) == 0 || p->freed_ms != 0)
+		return;
+	p->freed_ms = t->v->now_ms;
+	if (policy_complete(p, t->v) && p->conf->nvips > 0)
+		turn_probe(t, false, false);
+}
+
+/* Evidence for a presumption.  Asked while the silence is still short of dead_ms, and
+ * anew in each silence: an answer from before this one says nothing. */
+static void
+probe_silent(struct turn *t)
+{
+	const struct policy *p = t->p;
+
+	if (p->conf->mode != POLICY_SERIAL_PING || !t->v->ping_ok || !proof_quorate(p, t->v)
+	    || t->v->peer.silent_ms < p->conf->suspect_ms)
+		return;
+	if (t->v->now_ms - p->probe_ms > t->v->peer.silent_ms)
+		turn_probe(t, true, false);
+	else
+		turn_probe_due(t, true, false);
+}
+
 static void
 promote_silent(struct turn *t)
 {
@@ -261,7 +293,7 @@ promote_silent(struct turn *t)
 
 	if (!complete && !cold)
 		return;
-	switch (policy_evidence(p, t->v, &why)) {
+	switch (t->v->peer.silent ? policy_evidence(p, t->v, &why) : PROOF_NONE) {
 	case PROOF_SILENCE:
 		promote_begin(t, PROOF_SILENCE, GEN_PRESUMED, complete ? REASON_SILENCE
 		    : REASON_HOLDER);
@@ -276,10 +308,8 @@ promote_silent(struct turn *t)
 		promote_begin(t, PROOF_OPERATOR, GEN_FORCED, REASON_OFF);
 		return;
 	default:
-		break;
+		probe_silent(t);
 	}
-	if (p->conf->mode == POLICY_SERIAL_PING && t->v->ping_ok && proof_quorate(p, t->v))
-		turn_probe_due(t, true, false);
 	if (complete)
 		proof_fence(t);
 }
@@ -315,7 +345,8 @@ idle_turn(struct turn *t)
 	/* Nothing may stand on a step of this turn that is not on the disk yet. */
 	if (p->marks.kept_out || p->leaving || t->v->now_ms < p->retry_ms || !turn_saved(t))
 		return;
-	if (!promote_alive(t) && t->v->peer.silent && !policy_maintained(p, t->v))
+	probe_freed(t);
+	if (!promote_alive(t) && !policy_maintained(p, t->v))
 		promote_silent(t);
 }
 
@@ -381,8 +412,8 @@ boot_turn(struct turn *t)
  *    │                        │                            │ FENCE, QUORUM
  *    └────────────────────────┬────────────────────────────┘
  *                             ↓
- *   PROMOTE  number durable → syncd's record → duplicate-address probe →
- *      │     resources left to right → addresses
+ *   PROMOTE  number durable → syncd's record → resources left to right, and beside
+ *      │     them the duplicate-address probe → addresses
  *      ├── failed ──────────────────────────────→ DEMOTE
  *      ↓
  *   ACTIVE ── newer active seen · isolated · planned · resource failed · no ping ──→ DEMOTE
@@ -468,6 +499,8 @@ flags(const struct policy *p, const struct policy_view *v)
 		f |= FRAME_F_WATCHDOG;
 	if (p->leaving)
 		f |= FRAME_F_LEAVING;
+	if (p->role == ROLE_DEMOTE && p->demote > DEM_VIP)
+		f |= FRAME_F_FREED;
 	return (uint16_t)f;
 }
 

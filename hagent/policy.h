@@ -86,6 +86,8 @@ struct policy_conf {
 				 * the other node that much later */
 	int64_t evidence_ms;	/* longest search for evidence before DENY */
 	int64_t probe_fresh_ms;	/* an address probe counts this long */
+	int64_t suspect_ms;	/* silent this long: the addresses are asked, so that the answer
+				 * is there when dead_ms is over */
 	int64_t drain_ms;	/* given to syncd in DEMOTE of a planned release */
 	int64_t syncd_wait_ms;	/* active without syncd this long: hand over */
 	int64_t join_wait_ms;	/* failed start: keep data active so that the peer can join */
@@ -234,7 +236,7 @@ enum policy_reason {
 };
 const char *policy_reason_text(enum policy_reason);
 
-enum promote_step { PRO_SYNCD, PRO_DUPLICATE, PRO_RES, PRO_VIP };
+enum promote_step { PRO_SYNCD, PRO_RES, PRO_DUPLICATE, PRO_VIP };
 enum demote_step { DEM_DRAIN, DEM_VIP, DEM_RES, DEM_JOIN, DEM_SYNCD, DEM_SAVE };
 
 /* What makes a promotion exclusive. */
@@ -262,6 +264,9 @@ struct policy {
 	bool probe_out;			/* an ACT_PROBE is under way */
 	int64_t probe_ms;		/* when the last probe was asked for */
 	bool probe_vips, probe_peer;	/* what it asked for */
+	int64_t probe_since_ms;		/* promotion: an earlier question does not count */
+	int64_t freed_ms;		/* idle: when the peer, which leaves, first said that its
+					 * addresses are down; 0 it did not */
 	enum policy_probe probe;
 	struct gen gen;			/* of the promotion or reign here */
 

@@ -112,8 +112,10 @@ st_vip(struct turn *t)
 		all = all && !p->vip_up[i] && !p->vip_busy[i];
 	if (t->v->ev.type == EV_VIP && !t->v->ev.up && !t->v->ev.ok)
 		does_not_stop(t, ++p->vip_failed[t->v->ev.index], "an address could not be removed");
-	if (all)
+	if (all) {
 		step(t, DEM_RES);
+		turn_add(t, ACT_SEND_NOW);	/* the other node may ask for the addresses */
+	}
 }
 
 /* True when resource i is down. */

@@ -1,11 +1,37 @@
-/* policy_promote.c - from proof to service: number fixed, syncd's record, duplicate
- * address probe, resources left to right, addresses last.
+/* policy_promote.c - from proof to service: number fixed, syncd's record, resources
+ * left to right, addresses last.  Beside them, or before, the segment is asked whether
+ * somebody has the addresses; none goes up before that is answered.
  *
  * A step that fails leads through the demotion, so whatever was started is stopped
  * again; with a release at its end, so that the other node may try. */
 #include "policy_int.h"
 
 #define SAVE_MS 100	/* a save that is not reported by now has failed */
+
+/* What was asked before the promotion counts when nobody of the pair had the addresses
+ * any more at that time. */
+static int64_t
+probe_since(const struct turn *t)
+{
+	const struct policy *p = t->p;
+
+	if (!p->probe_out && p->probe == PROBE_TAKEN)
+		return t->v->now_ms;
+	if (p->proof == PROOF_RELEASE && p->freed_ms != 0)
+		return p->freed_ms;
+	/* A node that was fenced may have answered until then. */
+	return t->v->peer.silent && p->proof != PROOF_FENCE
+	    ? t->v->now_ms - t->v->peer.silent_ms : t->v->now_ms;
+}
+
+static bool
+probe_counts(const struct turn *t)
+{
+	const struct policy *p = t->p;
+
+	return p->probe_vips && p->probe_ms >= p->probe_since_ms
+	    && t->v->now_ms - p->probe_ms <= p->conf->probe_fresh_ms;
+}
 
 void
 promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind,
@@ -19,6 +45,10 @@ promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind,
 	p->repromote = p->syncd_told = p->slept = p->refused = false;
 	p->declined = 0;
 	p->complete = 0;
+	p->probe_since_ms = probe_since(t);
+	p->freed_ms = 0;
+	if (p->conf->nvips > 0 && !probe_counts(t))
+		turn_probe(t, false, false);	/* first: the answer takes longest */
 	p->gen = turn_gen(t, kind);
 	/* The epoch that people see; the other node may join under a later number. */
 	p->told = (struct state_switch) { .gen = p->gen.no, .kind = p->gen.kind };
@@ -56,39 +86,18 @@ st_syncd(struct turn *t)
 		turn_alarm(t, ALARM_REFUSED, true, "ha/state cannot be written");
 		fail(t, REASON_SAVE);
 	} else if (!p->conf->syncd) {
-		step(t, PRO_DUPLICATE);
+		step(t, PRO_RES);
 	} else if (e->type == EV_SYNCD && e->msg == AL_PROMOTED && e->gen.no == p->gen.no) {
 		p->gen = e->gen;
 		state_add_gen(&p->marks, &p->gen);
-		turn_save(t);
 		turn_alarm(t, ALARM_REFUSED, false, "");
-		step(t, PRO_DUPLICATE);
+		step(t, PRO_RES);
 	} else if (e->type == EV_SYNCD && e->msg == AL_REFUSED && e->no == AL_PROMOTE) {
 		turn_alarm(t, ALARM_REFUSED, true, "syncd refused the promotion");
 		p->refused = true;
 		fail(t, REASON_REFUSED);
 	} else if (!t->v->syncd_up || t->v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms) {
 		fail(t, REASON_SYNCD);
-	}
-}
-
-static void
-st_duplicate(struct turn *t)
-{
-	struct policy *p = t->p;
-
-	if (p->conf->nvips == 0) {
-		step(t, PRO_RES);
-	} else if (!p->asked) {
-		/* A probe for evidence may be on its way; its answer is as good. */
-		turn_probe(t, false, false);
-		p->asked = true;
-	} else if (!p->probe_out && p->probe == PROBE_TAKEN) {
-		turn_alarm(t, ALARM_CONTESTED, true, "a service address is in use elsewhere");
-		fail(t, REASON_TAKEN);
-	} else if (!p->probe_out) {
-		turn_alarm(t, ALARM_CONTESTED, false, "");
-		step(t, PRO_RES);
 	}
 }
 
@@ -123,7 +132,27 @@ st_res(struct turn *t)
 		}
 		return;
 	}
-	step(t, PRO_VIP);
+	step(t, PRO_DUPLICATE);
+}
+
+static void
+st_duplicate(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (p->conf->nvips == 0) {
+		step(t, PRO_VIP);
+	} else if (p->probe_out) {
+		return;
+	} else if (!probe_counts(t)) {
+		turn_probe(t, false, false);
+	} else if (p->probe == PROBE_TAKEN) {
+		turn_alarm(t, ALARM_CONTESTED, true, "a service address is in use elsewhere");
+		fail(t, REASON_TAKEN);
+	} else {
+		turn_alarm(t, ALARM_CONTESTED, false, "");
+		step(t, PRO_VIP);
+	}
 }
 
 static void
@@ -173,6 +202,7 @@ void
 promote_turn(struct turn *t)
 {
 	struct policy *p = t->p;
+	bool recorded = p->promote > PRO_SYNCD;
 	enum promote_step s;
 
 	if (active_must_leave(t) || newer(t))
@@ -186,15 +216,19 @@ promote_turn(struct turn *t)
 		case PRO_SYNCD:
 			st_syncd(t);
 			break;
-		case PRO_DUPLICATE:
-			st_duplicate(t);
-			break;
 		case PRO_RES:
 			st_res(t);
+			break;
+		case PRO_DUPLICATE:
+			st_duplicate(t);
 			break;
 		case PRO_VIP:
 			st_vip(t);
 			break;
 		}
 	} while (p->role == ROLE_PROMOTE && p->promote != s);
+	/* The number is on the disk since the beginning; where the generation starts in the
+	 * log can be written while the first resource starts. */
+	if (p->conf->syncd && !recorded && p->promote > PRO_SYNCD)
+		turn_save(t);
 }

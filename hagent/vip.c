@@ -2,14 +2,18 @@
  *
  * After it went up it is announced five times, 50 ms apart, and again after 1, 2, 5
  * and 10 s: switches and routers drop single packets just when links change.  The
- * probe opens its packet socket first and asks then, so no answer can come too
- * early.  On an interface without Ethernet addresses (loopback, tunnels) nobody can
- * be asked or told: both succeed without a packet. */
+ * probe empties its packet socket first and asks then, so no answer can come too
+ * early and none is of an earlier question.  On an interface without Ethernet addresses
+ * (loopback, tunnels) nobody can be asked or told: both succeed without a packet.
+ *
+ * The packet socket stays open: the kernel waits some ten milliseconds for all its
+ * readers when one is closed, and the executor would wait with it. */
 #include "vip.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -25,6 +29,7 @@
 #include "packet.h"
 
 static const int announce_gaps_ms[] = { 50, 50, 50, 50, 800, 1000, 3000, 5000 };
+#define PACKET_ROOM 16384	/* bytes that wait unread between two probes */
 #define NGAPS (sizeof(announce_gaps_ms) / sizeof(announce_gaps_ms[0]))
 
 struct vip {
@@ -33,8 +38,9 @@ struct vip {
 	int probe_wait_ms;
 	struct event *announce;
 	size_t announced;
+	int fd;			/* packet socket; -1 not open */
+	unsigned fd_ifindex;	/* which it is bound to */
 	struct event *probe_read, *probe_timer;
-	int probe_fd;
 	bool probe_again;	/* the second question is still to be asked */
 	vip_probe_cb *probe_done;
 	void *probe_arg;
@@ -62,29 +68,69 @@ look_up_interface(struct vip *v)
 	return rc;
 }
 
+/* Neighbour discovery only: the rest of the traffic is none of ours. */
 static int
-open_packet(const struct vip *v)
+only_neighbours(int fd)
 {
-	uint16_t type = v->conf->family == AF_INET ? ETHERTYPE_ARP : ETHERTYPE_IPV6;
-	struct sockaddr_ll ll = {
-		.sll_family = AF_PACKET,
-		.sll_protocol = htons(type),
-		.sll_ifindex = (int)v->ifindex,
+	struct sock_filter prog[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 6),		/* next header */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_ICMPV6, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 2048),
+		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sock_fprog p = { sizeof(prog) / sizeof(prog[0]), prog };
 
-	if (fd != -1 && bind(fd, (struct sockaddr *)&ll, sizeof(ll)) == -1) {
-		int keep = errno;
-
-		close(fd);
-		errno = keep;
-		return -1;
-	}
-	return fd;
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &p, sizeof(p));
 }
 
 static int
-send_packet(const struct vip *v, int fd, const struct packet *p)
+bind_packet(const struct vip *v, int fd)
+{
+	bool four = v->conf->family == AF_INET;
+	struct sockaddr_ll ll = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(four ? ETHERTYPE_ARP : ETHERTYPE_IPV6),
+		.sll_ifindex = (int)v->ifindex,
+	};
+	int room = PACKET_ROOM;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)) == -1 ||
+	    (!four && only_neighbours(fd) == -1))
+		return -1;
+	return bind(fd, (struct sockaddr *)&ll, sizeof(ll));
+}
+
+static void
+close_packet(struct vip *v)
+{
+	if (v->fd != -1)
+		close(v->fd);
+	v->fd = -1;
+}
+
+/* After look_up_interface(); an interface that was made anew has another number. */
+static int
+open_packet(struct vip *v)
+{
+	int keep;
+
+	if (v->fd != -1 && v->fd_ifindex == v->ifindex)
+		return 0;
+	close_packet(v);
+	v->fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (v->fd == -1)
+		return -1;
+	v->fd_ifindex = v->ifindex;
+	if (bind_packet(v, v->fd) == 0)
+		return 0;
+	keep = errno;
+	close_packet(v);
+	errno = keep;
+	return -1;
+}
+
+static int
+send_packet(const struct vip *v, const struct packet *p)
 {
 	struct sockaddr_ll ll = {
 		.sll_family = AF_PACKET,
@@ -94,7 +140,7 @@ send_packet(const struct vip *v, int fd, const struct packet *p)
 	};
 
 	memcpy(ll.sll_addr, p->to, 6);
-	return sendto(fd, p->data, p->len, 0, (struct sockaddr *)&ll, sizeof(ll)) == -1
+	return sendto(v->fd, p->data, p->len, 0, (struct sockaddr *)&ll, sizeof(ll)) == -1
 	    ? -1 : 0;
 }
 
@@ -102,23 +148,22 @@ static int
 announce_once(struct vip *v)
 {
 	struct packet p;
-	int fd, rc = look_up_interface(v);
+	int rc = look_up_interface(v);
 
 	if (rc != 1)
 		return rc;
-	if ((fd = open_packet(v)) == -1)
+	if (open_packet(v) == -1)
 		return -1;
 	if (v->conf->family == AF_INET6) {
 		packet_na(&p, v->mac, v->conf->addr);
-		rc = send_packet(v, fd, &p);
+		rc = send_packet(v, &p);
 	} else {
 		packet_garp(&p, v->mac, v->conf->addr, false);
-		rc = send_packet(v, fd, &p);
+		rc = send_packet(v, &p);
 		packet_garp(&p, v->mac, v->conf->addr, true);
-		if (send_packet(v, fd, &p) == -1)
+		if (send_packet(v, &p) == -1)
 			rc = -1;
 	}
-	close(fd);
 	return rc;
 }
 
@@ -159,22 +204,19 @@ vip_new(struct event_base *base, const struct vip_conf *conf, int probe_wait_ms)
 	v->base = base;
 	v->conf = conf;
 	v->probe_wait_ms = probe_wait_ms;
-	v->probe_fd = -1;
+	v->fd = -1;
 	v->announce = evtimer_new(base, on_announce, v);
 	return v;
 }
 
 static void
-probe_close(struct vip *v)
+probe_stop(struct vip *v)
 {
 	if (v->probe_read != NULL)
 		event_free(v->probe_read);
 	if (v->probe_timer != NULL)
 		event_free(v->probe_timer);
-	if (v->probe_fd != -1)
-		close(v->probe_fd);
 	v->probe_read = v->probe_timer = NULL;
-	v->probe_fd = -1;
 }
 
 void
@@ -182,7 +224,8 @@ vip_free(struct vip *v)
 {
 	if (v == NULL)
 		return;
-	probe_close(v);
+	probe_stop(v);
+	close_packet(v);
 	event_free(v->announce);
 	free(v);
 }
@@ -219,7 +262,7 @@ probe_end(struct vip *v, enum exec_vip_result r, const char *error)
 {
 	vip_probe_cb *done = v->probe_done;
 
-	probe_close(v);
+	probe_stop(v);
 	v->probe_done = NULL;
 	done(r, error, v->probe_arg);
 }
@@ -233,7 +276,7 @@ probe_ask(struct vip *v)
 		packet_arp_probe(&p, v->mac, v->conf->addr);
 	else
 		packet_ns(&p, v->conf->addr);
-	return send_packet(v, v->probe_fd, &p);
+	return send_packet(v, &p);
 }
 
 static void
@@ -275,6 +318,16 @@ on_probe_timer(evutil_socket_t fd, short what, void *arg)
 		arm(v->probe_timer, v->probe_wait_ms / 2);
 }
 
+/* What came before the question answers nothing. */
+static void
+forget_packets(const struct vip *v)
+{
+	char buf[1];
+
+	for (int i = 0; i < PACKET_ROOM && recv(v->fd, buf, sizeof(buf), 0) != -1; i++)
+		continue;
+}
+
 void
 vip_probe(struct vip *v, vip_probe_cb *done, void *arg)
 {
@@ -286,7 +339,7 @@ vip_probe(struct vip *v, vip_probe_cb *done, void *arg)
 	}
 	rc = look_up_interface(v);
 	if (rc == 1)
-		rc = (v->probe_fd = open_packet(v)) == -1 ? -1 : 1;
+		rc = open_packet(v) == -1 ? -1 : 1;
 	if (rc != 1) {
 		done(rc == 0 ? VIP_CLEAR : VIP_FAILED, rc == 0 ? "" : strerror(errno), arg);
 		return;
@@ -294,7 +347,8 @@ vip_probe(struct vip *v, vip_probe_cb *done, void *arg)
 	v->probe_done = done;
 	v->probe_arg = arg;
 	v->probe_again = true;
-	v->probe_read = event_new(v->base, v->probe_fd, EV_READ | EV_PERSIST, on_probe_read,
+	forget_packets(v);
+	v->probe_read = event_new(v->base, v->fd, EV_READ | EV_PERSIST, on_probe_read,
 	    v);
 	v->probe_timer = evtimer_new(v->base, on_probe_timer, v);
 	event_add(v->probe_read, NULL);

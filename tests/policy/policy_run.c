@@ -26,6 +26,7 @@
  *   peer silent|heard|quiet|ROLE [gen=N] [kind=K] [durable=N] [boot=N] [take] [outdated] [ill]
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
  *       [marked=G] [outdate=G] [alone=G] [switch=G] [watchdog] [maintenance] [score=N]
+ *       [freed]
  *       [request=OP[:ARG]] [answer=CODE]
  *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
@@ -119,7 +120,8 @@ defaults(struct run *r)
 	*c = (struct policy_conf) { .mode = POLICY_SERIAL_PING, .cold_last_active = true,
 		.syncd = true, .pings = true, .nres = 2, .nvips = 1, .dead_ms = 2000,
 		.initdead_ms = 10000, .isolated_ms = 2000, .ping_handover_ms = 1500, .evidence_ms = 1500,
-		.probe_fresh_ms = 2000, .drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000,
+		.probe_fresh_ms = 2000, .suspect_ms = 1800,
+		.drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000,
 		.switch_ms = 20000, .retry_ms = 1000, .fence_retry_max_ms = 4000, .preferred = -1,
 		.failback_delay_ms = 5000, .moves_max = 4, .moves_window_ms = 60000 };
 	for (int i = 0; i < 2; i++) {
@@ -293,6 +295,8 @@ peer_word(struct run *r, char *w)
 		*val++ = '\0';
 	if (strcmp(w, "take") == 0)
 		f->flags |= FRAME_F_TAKE;
+	else if (strcmp(w, "freed") == 0)
+		f->flags |= FRAME_F_FREED;
 	else if (strcmp(w, "outdated") == 0)
 		f->flags |= FRAME_F_OUTDATED;
 	else if (strcmp(w, "ill") == 0)

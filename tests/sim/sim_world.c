@@ -358,6 +358,7 @@ conf(int n)
 		.cold_last_active = true, .syncd = true, .pings = true, .nres = NRES, .nvips = 1,
 		.dead_ms = DEAD_MS, .initdead_ms = 6000, .isolated_ms = 2000,
 		.ping_handover_ms = 1500, .evidence_ms = 1500, .probe_fresh_ms = 1000,
+		.suspect_ms = DEAD_MS - 200,
 		.drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000, .switch_ms = 20000,
 		.retry_ms = 1000, .fence_retry_max_ms = 8000, .preferred = -1, .moves_max = 8,
 		.moves_window_ms = 60000, .vip_check_ms = 5000 };
