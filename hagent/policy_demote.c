@@ -5,6 +5,7 @@
  *
  * A resource that does not stop, or an address that does not go, keeps the node
  * here, with an alarm and without RELEASE: nobody may take what is still held. */
+#include "hook.h"
 #include "policy_int.h"
 
 static void
@@ -151,7 +152,7 @@ st_res(struct turn *t)
 		    "hactl status");
 	}
 	for (unsigned i = p->conf->nres; i > 0; i--)
-		if (!stop_one(t, i - 1))
+		if (!stop_one(t, i - 1) && !hook_on("release-before-stopped"))
 			return;
 	turn_alarm(t, ALARM_STOP_FAILED, false, "");
 	turn_add(t, ACT_GROUP)->on = false;

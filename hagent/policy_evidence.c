@@ -11,6 +11,8 @@
 static bool
 vetoed(const struct policy *p, const struct policy_view *v)
 {
+	if (hook_on("ignore-outdate"))
+		return false;
 	if (!p->conf->syncd)
 		return p->marks.outdated != 0 && p->marks.outdated >= p->marks.fixed;
 	return v->data.outdated != 0 || v->data.mode == DATA_SPLIT

@@ -7,6 +7,16 @@
  *   ack-before-peer            acknowledged before the other node has it
  *   ack-before-fsync           acknowledged before it is on the own disk
  *   accept-old-generation      batches of an older generation are taken
+ *   number-not-durable         a generation is used before its number is on the disk
+ *   ignore-outdate             OUTDATED is answered, and nothing is marked
+ *   release-before-stopped     RELEASE does not wait for the resources to stop
+ *   accept-replayed-frame      a frame inside the window counts as often as it comes
+ *   accept-without-echo        contents count without the nonce of this boot
+ *   accept-old-boot            frames from before a restart of the peer are accepted
+ *   restart-counts-as-silence  what was not heard since the start is silent at once
+ *   fenced-acknowledges        a newer generation exists, and acknowledging goes on
+ *   join-before-caught-up      in step as soon as an active is seen
+ *   cut-acknowledged-tail      what was acknowledged alone is thrown away at a fork
  *   keep-torn-record           recovery of the log looks at lengths and LSNs only
  *   mirror-wrong-direction     the standby sends its tree to the active
  *   reuse-uid                  after a takeover UIDs continue behind the messages that

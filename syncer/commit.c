@@ -94,7 +94,7 @@ committable(const struct commit *c)
 
 	if (c->role == DATA_STANDBY)
 		return min64(c->durable_lsn, c->told_lsn);
-	if (c->fenced || c->failed || c->promoting)
+	if ((c->fenced && !hook_on("fenced-acknowledges")) || c->failed || c->promoting)
 		return 0;
 	if (hook_on("ack-before-peer") && c->mode == DATA_SYNC)
 		return c->durable_lsn;
@@ -406,6 +406,10 @@ commit_outdate(struct commit *c, uint64_t no, struct commit_acts *a)
 		refuse_request(a, AL_OUTDATE, no, "this node is active");
 		return;
 	}
+	if (hook_on("ignore-outdate")) {
+		act(a, COMMIT_OUTDATED)->no = no;
+		return;
+	}
 	if (c->gen.no <= no)
 		c->insync = false;
 	if (c->outdated_no >= no) {
@@ -697,6 +701,8 @@ commit_active_seen(struct commit *c, uint64_t no, bool alone, struct commit_acts
 	 * record is not: an active that dies now can be followed. */
 	if (no > c->gen.no && alone)
 		c->insync = false;
+	if (hook_on("join-before-caught-up"))
+		c->insync = true;
 	c->fence_no = no;
 	c->peer_active = true;
 	standby_mode(c, a);

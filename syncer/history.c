@@ -3,6 +3,7 @@
  * its start, and both go on in it until their own next generation or end; which
  * record is the last equal one is then asked by hash. */
 #include "history.h"
+#include "hook.h"
 
 #include <string.h>
 
@@ -107,7 +108,7 @@ history_tail(const struct history *h, uint64_t fork, uint64_t tip, uint64_t comm
 
 	if (tip <= fork)
 		return HISTORY_TAIL_NONE;
-	if (!has_data)
+	if (!has_data || hook_on("cut-acknowledged-tail"))
 		return HISTORY_TAIL_UNACKED;	/* a generation without writes is harmless */
 	if (committed > fork)
 		return HISTORY_TAIL_ACKED;

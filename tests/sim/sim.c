@@ -32,8 +32,11 @@ static bool
 bug(const char *name)
 {
 	static const char *const known[] = { "promote-without-belief", "solo-without-evidence",
-		"release-of-any-generation", "ack-before-peer", "accept-old-generation",
-		"keep-torn-record" };
+		"release-of-any-generation", "number-not-durable", "ignore-outdate",
+		"release-before-stopped", "accept-replayed-frame", "accept-without-echo",
+		"accept-old-boot", "restart-counts-as-silence", "ack-before-peer",
+		"accept-old-generation", "fenced-acknowledges", "join-before-caught-up",
+		"cut-acknowledged-tail", "keep-torn-record" };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i]) == 0)

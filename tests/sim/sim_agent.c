@@ -139,6 +139,20 @@ resource(struct sim *s, int n, const struct policy_action *a)
 	answer(s, n, &e, 20 + (int64_t)sim_random(s, 200));
 }
 
+/* Nobody serves while the other one begins. */
+static void
+check_release(struct sim *s, int n, const struct policy_action *a)
+{
+	const struct node *y = &s->n[!n];
+	bool runs = y->vip;
+
+	for (int i = 0; i < NRES; i++)
+		runs = runs || y->res[i];
+	if (a->act == ACT_SYNCD_PROMOTE && s->n[n].policy.role == ROLE_PROMOTE
+	    && s->n[n].policy.proof == PROOF_RELEASE && y->up && runs)
+		sim_fail(s, "node %d was released while services run on the other node", n);
+}
+
 static void
 to_syncd(struct sim *s, int n, const struct policy_action *a)
 {
@@ -155,10 +169,11 @@ to_syncd(struct sim *s, int n, const struct policy_action *a)
 		sim_say(s, "node %d: gen %llu %s", n, (unsigned long long)a->gen.no,
 		    gen_kind_name((enum gen_kind)a->gen.kind));
 		s->solos += gen_kind_alone((enum gen_kind)a->gen.kind);
+		check_release(s, n, a);
 		/* I15: silence must have been there, unless it goes on after a restart of
 		 * syncd. */
-		if (a->gen.kind == GEN_PRESUMED && x->c.gen.kind != GEN_PRESUMED
-		    && a->act == ACT_SYNCD_PROMOTE
+		if (a->gen.kind == GEN_PRESUMED
+		    && (a->act == ACT_SYNCD_GRANT || x->c.gen.kind != GEN_PRESUMED)
 		    && (s->now - x->heard_ms <= DEAD_MS || (s->reach_ms[n] >= 0
 		    && s->now - s->reach_ms[n] > 2 * DEAD_MS)))
 			sim_fail(s, "I15: node %d presumed although the peer's frames arrive", n);
@@ -378,7 +393,7 @@ agent_start(struct sim *s, int n)
 	x->disk.boot++;
 	x->saved = 0;
 	x->link_known = false;
-	x->heard_ms = s->now - DEAD_MS - 1;
+	x->heard_ms = s->now;	/* silence is counted from here */
 	x->ping_lost = s->now - 1000;
 	policy_init(&x->policy, &s->conf[n], &x->disk.marks, x->disk.boot, s->now);
 	peer_init(&x->peer, (uint8_t)n, x->disk.boot, nonce, x->disk.peer_boot, s->now);

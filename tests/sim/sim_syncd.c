@@ -91,6 +91,9 @@ acknowledge(struct sim *s, int n, uint64_t i)
 	    && memcmp(store.log[!n].rec[i].hash, mine->hash, 16) != 0)
 		sim_fail(s, "I4: node %d acknowledged in gen %llu after gen %llu", n,
 		    (unsigned long long)x->c.gen.no, (unsigned long long)s->acked_gen);
+	if (x->c.fenced)
+		sim_fail(s, "I4: node %d acknowledged behind the fence of gen %llu", n,
+		    (unsigned long long)x->c.newer.no);
 	if (x->c.gen.no > s->acked_gen)
 		s->acked_gen = x->c.gen.no;
 	if (store.acked[mine->id])
@@ -359,7 +362,8 @@ give_way(struct sim *s, int n, uint64_t fork)
 
 	a.n = 0;
 	for (uint64_t i = fork + 1; i <= x->tip; i++)
-		if (store.log[n].rec[i].id != 0 && store.acked[store.log[n].rec[i].id] && !s->excused)
+		if (store.log[n].rec[i].id != 0 && store.acked[store.log[n].rec[i].id]
+		    && !store.here[!n][store.log[n].rec[i].id])
 			sim_fail(s, "I1: node %d cuts lsn %llu, which was acknowledged", n,
 			    (unsigned long long)i);
 	sim_say(s, "node %d drops its tail %llu..%llu", n, (unsigned long long)fork + 1,
