@@ -337,6 +337,7 @@ policy_conf_fill(struct agent *a)
 	p->mode = modes[c->mode];
 	p->quorum_require = c->quorum_require;
 	p->watchdog_ms = c->watchdog.device[0] != '\0' ? c->watchdog.timeout_ms : 0;
+	p->watchdog_required = c->watchdog.required;
 	p->fence_delay_ms = c->fence_delay_ms[c->self];
 	p->fence_retry_max_ms = c->fence_retry_max_ms;
 	p->failback = (enum policy_failback)c->failback;

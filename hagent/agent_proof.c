@@ -182,8 +182,9 @@ agent_json_watchdog(const struct agent *a)
 
 	if (c->device[0] == '\0')
 		return json_null();
-	return json_pack("{s:s, s:b, s:i, s:s}", "device", c->device, "armed",
-	    a->watchdog.armed, "timeout_ms", c->timeout_ms, "why", a->watchdog.why);
+	return json_pack("{s:s, s:b, s:i, s:s, s:b}", "device", c->device, "armed",
+	    a->watchdog.armed, "timeout_ms", c->timeout_ms, "why", a->watchdog.why,
+	    "required", c->required);
 }
 
 /* ---- requests of hactl ----------------------------------------------------- */

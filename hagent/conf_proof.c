@@ -177,6 +177,8 @@ check_watchdog(const struct hagent_conf *c, int line)
 	const struct watchdog_conf *w = &c->watchdog;
 	int least = 2 * w->timeout_ms + 1000, deadtime = conf_option_line(c->path, "deadtime-ms");
 
+	if (w->device[0] == '\0' && w->required)
+		conf_error(c->path, line, "watchdog: required: expected a device too");
 	check_test_command(c, line);
 	if (w->device[0] == '\0' && w->test_command[0] != '\0')
 		conf_error(c->path, line, "watchdog: test-command: expected a device too");
@@ -203,6 +205,7 @@ conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 	w->device = mem_dup(cfg_getstr(sec, "device"));
 	w->timeout_ms = (int)cfg_getint(sec, "timeout-s") * 1000;
 	w->pet_ms = (int)cfg_getint(sec, "pet-ms");
+	w->required = cfg_getbool(sec, "required");
 	w->test_command = mem_dup(cfg_getstr(sec, "test-command"));
 	w->test_interval_ms = (int)cfg_getint(sec, "test-interval-ms");
 	w->test_timeout_ms = (int)cfg_getint(sec, "test-timeout-ms");

@@ -85,7 +85,8 @@ fence_args_build(char *buf, size_t size, const char *action, const char *node,
 	}
 	if (len >= size || file.len + 2 > size - len)
 		return 0;
-	memcpy(buf + len, file.p, file.len);
+	if (file.len > 0)
+		memcpy(buf + len, file.p, file.len);
 	len += file.len;
 	if (buf[len - 1] != '\n')
 		buf[len++] = '\n';

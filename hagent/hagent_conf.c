@@ -191,6 +191,7 @@ load_file(const char *path)
 		CFG_STR("device", "", CFGF_NONE),
 		CFG_INT("timeout-s", 4, CFGF_NONE),
 		CFG_INT("pet-ms", 500, CFGF_NONE),
+		CFG_BOOL("required", cfg_false, CFGF_NONE),
 		CFG_STR("test-command", "", CFGF_NONE),
 		CFG_INT("test-interval-ms", 2000, CFGF_NONE),
 		CFG_INT("test-timeout-ms", 2000, CFGF_NONE),

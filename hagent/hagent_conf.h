@@ -73,6 +73,7 @@ struct fence_conf {
 struct watchdog_conf {
 	char *device;		/* "" = none */
 	int timeout_ms, pet_ms;
+	bool required;		/* not armed: this node does not become active */
 	char *test_command;	/* "" = none */
 	int test_interval_ms, test_timeout_ms;
 };

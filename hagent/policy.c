@@ -196,7 +196,7 @@ decline(struct turn *t)
 	if (r == NULL || !policy_complete(p, t->v) || r->gen != policy_newest(p, t->v).no
 	    || r->gen == p->declined)
 		return;
-	if (p->complete == 0 && (p->marks.kept_out || !policy_healthy(p))) {
+	if (p->complete == 0 && (p->marks.kept_out || !policy_fit(p))) {
 		p->declined = r->gen;
 		turn_add(t, ACT_SEND_NOW);
 	}
@@ -343,7 +343,7 @@ idle_turn(struct turn *t)
 	follow_role(t);
 	no_leader(t);
 	/* Nothing may stand on a step of this turn that is not on the disk yet. */
-	if (p->marks.kept_out || p->leaving || t->v->now_ms < p->retry_ms || !turn_saved(t))
+	if (p->marks.kept_out || p->leaving || p->unguarded || t->v->now_ms < p->retry_ms || !turn_saved(t))
 		return;
 	probe_freed(t);
 	if (!promote_alive(t) && !policy_maintained(p, t->v))
@@ -432,6 +432,7 @@ policy_step(struct policy *p, const struct policy_view *v, struct policy_actions
 		p->slept = true;
 	}
 	p->turned_ms = v->now_ms;
+	p->unguarded = p->conf->watchdog_required && v->watchdog_ms == 0;
 	note_peer(t);
 	note_probe(t);
 	note_vip(t);
@@ -485,11 +486,12 @@ flags(const struct policy *p, const struct policy_view *v)
 		    | (v->data.role == DATA_ACTIVE ? FRAME_F_DATA_ACTIVE : 0);
 	if (p->marks.outdated != 0 && p->marks.outdated >= policy_newest(p, v).no)
 		f |= FRAME_F_OUTDATED;
-	if (policy_idle(p) && !p->marks.kept_out && !p->leaving && policy_complete(p, v))
+	if (policy_idle(p) && !p->marks.kept_out && !p->leaving && !p->unguarded
+	    && policy_complete(p, v))
 		f |= FRAME_F_TAKE;
 	if (p->marks.kept_out)
 		f |= FRAME_F_KEPT_OUT;
-	if (policy_healthy(p))
+	if (policy_fit(p))
 		f |= FRAME_F_HEALTHY;
 	if (v->ping_ok)
 		f |= FRAME_F_PING;

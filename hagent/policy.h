@@ -95,6 +95,7 @@ struct policy_conf {
 	int64_t retry_ms;	/* pause before a failed stop, start or promotion is tried again */
 	bool quorum_require;	/* in any mode: nothing on silence without a quorum */
 	int64_t watchdog_ms;	/* longest time-out of an armed watchdog, here and there; 0 none */
+	bool watchdog_required;	/* not armed: this node does not become active */
 	int64_t fence_delay_ms;	/* this node lets the other one shoot first */
 	int64_t fence_retry_max_ms;	/* a fence that failed: retry_ms, doubled up to this */
 	enum policy_failback failback;
@@ -315,6 +316,7 @@ struct policy {
 	uint64_t peer_active_gen;
 	int64_t served_ms;		/* when somebody was last heard to serve; 0 never */
 
+	bool unguarded;			/* the required watchdog is not armed */
 	struct policy_res res[POLICY_RES_MAX];
 	int cycle;			/* an operator restarts from this one on; -1 none */
 	bool vip_up[POLICY_VIPS_MAX], vip_busy[POLICY_VIPS_MAX];

@@ -96,7 +96,7 @@ newest_history(const struct policy *p, const struct policy_view *v)
 {
 	const struct frame *f = &v->peer.f;
 	bool outdated = vetoed(p, v), peer_outdated = (f->flags & FRAME_F_OUTDATED) != 0;
-	bool ill = !policy_healthy(p), peer_ill = (f->flags & FRAME_F_HEALTHY) == 0;
+	bool ill = !policy_fit(p), peer_ill = (f->flags & FRAME_F_HEALTHY) == 0;
 	struct gen g = policy_newest(p, v);
 
 	if (!peer_idle(v) || !peer_data_known(v))

@@ -35,6 +35,7 @@ bool policy_probe_clear(const struct policy *, const struct policy_view *);
 bool policy_silent(const struct policy *, const struct policy_view *);
 bool policy_idle(const struct policy *);
 bool policy_healthy(const struct policy *);
+bool policy_fit(const struct policy *);		/* healthy, and may become active */
 bool policy_holder(const struct policy *, const struct policy_view *);
 uint64_t policy_alone(const struct policy *, const struct policy_view *);
 uint64_t policy_peer_alone(const struct policy_view *);

@@ -132,8 +132,8 @@ op_switchover(struct turn *t, const struct policy_event *e)
 		refuse(t, e, 13, "the other node is active already", "");
 	} else if (!policy_peer_serves(t->v)) {
 		refuse(t, e, 15, "no node is active that could hand over", "hactl failover");
-	} else if (!policy_complete(p, t->v) || p->marks.kept_out || !policy_healthy(p)) {
-		refuse(t, e, 14, "this node could not take over: kept out, failed or not in step",
+	} else if (!policy_complete(p, t->v) || p->marks.kept_out || !policy_fit(p)) {
+		refuse(t, e, 14, "this node could not take over: kept out, failed, unguarded or not in step",
 		    "hactl status");
 	} else if (e->dry_run) {
 		refuse(t, e, 0, "this node is ready to take over", "");
@@ -170,6 +170,9 @@ op_failover(struct turn *t, const struct policy_event *e)
 		    : "hactl switchover");
 	} else if (!policy_idle(p)) {
 		refuse(t, e, 13, "this node is changing its role", "hactl status -w");
+	} else if (p->unguarded) {
+		refuse(t, e, 14, "the watchdog of this node is required and not armed",
+		    "hactl watchdog test");
 	} else if (!policy_complete(p, t->v) && !policy_holder(p, t->v)
 	    && proof != PROOF_MEETING && !e->accept_loss) {
 		refuse(t, e, 14, "accepted mail may be missing on this node",

@@ -283,3 +283,9 @@ policy_healthy(const struct policy *p)
 			return false;
 	return true;
 }
+
+bool
+policy_fit(const struct policy *p)
+{
+	return policy_healthy(p) && !p->unguarded;
+}

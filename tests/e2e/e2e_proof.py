@@ -55,15 +55,20 @@ class Device:
         os.close(self.fd)
 
 
-def watched_lab(t, **kw):
-    """A lab in which both nodes have a watchdog, and the devices by node."""
-    home = tempfile.mkdtemp(prefix="mailpair-lab-")
+def watchdogs(home):
+    """Both nodes' folders with a device; by node."""
     devices = {}
     for node in NODES:
         os.mkdir(os.path.join(home, node))
         devices[node] = Device(os.path.join(home, node, "watchdog"))
-    lab = t.lab(home=home, hagent=WATCHDOG + kw.pop("hagent", []), **kw)
-    return lab, devices
+    return devices
+
+
+def watched_lab(t):
+    """A lab in which both nodes have a watchdog, and the devices."""
+    home = tempfile.mkdtemp(prefix="mailpair-lab-")
+    devices = watchdogs(home)
+    return t.lab(home=home, hagent=WATCHDOG), devices
 
 
 def agent_pid(lab, node):
@@ -168,3 +173,178 @@ def watchdog_is_missing(t):
     t.true("ERROR the watchdog is not armed" in text, text)
 
 
+@test
+def watchdog_is_required(t):
+    lab = t.lab(in_step=False, hagent=WATCHDOG[:1] + [("watchdog", None, [
+        ("device", "/run/lab/watchdog"), ("timeout-s", TIMEOUT_S), ("pet-ms", 200),
+        ("required", True)])])
+    for node in NODES:
+        wait_for("the agent of " + node, 20, lambda: lab.status(node), 0.1)
+    # A node that is alone and one that is not: both were asked more than once.
+    wait_for("an agent that has looked around", 20, lambda: all(
+        (lab.status(n) or {"peer": {"role": ""}})["peer"]["role"] == "wait" for n in NODES), 0.1)
+    text = hactl(t, lab, NODES[0], "status", code=2)
+    t.true("watchdog NOT ARMED" in text and "no node is known to serve" in text, text)
+    text = hactl(t, lab, NODES[0], "failover", "--accept-loss", "--yes", code=14)
+    t.true("watchdog" in text, text)
+    # The device comes, and is found.
+    devices = {n: Device(os.path.join(lab.node_dir(n), "watchdog")) for n in NODES}
+    try:
+        lab.wait_in_step(60)
+        t.true("watchdog armed" in hactl(t, lab, lab.active(), "status"), "status")
+    finally:
+        for d in devices.values():
+            d.end()
+
+
+# ---- fencing -----------------------------------------------------------------
+
+BMC = r"""#!/bin/sh
+# off|status|on NODE - the other node's power, as the test holds it.
+read -r mode </run/lab/bmc-mode
+read -r power </run/lab/power
+case $mode:$1 in
+hangs:*) exec sleep 60 ;;
+fails:*) echo "no route to the device" >&2; exit 1 ;;
+lies:off) exit 0 ;;
+*:off) : >/run/lab/order; exit 0 ;;
+*:status) [ "$power" = on ] || exit 3; exit 0 ;;
+esac
+exit 1
+"""
+
+
+class Power:
+    """What the fence devices switch.  serve() carries out the orders that were given."""
+
+    def __init__(self, home):
+        self.home, self.orders, self.role_before = home, [], None
+        for node in NODES:
+            os.mkdir(os.path.join(home, node))
+            self._write(node, "bmc", BMC, 0o755)
+            self._write(node, "power", "on\n")
+        self.mode("honest")
+
+    def _write(self, node, name, text, mode=0o644):
+        path = os.path.join(self.home, node, name)
+        with open(os.open(path + ".new", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w") as f:
+            f.write(text)
+        os.rename(path + ".new", path)
+
+    def mode(self, word):
+        for node in NODES:
+            self._write(node, "bmc-mode", word + "\n")
+
+    def on(self, victim):
+        self._write(NODES[1 - NODES.index(victim)], "power", "on\n")
+
+    def serve(self, lab):
+        for node in NODES:
+            order = os.path.join(self.home, node, "order")
+            if not os.path.exists(order):
+                continue
+            os.unlink(order)
+            victim = NODES[1 - NODES.index(node)]
+            s = lab.status(node)
+            self.orders.append((victim, s["self"]["role"] if s else None))
+            if victim in lab.inits:
+                lab.kill(victim)
+            self._write(node, "power", "off\n")
+
+
+def fenced_lab(t):
+    home = tempfile.mkdtemp(prefix="mailpair-lab-")
+    power = Power(home)
+    devices = [("fence", "bmc-%s" % n, [("agent", "/run/lab/bmc"), ("node", n),
+                                        ("timeout-ms", 4000)]) for n in NODES]
+    lab = t.lab(home=home, hagent=[("mode", "fencing"), ("retry-ms", 500),
+                                   ("fence-poll-ms", 100), ("fence-retry-max-ms", 1000)] + devices)
+    return lab, power
+
+
+def fence_words(lab, node):
+    """Of the last order."""
+    s = lab.status(node) or {}
+    return ((s.get("fence") or {}).get("last") or {}).get("words", "")
+
+
+@test
+def fencing_before_take_over(t):
+    lab, power = fenced_lab(t)
+    active, standby = lab.active(), lab.standby()
+    for node in NODES:
+        text = hactl(t, lab, node, "fence", "test")
+        t.true("answers, the node is on" in text, text)
+    t.equal(power.orders, [], "orders of a test")
+    # Everything on the active stops at once; its kernel still answers.
+    lab.execute(active, "/bin/sh", "-c", "kill -STOP -1")
+
+    def taken_over():
+        power.serve(lab)
+        return lab.active() == standby
+    wait_for("the take-over", 40, taken_over, 0.05)
+    t.equal(power.orders, [(active, "standby")], "what was switched off, and as what")
+    t.true("off, verified after" in fence_words(lab, standby), fence_words(lab, standby))
+    power.on(active)
+    lab.power_on(active)
+    lab.wait_in_step(60)
+
+
+@test
+def fencing_that_fails(t):
+    lab, power = fenced_lab(t)
+    active, standby = lab.active(), lab.standby()
+    power.mode("fails")
+    text = hactl(t, lab, standby, "fence", "test", code=2)
+    t.true("no route to the device" in text, text)
+    lab.kill(active)
+    for mode, words in (("fails", "no route to the device"), ("lies", "but its status is on"),
+                        ("hangs", "timed out")):
+        power.mode(mode)
+        wait_for("a fencing that " + mode, 30, lambda: words in fence_words(lab, standby), 0.1)
+        t.equal(lab.status(standby)["self"]["role"], "standby", "while the device " + mode)
+        t.true(not any(v["here"] for v in lab.status(standby)["vips"]), "addresses")
+    text = hactl(t, lab, standby, "failover", "--yes", code=14)
+    t.true("fence device" in text, text)
+    # The device is mended: it is tried again by itself.
+    power.mode("honest")
+
+    def taken_over():
+        power.serve(lab)
+        return lab.active() == standby
+    wait_for("the take-over", 40, taken_over, 0.05)
+    t.equal([o[0] for o in power.orders], [active], "orders carried out")
+
+
+STUCK = r"""#!/bin/sh
+case $1 in
+start) : >/run/lab/runs ;;
+stop) [ ! -e /run/lab/stuck ] || { echo "it does not stop" >&2; exit 1; }; rm -f /run/lab/runs ;;
+status) [ -e /run/lab/runs ] || exit 3 ;;
+*) exit 2 ;;
+esac
+"""
+
+
+@test
+def resource_that_does_not_stop(t):
+    """It may still serve: the watchdog resets the node, and the other one takes over."""
+    home = tempfile.mkdtemp(prefix="mailpair-lab-")
+    devices = watchdogs(home)
+    try:
+        for node in NODES:
+            with open(os.open(os.path.join(home, node, "stuck-resource"),
+                              os.O_CREAT | os.O_WRONLY, 0o755), "w") as f:
+                f.write(STUCK)
+        lab = t.lab(home=home, hagent=WATCHDOG + [
+            ("retry-ms", 500), ("resource", "stuck", [("script", "/run/lab/stuck-resource")])])
+        active, standby = lab.active(), lab.standby()
+        open(os.path.join(home, active, "stuck"), "w").close()
+        lab.execute(active, "hactl", "switchover", "--yes", "--timeout", "3", check=False)
+        wait_for("the watchdog fires", 20, devices[active].expired)
+        t.true(lab.active() is None, "nobody serves until then")
+        lab.kill(active)
+        t.equal(lab.wait_active(30), standby, "who took over")
+    finally:
+        for d in devices.values():
+            d.end()

@@ -9,7 +9,7 @@
  * name with optional text behind "=", or
  *   ~ACTION    in this turn or one of the ticks since the line before
  *   role=NAME, why=TEXT_OF_HISTORY, text=TEXT of some action, from its start, _ for blanks
- *   frame=FLAG what a frame sent now says: take, watchdog, maintenance, release,
+ *   frame=FLAG what a frame sent now says: take, healthy, watchdog, maintenance, release,
  *              request, score:N
  *   complete | failback-due | maintained */
 #include <ctype.h>
@@ -166,6 +166,8 @@ set_number(struct run *r, const char *name, const char *val)
 	}
 	if (strcmp(name, "moves") == 0)
 		c->moves_max = (unsigned)num(r, val);
+	else if (strcmp(name, "watchdog-required") == 0)
+		c->watchdog_required = num(r, val) != 0;
 	else if (strcmp(name, "preferred") == 0)
 		c->preferred = (int)num(r, val);
 	else
@@ -608,7 +610,7 @@ frame_says(const struct run *r, const char *what)
 	static const struct {
 		const char *word;
 		unsigned flag;
-	} flags[] = { { "take", FRAME_F_TAKE }, { "watchdog", FRAME_F_WATCHDOG },
+	} flags[] = { { "take", FRAME_F_TAKE }, { "healthy", FRAME_F_HEALTHY }, { "watchdog", FRAME_F_WATCHDOG },
 		{ "maintenance", FRAME_F_MAINTENANCE } };
 	struct frame f;
 

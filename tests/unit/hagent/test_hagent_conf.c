@@ -91,6 +91,7 @@ shipped_states_the_defaults(void **state)
 	SAME(fence_poll_ms);
 	SAME(fence_check_s);
 	SAME(watchdog.timeout_ms);
+	SAME(watchdog.required);
 	SAME(watchdog.test_interval_ms);
 	SAME(watchdog.test_timeout_ms);
 	SAME(watchdog.pet_ms);
@@ -138,6 +139,7 @@ mistakes(void **state)
 		HEAD "deadtime-ms = 8999\nwatchdog { device = \"/dev/watchdog\" }\n",
 		HEAD "deadtime-ms = 9000\nwatchdog { device = \"watchdog\" }\n",
 		HEAD "deadtime-ms = 9000\nwatchdog { device = \"/dev/watchdog\" pet-ms = 1001 }\n",
+		HEAD "watchdog { required = true }\n",
 		HEAD "watchdog { timeout-s = 1 }\n",
 		HEAD "watchdog { test-command = \"/usr/bin/true\" }\n",
 		HEAD "deadtime-ms = 9000\nwatchdog { device = \"/dev/watchdog\" "
