@@ -121,8 +121,6 @@ agent_on_fenced(void *arg, enum exec_fence verb, uint64_t tag, enum exec_fenced 
 		test_done(a, (uint32_t)tag, result, words);
 		return;
 	}
-	log_warnx("fence of %s: %s: %s", a->conf->node[1 - a->conf->self],
-	    ev.ok ? "verified off" : "not verified off", log_safe(words));
 	agent_event(a, &ev);
 }
 
