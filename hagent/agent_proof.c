@@ -137,7 +137,8 @@ agent_json_fence(const struct agent *a)
 	for (size_t i = 0; i < a->conf->nfences; i++)
 		if (a->conf->fences[i].node != a->conf->self)
 			json_array_append_new(names, json_string(a->conf->fences[i].name));
-	o = json_pack("{s:o}", "devices", names);
+	o = json_pack("{s:o, s:o}", "devices", names, "answers", !a->fence.asked ? json_null()
+	    : json_boolean(a->fence.silent[0] == '\0'));
 	if (a->fence.asked)
 		json_object_set_new(o, "last", json_pack("{s:s, s:s, s:s, s:I}", "verb",
 		    a->fence.verb == FENCE_TEST ? "test" : "off", "result",

@@ -131,6 +131,18 @@ watchdog_text(json_t *w, char *buf, size_t size)
 	return buf;
 }
 
+/* Nothing in a pair without devices. */
+static void
+print_fence(json_t *fence, FILE *out)
+{
+	json_t *answers = json_object_get(fence, "answers");
+
+	if (json_is_object(fence))
+		fprintf(out, "   fence %zu %s", json_array_size(json_object_get(fence, "devices")),
+		    json_is_null(answers) ? "not asked yet" : json_is_true(answers) ? "ok"
+		    : "NOT OK");
+}
+
 static void
 print_links_line(json_t *s, FILE *out)
 {
@@ -145,10 +157,12 @@ print_links_line(json_t *s, FILE *out)
 	json_array_foreach(json_object_get(s, "pings"), i, l)
 		answering += json_is_true(json_object_get(l, "answers"));
 	q = json_object_get(s, "quorum");
-	fprintf(out, " ping %zu/%zu   quorum %s   watchdog %s\n", answering,
+	fprintf(out, " ping %zu/%zu   quorum %s   watchdog %s", answering,
 	    json_array_size(json_object_get(s, "pings")),
 	    !json_is_object(q) ? "-" : strcmp(answer_text(q, "state"), "have") == 0 ? "ok" : "LOST",
 	    watchdog_text(json_object_get(s, "watchdog"), watchdog, sizeof(watchdog)));
+	print_fence(json_object_get(s, "fence"), out);
+	fputc('\n', out);
 }
 
 static const char *

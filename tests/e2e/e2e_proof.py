@@ -275,6 +275,7 @@ def fencing_before_take_over(t):
     for node in NODES:
         text = hactl(t, lab, node, "fence", "test")
         t.true("answers, the node is on" in text, text)
+        t.true("fence 1 ok" in hactl(t, lab, node, "status"), "status")
     t.equal(power.orders, [], "orders of a test")
     # Everything on the active stops at once; its kernel still answers.
     lab.execute(active, "/bin/sh", "-c", "kill -STOP -1")
@@ -297,6 +298,8 @@ def fencing_that_fails(t):
     power.mode("fails")
     text = hactl(t, lab, standby, "fence", "test", code=2)
     t.true("no route to the device" in text, text)
+    text = hactl(t, lab, standby, "status", code=1)
+    t.true("fence 1 NOT OK" in text and "does not answer as it should" in text, text)
     lab.kill(active)
     for mode, words in (("fails", "no route to the device"), ("lies", "but its status is on"),
                         ("hangs", "timed out")):
