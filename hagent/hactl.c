@@ -21,6 +21,7 @@ static const struct verb verbs[] = {
 	    hactl_print_history },
 	{ "events", NULL, "events", "hagentd.sock", OPERAND_NONE, false,
 	    BIT(O_FOLLOW) | BIT(O_LINES), hactl_print_event },
+	{ "check", NULL, "status", "hagentd.sock", OPERAND_CHECKS, false, BIT(O_LIST), NULL },
 	{ "switchover", NULL, "switchover", "hagentd.sock", OPERAND_NONE, true,
 	    TRY | BIT(O_TO), hactl_print_data },
 	{ "failover", NULL, "failover", "hagentd.sock", OPERAND_NONE, true,
@@ -57,6 +58,7 @@ hactl_usage(FILE *out, int code)
 	fputs("usage: hactl status [--json] [-w [seconds]]\n"
 	    "       hactl links | history [--json] [-w [seconds]]\n"
 	    "       hactl events [-f] [-n LINES] [--json]\n"
+	    "       hactl check [NAME...] [--list] [--json]\n"
 	    "       hactl switchover [--to NODE] [--dry-run]\n"
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
 	    "       hactl standby NODE | online NODE\n"
@@ -152,7 +154,11 @@ main(int argc, char **argv)
 		return hactl_usage(stderr, CTL_USAGE);
 	argv += used;
 	argc -= used;
-	if (!hactl_options_fit(v, &o) || !operands(v, &o, argc, argv, &operand))
+	if (!hactl_options_fit(v, &o))
+		return CTL_USAGE;
+	if (v->operand == OPERAND_CHECKS)
+		return hactl_check(&o, argc, argv);
+	if (!operands(v, &o, argc, argv, &operand))
 		return CTL_USAGE;
 	if (!confirmed(&o)) {
 		fprintf(stderr, "ERROR not confirmed; nothing changed\n");

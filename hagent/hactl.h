@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 enum { O_JSON = 256, O_TIMEOUT, O_NOCOLOR, O_RUN, O_VERSION, O_WATCH, O_TO, O_DRY, O_OFF,
-	O_LOSS, O_YES, O_PATH, O_DELETES, O_FOLLOW, O_LINES, O_FIRE, O_FOR };
+	O_LOSS, O_YES, O_PATH, O_DELETES, O_FOLLOW, O_LINES, O_FIRE, O_FOR, O_LIST };
 #define BIT(option) (1u << ((option) - O_JSON))
 #define ALWAYS (BIT(O_JSON) | BIT(O_TIMEOUT) | BIT(O_NOCOLOR) | BIT(O_RUN))
 #define LOOK BIT(O_WATCH)		/* what prints a state */
@@ -17,7 +17,7 @@ enum { O_JSON = 256, O_TIMEOUT, O_NOCOLOR, O_RUN, O_VERSION, O_WATCH, O_TO, O_DR
 struct hactl_options {
 	unsigned given;			/* BIT() of each */
 	bool json, no_color, yes, dry_run, peer_is_off, accept_loss, watch;
-	bool accept_deletes, follow, fire;
+	bool accept_deletes, follow, fire, list;
 	int watch_s, timeout_ms, lines;		/* lines -1: all */
 	int for_s;				/* 0: as long as the daemon is configured to */
 	const char *to, *run_dir, *path;
@@ -25,8 +25,14 @@ struct hactl_options {
 
 typedef void print_fn(json_t *, bool color, FILE *);
 
-/* What follows the verb: nothing, a node, a resource, or perhaps a resource. */
-enum operand { OPERAND_NONE, OPERAND_NODE, OPERAND_RESOURCE, OPERAND_ANY_RESOURCE };
+/* What follows the verb: nothing, a node, a resource, perhaps one, or names of checks. */
+enum operand {
+	OPERAND_NONE,
+	OPERAND_NODE,
+	OPERAND_RESOURCE,
+	OPERAND_ANY_RESOURCE,
+	OPERAND_CHECKS,
+};
 
 struct verb {
 	const char *noun, *verb, *op, *sock;
@@ -50,5 +56,8 @@ int hactl_number(const char *, int max);	/* -1: no whole number up to max */
 int hactl_ask(const struct verb *, const struct hactl_options *, const char *operand);
 int hactl_watch(const struct verb *, const struct hactl_options *, const char *operand);
 print_fn hactl_print_data;	/* all that the last line of an answer holds */
+
+/* hactl_monitor.c; the exit code */
+int hactl_check(const struct hactl_options *, int argc, char **argv);	/* names of checks */
 
 #endif

@@ -26,6 +26,7 @@ static const struct option longs[] = {
 	{ "lines", required_argument, NULL, O_LINES },
 	{ "fire", no_argument, NULL, O_FIRE },
 	{ "for", required_argument, NULL, O_FOR },
+	{ "list", no_argument, NULL, O_LIST },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -115,6 +116,9 @@ set_option(struct hactl_options *o, int ch)
 		return 0;
 	case O_FOLLOW:
 		o->follow = true;
+		return 0;
+	case O_LIST:
+		o->list = true;
 		return 0;
 	case O_LINES:
 		o->lines = hactl_number(optarg, 1000000);

@@ -19,11 +19,12 @@ _mailpair_hactl() {
 		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
 	sync) words="status now" ;;
 	fence | watchdog) words="test" ;;
+	check) words="--list --json $(hactl check --list 2>/dev/null | cut -d' ' -f1)" ;;
 	import-heartbeat)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return ;;
 	*)
-		words="status links history events switchover failover standby online resource fence watchdog sync
+		words="status links history events check switchover failover standby online resource fence watchdog sync
 		    import-heartbeat --json --watch --follow --lines --to --dry-run --peer-is-off --accept-loss
 		    --fire --timeout
 		    --no-color --yes --version --help" ;;

@@ -1,7 +1,6 @@
 """e2e_visible.py - what a live pair tells: events, checks, metrics, hooks."""
 import json
 import os
-import signal
 import subprocess
 
 from harness import test
@@ -64,8 +63,25 @@ def expect_events(t, lab, active, standby):
     t.equal(len([e for e in after if e["text"].startswith("started, boot ")]), 2, "starts")
 
 
+def expect_checks(t, lab, node):
+    names = [line.split()[0] for line in hactl(t, lab, node, "check", "--list").splitlines()]
+    t.equal(names, "role peer links serial quorum watchdog vip commit lag disk clock config-equal "
+            "resources".split(), "names of the checks")
+    checks = [c for c in names if c != "disk"]      # that one is this machine's
+    for n in NODES:
+        t.true("ha-1 " in lab.execute(n, "hactl", "check", "disk", check=False).stdout, "disks")
+        lines = hactl(t, lab, n, "check", *checks).splitlines()
+        t.equal([x.split()[:2] for x in lines], [["OK", c] for c in checks], "checks of " + n)
+        for c in json_lines(hactl(t, lab, n, "check", "role", "clock", "--json")):
+            t.equal((c["schema"], c["state"], c["code"]), (1, "OK", 0), c["text"])
+    hactl(t, lab, node, "check", "no-such", code=10)
+    r = lab.execute(node, "hactl", "check", "--run-dir", "/nowhere", check=False)
+    t.equal(r.returncode, 3, "checks without a daemon: " + r.stdout)
+
+
 @test
 def what_the_pair_tells(t):
     lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000)])
     active, standby = lab.active(), lab.standby()
+    expect_checks(t, lab, active)
     expect_events(t, lab, active, standby)
