@@ -496,6 +496,7 @@ stop_parts(struct agent *a)
 	for (unsigned i = 0; i < a->conf->npings; i++)
 		ping_free(a->pings[i]);
 	ctl_server_free(a->ctl);
+	httpget_free(a->metrics);
 	eventlog_free(a->events);
 	syncd_client_free(a->syncd);
 	exec_client_free(a->exec);
@@ -507,7 +508,7 @@ int
 agent_run(const struct hagent_conf *conf, const uint8_t key[32], int fd)
 {
 	struct agent *a;
-	int ctl_fd = listen_ctl(conf);
+	int ctl_fd = listen_ctl(conf), metrics_fd = agent_metrics_listen(conf);
 	int code;
 
 	if (ctl_fd == -1)
@@ -526,6 +527,7 @@ agent_run(const struct hagent_conf *conf, const uint8_t key[32], int fd)
 	if (a->base == NULL)
 		log_fatal("agent cannot make its event loop");
 	start_parts(a, fd, ctl_fd, key);
+	agent_metrics_start(a, metrics_fd);
 	log_info("agent started node=%s boot=%u fixed=%llu",
 	    conf->node[conf->self], a->state.boot,
 	    (unsigned long long)a->state.marks.fixed);

@@ -93,7 +93,7 @@ alarm_told(struct agent *a, const struct policy_action *act)
 	const char *colon = act->text[0] != '\0' ? ": " : "";
 
 	log_warnx("alarm %s %s%s%s", name, is, colon, act->text);
-	agent_record(a, EVENTLOG_ALARM, "%s %s%s%s", name, is, colon, act->text);
+	agent_record_and_tell(a, EVENTLOG_ALARM, "%s %s%s%s", name, is, colon, act->text);
 }
 
 static void

@@ -3,7 +3,7 @@
  * Most of it is found by comparing: agent_notice() is called behind each step and
  * records what is no longer as it was seen last, so no other file has to think of it.
  * What has no state of its own (notes, commands of operators) is recorded where it
- * happens, by agent_record().  Links and ping targets are looked at again only after
+ * happens, by agent_record(); agent_record_and_tell() also gives it to the notify script.  Links and ping targets are looked at again only after
  * FLAP_MS, so that a flapping one cannot push everything else out. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,25 +14,48 @@
 
 #define FLAP_MS 1000
 
+static void __attribute__((format(printf, 4, 0)))
+record(struct agent *a, enum eventlog_kind kind, bool tell, const char *fmt, va_list ap)
+{
+	char text[EVENTLOG_TEXT];
+	const struct eventlog_entry *e;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	a->event_counts[kind]++;
+	e = eventlog_add(a->events, clock_wall_ms(), a->policy.marks.fixed, kind, text);
+	agent_follow_all(a);
+	if (tell && a->conf->notify[0] != '\0')
+		exec_client_notify(a->exec, e, ha_role_name(a->policy.role));
+}
+
 void
 agent_record(struct agent *a, enum eventlog_kind kind, const char *fmt, ...)
 {
-	char text[EVENTLOG_TEXT];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	record(a, kind, false, fmt, ap);
 	va_end(ap);
-	a->event_counts[kind]++;
-	eventlog_add(a->events, clock_wall_ms(), a->policy.marks.fixed, kind, text);
-	agent_follow_all(a);
+}
+
+void
+agent_record_and_tell(struct agent *a, enum eventlog_kind kind, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	record(a, kind, true, fmt, ap);
+	va_end(ap);
 }
 
 void
 agent_record_note(struct agent *a, const char *text)
 {
 	/* A role's change is told as "role OLD -> NEW: why". */
-	agent_record(a, strncmp(text, "role ", 5) == 0 ? EVENTLOG_ROLE : EVENTLOG_NOTE, "%s", text);
+	if (strncmp(text, "role ", 5) == 0)
+		agent_record_and_tell(a, EVENTLOG_ROLE, "%s", text);
+	else
+		agent_record(a, EVENTLOG_NOTE, "%s", text);
 }
 
 void
@@ -43,7 +66,8 @@ agent_record_switch(struct agent *a, const struct state_switch *sw)
 	if (sw->outage_ms >= 0)
 		snprintf(outage, sizeof(outage), ", outage %lld ms", (long long)sw->outage_ms);
 	a->switches++;
-	agent_record(a, EVENTLOG_SWITCH, "%s %s -> %s, %s%s: %s",
+	/* Both nodes hear of it; who serves now tells it. */
+	(sw->to == a->conf->self ? agent_record_and_tell : agent_record)(a, EVENTLOG_SWITCH, "%s %s -> %s, %s%s: %s",
 	    sw->planned ? "planned" : "unplanned", sw->from < 2 ? a->conf->node[sw->from] : "-",
 	    sw->to < 2 ? a->conf->node[sw->to] : "-", gen_kind_name((enum gen_kind)sw->kind), outage,
 	    sw->reason);
@@ -59,7 +83,7 @@ notice_peer(struct agent *a, const struct policy_view *v)
 
 	if (now == AGENT_PEER_ALIVE && s->peer_boot != v->peer.boot) {
 		if (s->peer_boot != 0)
-			agent_record(a, EVENTLOG_PEER, "%s has restarted, boot %u", name,
+			agent_record_and_tell(a, EVENTLOG_PEER, "%s has restarted, boot %u", name,
 			    v->peer.boot);
 		s->peer_boot = v->peer.boot;
 	}
@@ -67,7 +91,7 @@ notice_peer(struct agent *a, const struct policy_view *v)
 	if (now == s->peer || now == AGENT_PEER_UNPROVEN)
 		return;
 	s->peer = now;
-	agent_record(a, EVENTLOG_PEER, "%s is %s", name,
+	agent_record_and_tell(a, EVENTLOG_PEER, "%s is %s", name,
 	    now == AGENT_PEER_ALIVE ? "heard and hears us" : "silent on all links");
 }
 
@@ -112,7 +136,7 @@ notice_resource(struct agent *a, unsigned i)
 	a->seen.res[i] = r->state;
 	if (failed) {
 		a->res[i].failures_total++;
-		agent_record(a, EVENTLOG_RESOURCE, "%s failed, %u in its window: %s", name,
+		agent_record_and_tell(a, EVENTLOG_RESOURCE, "%s failed, %u in its window: %s", name,
 		    r->failures, a->res[i].words[0] != '\0' ? a->res[i].words : "it is not running");
 	}
 	if (r->state == was || (r->state != RES_UP && r->state != RES_DOWN))

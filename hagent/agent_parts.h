@@ -6,6 +6,7 @@
  * agent_ctl.c   requests of hactl
  * agent_proof.c watchdog and fence devices, as this process sees them
  * agent_json.c  status, links and history as JSON; agent_health.c: what is wrong
+ * agent_metrics.c  numbers for Prometheus
  * agent_about.c  what the nodes tell each other for people
  * agent_events.c, agent_follow.c  what happened, for the log of events and who reads it
  *
@@ -21,6 +22,7 @@
 #include "eventlog.h"
 #include "exec_client.h"
 #include "hagent_conf.h"
+#include "httpget.h"
 #include "link.h"
 #include "link_corosync.h"
 #include "link_watch.h"
@@ -112,6 +114,7 @@ struct agent {
 	struct exec_client *exec;
 	struct syncd_client *syncd;	/* NULL: pair without */
 	struct ctl_server *ctl;
+	struct httpget *metrics;	/* NULL: no port */
 	struct agent_link links[HAGENT_LINKS_MAX];
 	struct link_ops link_ops;
 	struct ping *pings[HAGENT_PINGS_MAX];
@@ -213,6 +216,8 @@ void agent_op_done(struct agent *, uint32_t id, int code, const char *text,
 /* agent_events.c */
 void agent_record(struct agent *, enum eventlog_kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+void agent_record_and_tell(struct agent *, enum eventlog_kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));	/* also to the notify script */
 void agent_record_note(struct agent *, const char *text);	/* of ACT_NOTE */
 void agent_record_switch(struct agent *, const struct state_switch *);
 void agent_notice(struct agent *);	/* behind each step: what changed becomes events */
@@ -220,6 +225,10 @@ void agent_notice(struct agent *);	/* behind each step: what changed becomes eve
 /* agent_follow.c */
 void agent_show_events(struct agent *, struct ctl_call *, json_t *request);
 void agent_follow_all(struct agent *);	/* there is a new one */
+
+/* agent_metrics.c.  The port is opened as root; -1: none, which stops nothing. */
+int agent_metrics_listen(const struct hagent_conf *);
+void agent_metrics_start(struct agent *, int fd);
 
 /* agent_about.c */
 void agent_about_send(struct agent *, unsigned link, const struct policy_view *, struct frame *);

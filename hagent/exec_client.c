@@ -254,6 +254,20 @@ exec_client_open(struct exec_client *c, enum exec_open what, unsigned index)
 }
 
 void
+exec_client_notify(struct exec_client *c, const struct eventlog_entry *e, const char *role)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u8(&out, (uint8_t)e->kind);
+	wire_put_u64(&out, (uint64_t)e->wall_ms);
+	wire_put_u64(&out, e->epoch);
+	wire_put_str(&out, role);
+	wire_put_str(&out, e->text);
+	send_body(c, EX_NOTIFY, 0, &out);
+}
+
+void
 exec_client_group(struct exec_client *c, bool started, uint32_t held)
 {
 	struct wire_out out;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "eventlog.h"
 #include "exec_proto.h"
 
 struct event_base;
@@ -39,6 +40,8 @@ void exec_client_run(struct exec_client *, unsigned resource, enum exec_verb);
 void exec_client_vip(struct exec_client *, unsigned vip, enum exec_vip_op, uint64_t tag);
 void exec_client_open(struct exec_client *, enum exec_open, unsigned index);
 void exec_client_group(struct exec_client *, bool started, uint32_t held);
+/* For the notify script. */
+void exec_client_notify(struct exec_client *, const struct eventlog_entry *, const char *role);
 void exec_client_leaving(struct exec_client *);
 void exec_client_fence(struct exec_client *, enum exec_fence, uint64_t tag);
 void exec_client_watchdog_test(struct exec_client *, bool fire, uint64_t tag);

@@ -27,7 +27,7 @@ enum exec_type {
 	EX_FENCE = 8,	/* u8 enum exec_fence: the other node; answered by EX_FENCED */
 	EX_ALIVE,	/* no answer: the agent's loop turns and ha/state could be written */
 	EX_SELF_FENCE,	/* no answer: something does not stop; pet the watchdog no more */
-	EX_NOTIFY,	/* u8 kind of event, texts; no answer */
+	EX_NOTIFY,	/* u8 enum eventlog_kind, u64 wall ms, u64 epoch, str role, str text; no answer */
 	/* 12-15 resources, 16-19 configuration, 20-23 links */
 	EX_WATCHDOG_TEST = 24,	/* u8 1 = pet it no more; answered by EX_WATCHDOG_IS */
 	EX_WELCOME = 32,/* struct exec_welcome; the first message to an agent */

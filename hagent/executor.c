@@ -32,6 +32,7 @@
 #include "fence.h"
 #include "ipc.h"
 #include "mem.h"
+#include "notify.h"
 #include "privopen.h"
 #include "resource_run.h"
 #include "respawn.h"
@@ -66,6 +67,7 @@ struct executor {
 	bool config_told;	/* that it cannot be made; once */
 	struct watchdog *watchdog;
 	struct fence *fence;
+	struct notify *notify;
 	struct vip *vips[HAGENT_VIPS_MAX];
 	/* The peer's own address on each udp link: only ever probed for. */
 	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
@@ -417,6 +419,10 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	case EX_SELF_FENCE:
 		on_self_fence(x);
 		break;
+	case EX_NOTIFY:
+		if (notify_take(x->notify, &in) == -1)
+			log_warn("executor got a bad message to tell");
+		break;
 	default:
 		log_err("executor got an unknown request type=%u", m->type);
 	}
@@ -601,7 +607,8 @@ reap(struct executor *x)
 		else if (pid == x->relay_pid)
 			x->relay_pid = 0;
 		else if (!resource_runs_reaped(x->runs, pid, st))
-			(void)(fence_reaped(x->fence, pid, st) ||
+			(void)(notify_reaped(x->notify, pid, st) ||
+			    fence_reaped(x->fence, pid, st) ||
 			    watchdog_reaped(x->watchdog, pid, st) ||
 			    respawns_reaped(x->helpers, pid, st));
 	}
@@ -721,6 +728,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->look = evtimer_new(x->base, on_look, x);
 	event_add(x->signals, NULL);
 	x->fence = fence_new(x->base, x->conf, on_fenced, x);
+	x->notify = notify_new(x->base, x->conf);
 	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
 	x->runs = resource_runs_new(x->base, x->conf, &runs_ops, x);
 	x->helpers = respawns_new(x->base, x->conf, &helper_ops, x);
@@ -747,6 +755,7 @@ executor_run(const struct executor_start *s)
 	if (x->child_fd != -1)
 		return run_agent(x);	/* the parent's objects are left as they are */
 	/* What may still serve here must not outlive who would stop it. */
+	notify_free(x->notify);
 	watchdog_free(x->watchdog, !x->group_started);
 	fence_free(x->fence);
 	for (size_t i = 0; i < x->conf->nvips; i++)

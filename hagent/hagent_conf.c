@@ -23,6 +23,7 @@
 #include "conf_proof.h"
 #include "conf_resource.h"
 #include "conf_respawn.h"
+#include "conf_visible.h"
 #include "fs.h"
 #include "hex.h"
 #include "log.h"
@@ -79,6 +80,8 @@ static const struct limit {
 	{ "test-interval-ms", 100, 3600000 },
 	{ "test-timeout-ms", 50, 600000 },
 	{ "events-max", 10, 10000 },
+	{ "notify-timeout-ms", 100, 600000 },
+	{ "notify-max", 1, 1000 },
 };
 
 static int
@@ -256,6 +259,10 @@ load_file(const char *path)
 		CFG_STR("cold-start", "last-active", CFGF_NONE),
 		CFG_STR("log-level", "info", CFGF_NONE),
 		CFG_INT("events-max", 1000, CFGF_NONE),
+		CFG_STR("metrics", "127.0.0.1:9694", CFGF_NONE),
+		CFG_STR("notify", "", CFGF_NONE),
+		CFG_INT("notify-timeout-ms", 10000, CFGF_NONE),
+		CFG_INT("notify-max", 30, CFGF_NONE),
 		CFG_END(),
 	};
 
@@ -371,7 +378,6 @@ read_scalars(struct hagent_conf *c, cfg_t *cfg)
 	c->join_wait_ms = (int)cfg_getint(cfg, "join-wait-ms");
 	c->switch_ms = (int)cfg_getint(cfg, "switch-ms");
 	c->retry_ms = (int)cfg_getint(cfg, "retry-ms");
-	c->events_max = (int)cfg_getint(cfg, "events-max");
 	c->log_level = conf_word(level_words, cfg_getstr(cfg, "log-level"));
 }
 
@@ -465,6 +471,7 @@ hagent_conf_load(const char *path, const char *node_name)
 	conf_proof_read(c, cfg);
 	conf_resources_read(c, cfg);
 	conf_respawn_read(c, cfg);
+	conf_visible_read(c, cfg);
 	c->hash = settings_hash(cfg);
 	cfg_free(cfg);
 	check_whole(c);
@@ -490,6 +497,7 @@ hagent_conf_free(struct hagent_conf *c)
 	conf_proof_free(c);
 	conf_resources_free(c);
 	conf_respawn_free(c);
+	conf_visible_free(c);
 	free(c->node[0]);
 	free(c->node[1]);
 	free(c->path);

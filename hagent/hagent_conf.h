@@ -152,6 +152,10 @@ struct hagent_conf {
 	int moves_max, moves_window_s;
 	int vip_check_ms;
 	int maintenance_s;
+	char *metrics;			/* as written; "" off */
+	struct sockaddr_storage metrics_address;	/* ss_family 0: off */
+	char *notify;			/* path of a script; "" none */
+	int notify_timeout_ms, notify_max;
 	int events_max;
 	int log_level;			/* enum log_level */
 	uint64_t hash;			/* over every setting, the same on both nodes */

@@ -103,6 +103,7 @@ count_late(struct peer_link *l, uint64_t gap, int64_t now_ms)
 		late = 0;
 	if (late > l->stat.late_max_ms)
 		l->stat.late_max_ms = late;
+	l->stat.late_sum_ms += (uint64_t)late;
 	while (b < PEER_BUCKETS - 1 && late >= (int64_t)1 << b)
 		b++;
 	l->stat.late[b]++;

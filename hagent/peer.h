@@ -27,6 +27,7 @@ struct peer_link_stat {
 	uint64_t accepted, lost, sent;
 	uint64_t refused[FRAME_RCS];
 	uint32_t late[PEER_BUCKETS];
+	uint64_t late_sum_ms;
 	int64_t late_max_ms;
 };
 

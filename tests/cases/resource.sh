@@ -72,6 +72,31 @@ check "MailTo gives each address by itself, once" 0 \
 check "MailTo status running" 0 "$top/resource.d/MailTo" status
 check "MailTo stop" 0 "$top/resource.d/MailTo" stop 'a@x.example'
 check "MailTo status stopped" 3 "$top/resource.d/MailTo" status
+: >"$work/calls"
+NOTIFY_TO=$work/to MAILPAIR_TEXT='planned ha-1 -> ha-2: *' MAILPAIR_NODE=ha-2
+export NOTIFY_TO MAILPAIR_TEXT MAILPAIR_NODE
+n=$top/resource.d/notify-mail
+check "notify-mail without an event" 2 "$n"
+MAILPAIR_EVENT=role
+export MAILPAIR_EVENT
+check "notify-mail role" 0 "$n"
+check "notify-mail is silent about steps of a role" 0 test ! -s "$work/calls"
+MAILPAIR_EVENT=switch
+check "notify-mail to root" 0 "$n"
+check "notify-mail to root is sent" 0 test "$(cat "$work/calls")" = "-i|--|root"
+: >"$work/calls"
+echo 'a@x.example,*@y.example' >"$work/to"
+printf '#!/bin/sh\ncat >%s/mail\n(IFS="|"; echo "$*") >>%s/calls\n' "$work" "$work" >"$work/sendmail"
+check "notify-mail to two" 0 "$n"
+check "notify-mail gives each address by itself" 0 \
+    test "$(cat "$work/calls")" = "-i|--|a@x.example|*@y.example"
+check "notify-mail says what happened" 0 \
+    grep -q '^Subject: .* ha-2: switch planned ha-1 -> ha-2: \*$' "$work/mail"
+echo '-oQ/tmp' >"$work/to"
+check "notify-mail to no address" 2 "$n"
+stand_in sendmail 1
+echo 'a@x.example' >"$work/to"
+check "notify-mail that fails" 1 "$n"
 check "IPaddr without prefix" 2 "$top/resource.d/IPaddr" start 192.0.2.9 lo
 check "IPaddr status absent" 3 "$top/resource.d/IPaddr" status 192.0.2.9/32 lo
 check "Filesystem not mounted" 3 "$top/resource.d/Filesystem" status none "$work"
@@ -94,7 +119,7 @@ check "ocf stop again" 0 ocf stop
 check "ocf meta-data" 0 ocf meta-data
 
 if command -v shellcheck >/dev/null 2>&1; then
-	for s in IPaddr maild syncer Filesystem MailTo dummy; do
+	for s in IPaddr maild syncer Filesystem MailTo notify-mail dummy; do
 		check "$s shellcheck" 0 shellcheck "$top/resource.d/$s"
 	done
 else

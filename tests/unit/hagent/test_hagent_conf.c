@@ -99,6 +99,10 @@ shipped_states_the_defaults(void **state)
 	SAME(cold_start);
 	SAME(log_level);
 	SAME(events_max);
+	SAME(notify_timeout_ms);
+	SAME(notify_max);
+	assert_string_equal(s->metrics, d->metrics);
+	assert_string_equal(s->notify, d->notify);
 	assert_string_equal(s->user, d->user);
 	assert_string_equal(s->group, d->group);
 	assert_int_equal(s->nlinks, 2);
@@ -172,6 +176,12 @@ mistakes(void **state)
 		HEAD "quorum = \"require\"\n",	/* and nobody who tells it */
 		HEAD "link \"u\" { address = { \"ha-1=10.0.0.1\", \"ha-2=10.0.0.2\" } "
 		    "device = \"/dev/ttyS1\" }\n",
+		HEAD "metrics = \"localhost:9694\"\n",
+		HEAD "metrics = \"127.0.0.1\"\n",
+		HEAD "notify = \"notify-mail\"\n",
+		HEAD "notify = \"/no/such/script\"\n",
+		HEAD "notify = \"/tmp\"\n",
+		HEAD "notify-max = 0\n",
 		HEAD "resource \"r\" { script = \"no-such-script\" }\n",
 		HEAD "resource \"r\" { script = \"../evil\" }\n",
 		HEAD "resource \"r\" { script = \"/tmp\" }\n",	/* writable by all */
