@@ -48,7 +48,7 @@ struct import_env {
 	size_t nnets;
 	struct import_given given[IMPORT_GIVEN_MAX];
 	size_t ngiven;
-	bool (*have_script)(void *arg, const char *name);
+	bool (*have_script)(void *arg, const char *name); /* or path */
 	/* Line 0: of the whole file.  The text is one line of printable ASCII. */
 	void (*note)(
 	    void *arg, enum import_level, enum import_file, int line, const char *text);

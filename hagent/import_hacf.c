@@ -268,14 +268,31 @@ take_respawn(struct import *im, const struct import_words *ws)
 	const char *program = ws->n > 2 ? ws->w[2] : "";
 	const char *base =
 	    strrchr(program, '/') == NULL ? program : strrchr(program, '/') + 1;
+	struct import_respawn *r = &im->respawns[im->nrespawns];
 
 	/* The agent does this itself. */
 	if (strcmp(base, "ipfail") == 0)
 		return;
-	WARN_AT(im, ws->line,
-	    "respawn %s: let systemd or init keep it running, or write it as "
-	    "a resource with a script of its own",
-	    program);
+	if (strstr(program, "/heartbeat/") != NULL || strcmp(base, "dopd") == 0) {
+		WARN_AT(im, ws->line, "respawn %s: a part of Heartbeat, left out", program);
+		return;
+	}
+	if (program[0] != '/' || ws->n - 2 > HAGENT_ARGS_MAX + 1 ||
+	    im->nrespawns == HAGENT_RESPAWNS_MAX ||
+	    !import_copy(r->user, sizeof(r->user), ws->w[1])) {
+		WARN_AT(im, ws->line,
+		    "respawn %s: left out, write it as a respawn section with the whole path",
+		    program);
+		return;
+	}
+	for (unsigned i = 2; i < ws->n; i++)
+		memcpy(r->command[r->nwords++], ws->w[i], IMPORT_WORD);
+	r->line = ws->line;
+	r->there = im->env->have_script(im->env->arg, program);
+	if (!r->there)
+		WARN_AT(im, ws->line, "respawn %s: not on this machine, or not root's own: "
+		    "written as a comment", program);
+	im->nrespawns++;
 }
 
 static void

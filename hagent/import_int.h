@@ -37,6 +37,14 @@ struct import_resource {
 	int line;
 };
 
+struct import_respawn {
+	char user[65];
+	char command[HAGENT_ARGS_MAX + 1][IMPORT_WORD];
+	unsigned nwords;
+	bool there;
+	int line;
+};
+
 struct import_time {
 	long ms; /* 0: not given */
 	int line;
@@ -64,6 +72,8 @@ struct import {
 	unsigned nvips;
 	struct import_resource resources[HAGENT_RESOURCES_MAX];
 	unsigned nresources;
+	struct import_respawn respawns[HAGENT_RESPAWNS_MAX];
+	unsigned nrespawns;
 	char preferred[65]; /* the first of haresources */
 	int preferred_line;
 	bool mailpair; /* our own maild is among the resources */

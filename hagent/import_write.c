@@ -5,6 +5,7 @@
 
 #include "import_int.h"
 #include "mem.h"
+#include "paths.h"
 
 struct import *
 import_new(const struct import_env *env)
@@ -212,8 +213,29 @@ write_resource(const struct import_resource *r, FILE *out)
 		fputs(" }", out);
 	}
 	if (strcmp(r->script, "maild") == 0)
-		fprintf(out, "\n%s\tdrain = true", off);
+		fprintf(out, "\n%s\tdrain = true\n%s\tpidfile = \"" PATH_RUN "/maild.pid\"", off,
+		    off);
 	fprintf(out, "\n%s}\n", off);
+}
+
+static void
+write_respawns(const struct import *im, FILE *out)
+{
+	for (unsigned i = 0; i < im->nrespawns; i++) {
+		const struct import_respawn *r = &im->respawns[i];
+
+		const char *off = r->there ? "" : "# ";
+
+		fprintf(out, "\n# ha.cf:%d respawn\n%srespawn \"respawn-%u\" {\n%s\tuser = ",
+		    r->line, off, i + 1, off);
+		quote(out, r->user);
+		fprintf(out, "\n%s\tcommand = { ", off);
+		for (unsigned k = 0; k < r->nwords; k++) {
+			fputs(k == 0 ? "" : ", ", out);
+			quote(out, r->command[k]);
+		}
+		fprintf(out, " }\n%s}\n", off);
+	}
 }
 
 static void
@@ -254,6 +276,7 @@ import_write(const struct import *im, FILE *out)
 	write_links(im, out);
 	write_pings(im, out);
 	write_vips(im, out);
+	write_respawns(im, out);
 	for (unsigned i = 0; i < im->nresources; i++)
 		write_resource(&im->resources[i], out);
 }

@@ -160,6 +160,11 @@ static const struct {
     {NODES SERIAL "crm off\n", "ha-a x\n", {"link"}},
     {NODES SERIAL "respawn root /usr/sbin/dopd\n", "ha-a x\n",
 	{"link", "~WARN ha.cf:4 respawn /usr/sbin/dopd"}},
+    {NODES SERIAL "respawn nobody /usr/bin/watch-it -n 5\n", "ha-a x\n",
+	{"# ha.cf:4 respawn\nrespawn \"respawn-1\" {\n\tuser = \"nobody\"\n\tcommand = "
+	 "{ \"/usr/bin/watch-it\", \"-n\", \"5\" }\n}"}},
+    {NODES SERIAL "respawn nobody watch-it\n", "ha-a x\n",
+	{"link", "~WARN ha.cf:4 respawn watch-it: left out"}},
     {NODES SERIAL "apiauth ipfail uid=x\n", "ha-a x\n",
 	{"link", "~WARN ha.cf:4 apiauth"}},
     {NODES SERIAL "no_such_thing 1\n", "ha-a x\n",
