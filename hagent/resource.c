@@ -17,6 +17,7 @@
 #define METADATA_MAX (256u << 10)
 #define INIT_STOPPED 3
 #define OCF_STOPPED 7
+#define OCF_NOT_INSTALLED 5
 
 struct list {
 	char **at;
@@ -38,8 +39,7 @@ static void
 put_common(
     struct list *env, const struct hagent_conf *conf, const struct resource_conf *r)
 {
-	put(env,
-	    mem_dup(SCRIPT_PATH));
+	put(env, mem_dup(SCRIPT_PATH));
 	put(env, mem_dup("LC_ALL=C"));
 	put(env, mem_printf("MAILPAIR_RESOURCE=%s", r->name));
 	put(env, mem_printf("MAILPAIR_CLUSTER=%s", conf->cluster));
@@ -48,7 +48,7 @@ put_common(
 
 static void
 put_ocf(struct list *env, const struct hagent_conf *conf, const struct resource_conf *r,
-    int limit_ms)
+    int limit_ms, int interval_ms)
 {
 	put(env, mem_printf("OCF_ROOT=%s", conf->ocf_root));
 	put(env, mem_dup("OCF_RA_VERSION_MAJOR=1"));
@@ -57,6 +57,8 @@ put_ocf(struct list *env, const struct hagent_conf *conf, const struct resource_
 	put(env, mem_printf("OCF_RESOURCE_TYPE=%s", r->agent));
 	put(env, mem_printf("OCF_RESOURCE_PROVIDER=%s", r->provider));
 	put(env, mem_printf("OCF_RESKEY_CRM_meta_timeout=%d", limit_ms));
+	/* 0: not one of many, so a monitor is a probe. */
+	put(env, mem_printf("OCF_RESKEY_CRM_meta_interval=%d", interval_ms));
 	for (size_t i = 0; r->params[i] != NULL; i++)
 		put(env, mem_printf("OCF_RESKEY_%s", r->params[i]));
 }
@@ -102,7 +104,7 @@ systemctl(struct list *argv, const struct resource_conf *r, enum exec_verb v)
 
 void
 resource_command(const struct hagent_conf *conf, const struct resource_conf *r,
-    enum exec_verb v, struct resource_command *c)
+    enum exec_verb v, bool probe, struct resource_command *c)
 {
 	struct list argv, env;
 
@@ -115,7 +117,10 @@ resource_command(const struct hagent_conf *conf, const struct resource_conf *r,
 		c->script.out_max = v == EXEC_STATUS ? SHOW_MAX : 0;
 	} else if (r->class == RESOURCE_OCF) {
 		put(&argv, mem_dup(v == EXEC_STATUS ? "monitor" : exec_verb_name(v)));
-		put_ocf(&env, conf, r, c->script.limit_ms);
+		put_ocf(&env, conf, r, c->script.limit_ms,
+		    v != EXEC_STATUS || probe	 ? 0
+		    : r->monitor_interval_ms > 0 ? r->monitor_interval_ms
+						 : 1);
 	} else {
 		put(&argv, mem_dup(exec_verb_name(v)));
 		for (size_t i = 0; r->args[i] != NULL; i++)
@@ -135,7 +140,7 @@ resource_command_metadata(const struct hagent_conf *conf, const struct resource_
 	put(&argv, mem_dup(r->script));
 	put(&argv, mem_dup("meta-data"));
 	put_common(&env, conf, r);
-	put_ocf(&env, conf, r, c->script.limit_ms);
+	put_ocf(&env, conf, r, c->script.limit_ms, 0);
 }
 
 void
@@ -199,11 +204,13 @@ judge_unit(
 }
 
 void
-resource_judge(const struct resource_conf *r, enum exec_verb v, struct span out,
-    struct exec_ran *ran, pid_t *main_pid)
+resource_judge(const struct resource_conf *r, enum exec_verb v, bool probe,
+    struct span out, struct exec_ran *ran, pid_t *main_pid)
 {
 	*main_pid = 0;
-	ran->stopped = r->class == RESOURCE_OCF ? OCF_STOPPED : INIT_STOPPED;
+	ran->stopped = r->class != RESOURCE_OCF			 ? INIT_STOPPED
+		       : probe && ran->code == OCF_NOT_INSTALLED ? OCF_NOT_INSTALLED
+								 : OCF_STOPPED;
 	if (r->class == RESOURCE_SYSTEMD && v == EXEC_STATUS &&
 	    ran->outcome == RAN_EXIT && ran->code == 0)
 		judge_unit(r, out, ran, main_pid);

@@ -23,8 +23,10 @@ struct resource_command {
 	char *env[RESOURCE_ENV_MAX];
 	struct script_conf script; /* points into this struct */
 };
+/* probe: a status of what nobody here has started.  OCF agents are told, and one that
+ * answers that its software is not here is stopped, not failed. */
 void resource_command(const struct hagent_conf *, const struct resource_conf *,
-    enum exec_verb, struct resource_command *);
+    enum exec_verb, bool probe, struct resource_command *);
 /* The OCF agent's description of itself, on stdout. */
 void resource_command_metadata(
     const struct hagent_conf *, const struct resource_conf *, struct resource_command *);
@@ -32,7 +34,7 @@ void resource_command_clear(struct resource_command *);
 
 /* Puts the end of a command into the common answers.  out is what it wrote to stdout;
  * *main_pid becomes the process that a unit names as its own, else 0. */
-void resource_judge(const struct resource_conf *, enum exec_verb, struct span out,
-    struct exec_ran *, pid_t *main_pid);
+void resource_judge(const struct resource_conf *, enum exec_verb, bool probe,
+    struct span out, struct exec_ran *, pid_t *main_pid);
 
 #endif

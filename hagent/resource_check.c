@@ -126,6 +126,32 @@ ask(struct check *c)
 	return rc;
 }
 
+/* A unit that systemd starts by itself would run on both nodes.  One that cannot be asked
+ * for is found by its first status. */
+static void
+check_unit(const struct hagent_conf *conf, const struct resource_conf *r)
+{
+	char *argv[] = {r->script, mem_dup("is-enabled"), mem_dup("--quiet"),
+	    mem_dup("--"), r->agent, NULL};
+	char *env[] = {mem_dup(SCRIPT_PATH), NULL}, *out;
+	struct script_conf c = {
+	    .argv = argv, .env = env, .limit_ms = conf->metadata_timeout_ms};
+	struct exec_ran ran;
+	size_t len;
+
+	script_run_alone(&c, &ran, &out, &len);
+	if (exec_ran_verdict(&ran, EXEC_START) == 1)
+		fprintf(stderr,
+		    "WARN  %s:%d: resource \"%s\": %s is enabled: systemd starts it on "
+		    "both "
+		    "nodes\n",
+		    conf->path, r->line, r->name, r->agent);
+	free(out);
+	free(env[0]);
+	for (size_t i = 1; i < 4; i++)
+		free(argv[i]);
+}
+
 int
 resource_check(const struct hagent_conf *conf)
 {
@@ -135,6 +161,8 @@ resource_check(const struct hagent_conf *conf)
 	c->conf = conf;
 	for (size_t i = 0; i < conf->nresources; i++) {
 		c->r = &conf->resources[i];
+		if (c->r->class == RESOURCE_SYSTEMD)
+			check_unit(conf, c->r);
 		if (c->r->class != RESOURCE_OCF)
 			continue;
 		if (geteuid() != 0)

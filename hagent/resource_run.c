@@ -25,13 +25,15 @@ struct run {
 	TAILQ_ENTRY(run) next;
 	struct resource_runs *rr;
 	struct resource_run_ask ask;
+	bool probe;
 	struct script *script; /* NULL: waits for one of the same resource */
 };
 
 struct watched {
 	struct resource_runs *rr;
 	uint16_t resource;
-	bool off; /* a stop or start is wanted or under way */
+	bool off;     /* a stop or start is under way, or was the last */
+	bool started; /* by us, and not stopped since */
 	unsigned looks;
 	struct event *again;
 	struct exit_watch *watch;
@@ -154,6 +156,7 @@ running(struct resource_runs *rr, const struct run *r, pid_t main_pid)
 
 	if (r->ask.verb == EXEC_START) {
 		w->off = false;
+		w->started = true;
 		w->looks = 0;
 	}
 	if (w->off)
@@ -177,7 +180,7 @@ on_ran(const struct exec_ran *script, void *arg)
 	char text[300];
 	int verdict;
 
-	resource_judge(c, r->ask.verb, script_out(r->script), &ran, &main_pid);
+	resource_judge(c, r->ask.verb, r->probe, script_out(r->script), &ran, &main_pid);
 	verdict = exec_ran_verdict(&ran, r->ask.verb);
 	if (r->ask.verb != EXEC_STATUS || verdict != 1)
 		log_info("resource %s %s: %s", c->name, exec_verb_name(r->ask.verb),
@@ -187,8 +190,19 @@ on_ran(const struct exec_ran *script, void *arg)
 	rr->nruns--;
 	if (verdict == 1 && (r->ask.verb == EXEC_START || r->ask.verb == EXEC_STATUS))
 		running(rr, r, main_pid);
+	else if (verdict == -1 && r->ask.verb == EXEC_STOP)
+		rr->watched[r->ask.resource].off = false; /* it may go on running */
 	free(r);
 	run_next(rr);
+}
+
+/* From here on its process may end by our doing. */
+static void
+watch_off(struct watched *w)
+{
+	w->off = true;
+	w->started = false;
+	unwatch(w);
 }
 
 static void
@@ -197,7 +211,11 @@ run_begin(struct run *r)
 	const struct hagent_conf *conf = r->rr->conf;
 	struct resource_command c;
 
-	resource_command(conf, &conf->resources[r->ask.resource], r->ask.verb, &c);
+	if (r->ask.verb == EXEC_START || r->ask.verb == EXEC_STOP)
+		watch_off(&r->rr->watched[r->ask.resource]);
+	r->probe = r->ask.verb == EXEC_STATUS && !r->rr->watched[r->ask.resource].started;
+	resource_command(
+	    conf, &conf->resources[r->ask.resource], r->ask.verb, r->probe, &c);
 	r->script = script_run(r->rr->base, &c.script, on_ran, r);
 	resource_command_clear(&c);
 }
@@ -209,10 +227,6 @@ resource_runs_add(struct resource_runs *rr, const struct resource_run_ask *ask)
 
 	if (rr->nruns >= RUNS_MAX)
 		return -1;
-	if (ask->verb == EXEC_START || ask->verb == EXEC_STOP) {
-		rr->watched[ask->resource].off = true;
-		unwatch(&rr->watched[ask->resource]);
-	}
 	r = mem_alloc(sizeof(*r));
 	r->rr = rr;
 	r->ask = *ask;
@@ -227,16 +241,10 @@ resource_runs_forget(struct resource_runs *rr)
 {
 	struct run *r, *following;
 
-	for (size_t i = 0; i < rr->conf->nresources; i++)
-		rr->watched[i].off = false;
-
 	for (r = TAILQ_FIRST(&rr->runs); r != NULL; r = following) {
 		following = TAILQ_NEXT(r, next);
-		if (r->script != NULL) {
-			if (r->ask.verb != EXEC_STATUS)
-				rr->watched[r->ask.resource].off = true;
+		if (r->script != NULL)
 			continue;
-		}
 		TAILQ_REMOVE(&rr->runs, r, next);
 		rr->nruns--;
 		free(r);

@@ -32,7 +32,8 @@ static struct resource_conf ocf = {.name = "o",
     .provider = "heartbeat",
     .agent = "Dummy",
     .params = {"state=/x; rm", "fake=1", NULL},
-    .start_timeout_ms = 5};
+    .start_timeout_ms = 5,
+    .monitor_interval_ms = 900};
 
 static const char *
 joined(char *const *list, char *buf, size_t size)
@@ -72,7 +73,7 @@ commands(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		resource_command(&conf, t[i].r, t[i].v, &c);
+		resource_command(&conf, t[i].r, t[i].v, false, &c);
 		assert_string_equal(joined(c.script.argv, buf, sizeof(buf)), t[i].argv);
 		assert_int_equal(c.script.limit_ms, t[i].limit);
 		resource_command_clear(&c);
@@ -96,16 +97,25 @@ environments(void **state)
 	char buf[2000];
 
 	(void)state;
-	resource_command(&conf, &script, EXEC_START, &c);
+	resource_command(&conf, &script, EXEC_START, false, &c);
 	assert_string_equal(joined(c.script.env, buf, sizeof(buf)), COMMON "s" OURS);
 	resource_command_clear(&c);
-	resource_command(&conf, &ocf, EXEC_START, &c);
+	resource_command(&conf, &ocf, EXEC_START, false, &c);
 	assert_string_equal(joined(c.script.env, buf, sizeof(buf)), COMMON
 	    "o" OURS
 	    "|OCF_ROOT=/usr/lib/ocf|OCF_RA_VERSION_MAJOR=1|OCF_RA_VERSION_MINOR=1"
 	    "|OCF_RESOURCE_INSTANCE=o|OCF_RESOURCE_TYPE=Dummy|OCF_RESOURCE_PROVIDER="
 	    "heartbeat"
-	    "|OCF_RESKEY_CRM_meta_timeout=5|OCF_RESKEY_state=/x; rm|OCF_RESKEY_fake=1");
+	    "|OCF_RESKEY_CRM_meta_timeout=5|OCF_RESKEY_CRM_meta_interval=0"
+	    "|OCF_RESKEY_state=/x; rm|OCF_RESKEY_fake=1");
+	resource_command_clear(&c);
+	resource_command(&conf, &ocf, EXEC_STATUS, false, &c);
+	assert_non_null(
+	    strstr(joined(c.script.env, buf, sizeof(buf)), "meta_interval=900|"));
+	resource_command_clear(&c);
+	resource_command(&conf, &ocf, EXEC_STATUS, true, &c);
+	assert_non_null(
+	    strstr(joined(c.script.env, buf, sizeof(buf)), "meta_interval=0|"));
 	resource_command_clear(&c);
 }
 
@@ -119,14 +129,14 @@ largest(void **state)
 	(void)state;
 	for (size_t i = 0; i < HAGENT_PARAMS_MAX; i++)
 		big.params[i] = "p=v";
-	resource_command(&conf, &big, EXEC_START, &c);
-	assert_non_null(c.env[HAGENT_PARAMS_MAX + 11]);
-	assert_null(c.env[HAGENT_PARAMS_MAX + 12]);
+	resource_command(&conf, &big, EXEC_START, false, &c);
+	assert_non_null(c.env[HAGENT_PARAMS_MAX + 12]);
+	assert_null(c.env[HAGENT_PARAMS_MAX + 13]);
 	resource_command_clear(&c);
 	big = script;
 	for (size_t i = 0; i < HAGENT_ARGS_MAX; i++)
 		big.args[i] = "a";
-	resource_command(&conf, &big, EXEC_START, &c);
+	resource_command(&conf, &big, EXEC_START, false, &c);
 	assert_non_null(c.argv[HAGENT_ARGS_MAX + 1]);
 	resource_command_clear(&c);
 }
@@ -152,6 +162,7 @@ answers(void **state)
 	    {&ocf, EXEC_STATUS, 7, "", 0, 0},
 	    {&ocf, EXEC_STATUS, 3, "", -1, 0},
 	    {&ocf, EXEC_STOP, 7, "", -1, 0},
+	    {&ocf, EXEC_STATUS, 5, "", -1, 0},
 	    {&unit, EXEC_STATUS, 0, "LoadState=loaded\nActiveState=active\nMainPID=77\n",
 		1, 77},
 	    {&unit, EXEC_STATUS, 0, "MainPID=77\nActiveState=reloading\nLoadState=loaded",
@@ -178,10 +189,31 @@ answers(void **state)
 		struct exec_ran ran = {.outcome = RAN_EXIT, .code = t[i].code};
 		pid_t pid = -1;
 
-		resource_judge(t[i].r, t[i].v, span_of(t[i].out), &ran, &pid);
+		resource_judge(t[i].r, t[i].v, false, span_of(t[i].out), &ran, &pid);
 		if (exec_ran_verdict(&ran, t[i].v) != t[i].verdict || pid != t[i].pid)
 			fail_msg("case %zu: verdict %d pid %d", i,
 			    exec_ran_verdict(&ran, t[i].v), (int)pid);
+	}
+}
+
+/* What nobody has started: "not installed" is a good reason for not running. */
+static void
+probes(void **state)
+{
+	const struct {
+		struct resource_conf *r;
+		uint8_t code;
+		int verdict;
+	} t[] = {
+	    {&ocf, 5, 0}, {&ocf, 7, 0}, {&ocf, 0, 1}, {&ocf, 1, -1}, {&script, 5, -1}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct exec_ran ran = {.outcome = RAN_EXIT, .code = t[i].code};
+		pid_t pid;
+
+		resource_judge(t[i].r, EXEC_STATUS, true, SPAN(""), &ran, &pid);
+		assert_int_equal(exec_ran_verdict(&ran, EXEC_STATUS), t[i].verdict);
 	}
 }
 
@@ -190,7 +222,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(commands),
 	    cmocka_unit_test(environments), cmocka_unit_test(largest),
-	    cmocka_unit_test(answers)};
+	    cmocka_unit_test(answers), cmocka_unit_test(probes)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
