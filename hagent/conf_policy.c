@@ -105,3 +105,26 @@ conf_policy_read(struct hagent_conf *c, cfg_t *cfg)
 		    "fence-delay-ms");
 	read_pings(c, cfg);
 }
+
+static bool
+can_be_fenced(const struct hagent_conf *c, unsigned node)
+{
+	for (size_t i = 0; i < c->nfences; i++)
+		if (c->fences[i].node == node)
+			return true;
+	return false;
+}
+
+void
+conf_policy_check(const struct hagent_conf *c)
+{
+	int line = conf_option_line(c->path, "mode");
+
+	if (c->mode == MODE_QUORUM && c->watchdog.device[0] == '\0')
+		conf_error(c->path, line, "mode \"quorum\": expected a watchdog device: that it has "
+		    "fired is the proof that a silent node stopped");
+	for (unsigned i = 0; c->mode == MODE_FENCING && i < 2; i++)
+		if (!can_be_fenced(c, i))
+			conf_error(c->path, line, "mode \"fencing\": expected a fence section for node "
+			    "\"%s\"", c->node[i] != NULL ? c->node[i] : "?");
+}

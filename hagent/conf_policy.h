@@ -12,5 +12,7 @@ extern const char *const conf_policy_modes[], *const conf_policy_cold[],
 /* Reads mode, quorum, fail-back, damping and ping targets; needs the nodes.  Mistakes
  * are printed. */
 void conf_policy_read(struct hagent_conf *, cfg_t *);
+/* Has the mode what it proves by?  When everything is read. */
+void conf_policy_check(const struct hagent_conf *);
 
 #endif

@@ -418,12 +418,10 @@ check_whole(const struct hagent_conf *c)
 		    "paths");
 	if (c->syncd_socket[0] != '\0' && c->syncd_socket[0] != '/')
 		conf_error(c->path, 0, "syncd-socket: expected an absolute path, or \"\"");
-	if (c->mode == MODE_QUORUM && c->watchdog.device[0] == '\0')
-		conf_error(c->path, 0, "mode \"quorum\": expected a watchdog device: its end is what "
-		    "proves that a silent node stopped");
 	if ((c->mode == MODE_QUORUM || c->quorum_require) && !conf_links_corosync(c))
 		conf_error(c->path, 0, "a quorum is required: expected a link with medium "
 		    "\"corosync\", which tells it");
+	conf_policy_check(c);
 	check_times(c);
 }
 

@@ -279,7 +279,7 @@ probe_silent(struct turn *t)
 	if (t->v->now_ms - p->probe_ms > t->v->peer.silent_ms)
 		turn_probe(t, true, false);
 	else
-		turn_probe_due(t, true, false);
+		turn_probe_due(t, false);
 }
 
 static void

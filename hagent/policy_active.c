@@ -167,7 +167,7 @@ alone_turn(struct turn *t)
 	if (!p->slept && policy_silent(p, v)) {
 		proof_fence(t);
 		if (p->conf->mode == POLICY_SERIAL_PING && p->conf->pings && v->ping_ok)
-			turn_probe_due(t, true, true);
+			turn_probe_due(t, true);
 	}
 	if (v->now_ms - p->alone_ms < p->conf->evidence_ms)
 		return;

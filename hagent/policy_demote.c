@@ -54,8 +54,6 @@ demote_begin(struct turn *t, enum demote_how how, bool release, enum policy_reas
 	p->asked = how != DEMOTE_PLANNED;
 	p->retry_ms = t->v->now_ms + p->conf->retry_ms;
 	p->self_fenced = false;
-	for (unsigned i = 0; i < p->conf->nres; i++)
-		p->res[i].stop_failed = 0;
 	for (unsigned i = 0; i < p->conf->nvips; i++)
 		p->vip_failed[i] = 0;
 }

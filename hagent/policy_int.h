@@ -23,7 +23,7 @@ void turn_save(struct turn *);
 bool turn_saved(const struct turn *);
 struct gen turn_gen(struct turn *, enum gen_kind);	/* made, remembered, ACT_SAVE */
 void turn_probe(struct turn *, bool peer_too, bool peer_only);
-void turn_probe_due(struct turn *, bool peer_too, bool peer_only);
+void turn_probe_due(struct turn *, bool peer_only);
 void turn_op_done(struct turn *, int code, const char *text, const char *hint);
 void turn_answer(struct turn *, uint32_t id, int code, const char *text, const char *hint);
 

@@ -56,8 +56,6 @@ maint_set(struct turn *t, int64_t ms)
 	struct policy *p = t->p;
 	bool was = p->marks.maint_wall_ms != 0;
 
-	if (ms > POLICY_MAINTENANCE_MAX_MS)
-		ms = POLICY_MAINTENANCE_MAX_MS;
 	p->maint_until_ms = ms > 0 ? t->v->now_ms + ms : 0;
 	p->marks.maint_ms = ms > 0 ? ms : 0;
 	keep(t);

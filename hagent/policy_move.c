@@ -125,7 +125,7 @@ failback_fits(const struct turn *t)
 	const struct policy_view *v = t->v;
 
 	return p->conf->failback != FAILBACK_OFF && p->conf->preferred == !p->conf->node
-	    && policy_peer_ready(v) && p->alone_no == 0 && !p->alarm[ALARM_FLAPPING]
+	    && policy_peer_ready(v) && !p->alarm[ALARM_FLAPPING]
 	    && (!p->conf->syncd || (v->syncd_up && v->data.mode == DATA_SYNC))
 	    && (!p->conf->pings || peer_score(v) >= own_score(v));
 }

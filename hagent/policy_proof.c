@@ -29,9 +29,10 @@ peer_armed(const struct policy *p, const struct policy_view *v)
 	return v->peer.have && (v->peer.f.flags & FRAME_F_WATCHDOG) != 0 && p->conf->watchdog_ms > 0;
 }
 
-/* When its watchdog is armed, has it certainly fired?  A node that hangs is reset by
- * it: it is petted for half a time-out more, and fires after a whole one.  A node that lives without quorum gives up after isolated-ms, and is reset when an
- * address then does not go at the second attempt. */
+/* When its watchdog is armed, has it certainly fired?  It is petted for half a time-out
+ * after the agent hangs, and fires after a whole one.  A node that lives without quorum
+ * gives up after isolated-ms, and is reset when an address then does not go at the second
+ * attempt. */
 bool
 proof_lease_over(const struct policy *p, const struct policy_view *v)
 {
@@ -103,8 +104,9 @@ proof_fence(struct turn *t)
 	const struct policy_view *v = t->v;
 	struct policy *p = t->p;
 
-	if (p->conf->mode != POLICY_FENCING || p->marks.kept_out || p->fence.out || p->fence.off
-	    || policy_maintained(p, v) || !policy_silent(p, v) || (p->conf->pings && !v->ping_ok) || !proof_quorate(p, v))
+	if (p->conf->mode != POLICY_FENCING || p->fence.out || p->fence.off
+	    || policy_maintained(p, v) || !policy_silent(p, v)
+	    || (p->conf->pings && !v->ping_ok) || !proof_quorate(p, v))
 		return;
 	if (p->fence.wanted_ms < 0)
 		p->fence.wanted_ms = v->now_ms;

@@ -162,27 +162,26 @@ turn_probe(struct turn *t, bool peer_too, bool peer_only)
 	t->p->probe = PROBE_UNKNOWN;
 }
 
-/* While evidence is looked for: the last one asked for less, or is getting old. */
+/* While evidence is looked for: the last one did not ask for the peer's own addresses,
+ * or is getting old. */
 void
-turn_probe_due(struct turn *t, bool peer_too, bool peer_only)
+turn_probe_due(struct turn *t, bool peer_only)
 {
 	const struct policy *p = t->p;
 
-	if ((peer_too && !p->probe_peer) || (!peer_only && !p->probe_vips)
-	    || t->v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
-		turn_probe(t, peer_too, peer_only);
+	if (!p->probe_peer || t->v->now_ms - p->probe_ms > p->conf->probe_fresh_ms / 2)
+		turn_probe(t, true, peer_only);
 }
 
-/* Addresses that nobody answers for, asked after the silence began: the other node's
- * own, and the services' unless they are ours. */
+/* Addresses that nobody answers for, the other node's own among them, asked after the
+ * silence began. */
 bool
 policy_probe_clear(const struct policy *p, const struct policy_view *v)
 {
 	int64_t age = v->now_ms - p->probe_ms;
 
 	return !p->probe_out && p->probe == PROBE_CLEAR && age <= p->conf->probe_fresh_ms
-	    && age <= v->peer.silent_ms && p->probe_peer
-	    && (p->probe_vips || p->role == ROLE_ACTIVE);
+	    && age <= v->peer.silent_ms && p->probe_peer;
 }
 
 /* Every channel is silent: also the one between the two syncds.  A node that was

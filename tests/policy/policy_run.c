@@ -22,15 +22,14 @@
 #define WALL_MS 1700000000000
 
 /* The words:
- *   tick
+ *   tick | pause (no tick since the line before: the process did not run)
  *   peer silent|heard|quiet|ROLE [gen=N] [kind=K] [durable=N] [boot=N] [take] [outdated] [ill]
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
  *       [marked=G] [outdate=G] [alone=G] [switch=G] [watchdog] [maintenance] [score=N]
- *       [freed]
- *       [request=OP[:ARG]] [answer=CODE]
+ *       [freed] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
  *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
- *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated]
+ *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard]
  *   syncd up|gone
  *   probe clear|taken|unknown
  *   promoted | demoted | refused [grant] | alone | join
@@ -323,6 +322,8 @@ peer_word(struct run *r, char *w)
 		r->because = lookup(val, reason_of, REASONS);
 	else if (strcmp(w, "switch") == 0)
 		f->controls[f->ncontrols++] = told(r, num(r, val));
+	else if (strcmp(w, "links") == 0)
+		r->v.peer.links_alive = (unsigned)num(r, val);
 	else if (strcmp(w, "score") == 0)
 		f->score = (uint8_t)num(r, val);
 	else if (strcmp(w, "request") == 0)
@@ -394,6 +395,8 @@ gen_words(struct run *r, char **w, int n, struct gen *g)
 			*val++ = '\0';
 		if (strcmp(w[i], "outdated") == 0)
 			r->v.data.outdated = 1;
+		else if (strcmp(w[i], "heard") == 0)
+			r->v.data.peer_connected = 1, r->v.data.peer_heard_ms = 100;
 		else if (val == NULL)
 			bad(r, "unknown word", w[i]);
 		else if (strcmp(w[i], "gen") == 0)
@@ -421,6 +424,8 @@ ev_data(struct run *r, char **w, int n)
 	}
 	d->mode = (uint8_t)mode;
 	d->insync = mode == DATA_INSYNC;
+	d->peer_connected = 0;
+	d->peer_heard_ms = -1;
 	d->outdated = 0;
 	d->role = mode == DATA_SYNC || mode == DATA_FROZEN || mode == DATA_SOLO
 	    || mode == DATA_JOINING ? DATA_ACTIVE : DATA_STANDBY;
@@ -560,7 +565,7 @@ event(struct run *r, char **w, int n)
 		e->index = (int)num(r, w[1]);
 		e->up = strcmp(w[2], "up") == 0;
 		e->ok = strcmp(w[3], "ok") == 0;
-	} else if (strcmp(w[0], "tick") != 0 && !ev_syncd(r, w, n))
+	} else if (strcmp(w[0], "tick") != 0 && strcmp(w[0], "pause") != 0 && !ev_syncd(r, w, n))
 		bad(r, "unknown event", w[0]);
 }
 
@@ -728,7 +733,7 @@ instant(struct run *r, char *line)
 		r->started = true;
 	}
 	/* The daemon calls every 50 ms; a situation tells only what changes. */
-	while (r->v.now_ms + 200 < at) {
+	while (r->v.now_ms + 200 < at && (n == 0 || strcmp(w[0], "pause") != 0)) {
 		r->v.now_ms += 200;
 		r->v.peer.silent_ms += r->v.peer.silent || r->quiet ? 200 : 0;
 		r->v.peer.answers_ms = r->v.peer.alive && !r->quiet ? r->v.now_ms : r->v.peer.answers_ms;

@@ -33,7 +33,8 @@ sample(unsigned ncontrols)
 	struct frame f = { .type = FRAME_HEARTBEAT, .sender = 1, .role = 5, .mode = 3,
 		.flags = FRAME_F_SYNCD | FRAME_F_TAKE, .config = 0xabcdef01, .boot = 9, .seq = 1234567,
 		.order = 99, .gen = 41, .fixed = 43, .gen_kind = GEN_JOIN, .gen_node = 1,
-		.durable = 1000, .applied = 990, .echo_boot = 4, .echo_seq = 77, .key_id = 1 };
+		.durable = 1000, .applied = 990, .echo_boot = 4, .echo_seq = 77, .key_id = 1,
+		.score = 250 };
 
 	memset(f.nonce, 3, 16);
 	memset(f.echo_nonce, 4, 16);

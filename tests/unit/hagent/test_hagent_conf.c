@@ -96,6 +96,16 @@ shipped_states_the_defaults(void **state)
 	SAME(watchdog.test_timeout_ms);
 	SAME(watchdog.pet_ms);
 	SAME(mode);
+	SAME(quorum_require);
+	SAME(fence_delay_ms[0]);
+	SAME(fence_retry_max_ms);
+	SAME(preferred);
+	SAME(failback);
+	SAME(failback_delay_s);
+	SAME(moves_max);
+	SAME(moves_window_s);
+	SAME(vip_check_ms);
+	SAME(maintenance_s);
 	SAME(cold_start);
 	SAME(log_level);
 	SAME(events_max);
@@ -155,6 +165,19 @@ mistakes(void **state)
 		HEAD "vip \"192.0.2.5/33\" { interface = \"eth0\" }\n",
 		HEAD "vip \"192.0.2.5/24\" { }\n",
 		HEAD "ping = { \"gateway\" }\n",
+		HEAD "ping = { \"192.0.2.1=\" }\n",
+		HEAD "ping = { \"192.0.2.1=0\" }\n",
+		HEAD "ping = { \"192.0.2.1=256\" }\n",
+		HEAD "ping = { \"192.0.2.1=-1\" }\n",
+		HEAD "ping = { \"192.0.2.1=1=1\" }\n",
+		HEAD "ping = { \"192.0.2.1=200\", \"192.0.2.2=56\" }\n",
+		HEAD "quorum = \"maybe\"\n",
+		HEAD "mode = \"quorum\"\n",		/* no watchdog */
+		HEAD "mode = \"fencing\"\n",		/* no device */
+		HEAD "mode = \"fencing\"\n" FENCE("fence_dummy", "ha-2", ""),	/* one way only */
+		HEAD "failback = \"auto\"\n",		/* no preferred node */
+		HEAD "preferred = \"ha-3\"\n",
+		HEAD "moves-max = 17\n",
 		HEAD "link \"u\" { medium = \"udp\" address = { \"ha-1=10.0.0.1\" } }\n",
 		HEAD "link \"u\" { medium = \"carrier pigeon\" }\n",
 		HEAD "link \"t\" { medium = \"serial\" device = \"ttyS1\" }\n",
@@ -214,6 +237,33 @@ mistakes(void **state)
 		if (c != NULL)
 			fail_msg("accepted: %s", bad[i]);
 	}
+}
+
+static void
+decision(void **state)
+{
+	struct hagent_conf *c = load("cluster = \"c\"\nnode \"ha-1\" { fence-delay-ms = 5000 }\n"
+	    "node \"ha-2\" { }\nlink \"s\" { medium = \"serial\" device = \"/dev/ttyS0\" }\n"
+	    "ping = { \"192.0.2.1=5\", \"2001:db8::1\", \"192.0.2.3=249\" }\n"
+	    "quorum = \"require\" preferred = \"ha-2\" failback = \"auto\"\n"
+	    "link \"c\" { medium = \"corosync\" }\n"
+	    "mode = \"quorum\" deadtime-ms = 9000 watchdog { device = \"/dev/watchdog\" }\n");
+
+	(void)state;
+	assert_non_null(c);
+	assert_int_equal(c->npings, 3);
+	assert_string_equal(c->pings[0].name, "192.0.2.1");
+	assert_int_equal(c->pings[0].score, 5);
+	assert_int_equal(c->pings[1].score, 1);
+	assert_int_equal(c->pings[2].score, 249);
+	assert_int_equal(c->mode, MODE_QUORUM);
+	assert_string_equal(pair_mode_name(c->mode), "quorum");
+	assert_true(c->quorum_require);
+	assert_int_equal(c->preferred, 1);
+	assert_string_equal(failback_name(c->failback), "auto");
+	assert_int_equal(c->fence_delay_ms[0], 5000);
+	assert_int_equal(c->fence_delay_ms[1], 0);
+	hagent_conf_free(c);
 }
 
 static void
@@ -340,6 +390,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shipped_states_the_defaults),
 		cmocka_unit_test(mistakes),
+		cmocka_unit_test(decision),
 		cmocka_unit_test(groups),
 		cmocka_unit_test(serial_speed),
 		cmocka_unit_test(fence_devices),

@@ -336,7 +336,7 @@ static void
 everything_has_a_name(void **state)
 {
 	(void)state;
-	for (int i = 0; i <= ACT_EXIT; i++)
+	for (int i = 0; i <= ACT_SELF_FENCE; i++)
 		assert_string_not_equal(policy_act_name((enum policy_act)i), "unknown");
 	for (int i = 0; i < ALARMS; i++)
 		assert_string_not_equal(policy_alarm_name((enum policy_alarm)i), "unknown");
@@ -352,6 +352,46 @@ everything_has_a_name(void **state)
 	assert_string_equal(policy_reason_text(REASONS), "unknown");
 }
 
+/* One line for each configuration, and what it says of the mode is true. */
+static void
+what_the_pair_relies_on(void **state)
+{
+	static const struct {
+		enum policy_mode mode;
+		bool quorum, pings, serial;
+		int64_t watchdog_ms;
+		const char *relies, *survives_not;
+	} cases[] = {
+		{ POLICY_SERIAL_PING, false, true, true, 0, "silence", "all links cut" },
+		{ POLICY_SERIAL_PING, false, true, false, 0, "ping target", "one switch" },
+		{ POLICY_SERIAL_PING, false, true, true, 4000, "the watchdog", "both serve" },
+		{ POLICY_SERIAL_PING, false, false, true, 0, "silence", "without ping targets" },
+		{ POLICY_SERIAL_PING, true, true, true, 0, "with a quorum", "all links cut" },
+		{ POLICY_FENCING, false, true, true, 0, "fence device", "fence device and" },
+		{ POLICY_FENCING, true, true, true, 0, "with a quorum", "fence device and" },
+		{ POLICY_QUORUM, true, true, true, 4000, "armed watchdog", "quorum and" },
+		{ POLICY_MANUAL, false, true, true, 0, "an operator", "by itself" },
+	};
+	char buf[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *text, *not;
+
+		conf.mode = cases[i].mode;
+		conf.quorum_require = cases[i].quorum;
+		conf.pings = cases[i].pings;
+		conf.watchdog_ms = cases[i].watchdog_ms;
+		text = policy_reliance(&conf, cases[i].serial, buf, sizeof(buf));
+		assert_true(strlen(text) < sizeof(buf) - 1 && strchr(text, '\n') == NULL);
+		not = strstr(text, "; not survived: ");
+		assert_non_null(not);
+		assert_true(strstr(text, cases[i].relies) != NULL
+		    && strstr(text, cases[i].relies) < not);
+		assert_non_null(strstr(not, cases[i].survives_not));
+	}
+}
+
 int
 main(void)
 {
@@ -365,6 +405,7 @@ main(void)
 		cmocka_unit_test_setup(alone_counts_only_what_the_log_holds, setup),
 		cmocka_unit_test_setup(the_largest_configuration_fits, setup),
 		cmocka_unit_test_setup(the_same_input_gives_the_same_output, setup),
+		cmocka_unit_test_setup(what_the_pair_relies_on, setup),
 		cmocka_unit_test_setup(everything_has_a_name, setup),
 	};
 
