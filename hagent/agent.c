@@ -33,7 +33,6 @@
 #define STRANGERS_MS 60000
 #define REASONS_MS 10000
 #define SAVE_FAILED_MS 10000
-#define KEY_ID 1
 
 static void
 arm(struct event *ev, int ms)
@@ -301,6 +300,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	arm(a->tick, next_tick(a));
 	agent_watch_links(a);
 	agent_tick(a);
+	agent_reload_tick(a);
 	agent_alive(a, clock_ms());
 	agent_fence_check(a, clock_ms());
 }
@@ -376,18 +376,20 @@ policy_conf_fill(struct agent *a)
 /* A key for each channel and direction, so that nothing can be replayed from one on
  * another or sent back. */
 static void
-derive(const struct agent *a, const uint8_t key[32], unsigned n, unsigned sender,
+derive(const struct agent *a, const struct cluster_keys *keys, unsigned n, unsigned sender,
     struct frame_keys *out)
 {
-	if (frame_derive(key, KEY_ID, a->conf->cluster,
-	    link_medium_name(a->conf->links[n].medium), (uint8_t)n, (uint8_t)sender,
-	    &out->key[0]) == -1)
-		log_fatal("key of link %s", a->conf->links[n].name);
-	out->nkeys = 1;
+	const struct link_conf *l = &a->conf->links[n];
+
+	for (unsigned i = 0; i < keys->n; i++)
+		if (frame_derive(keys->key[i].secret, keys->key[i].id, a->conf->cluster,
+		    link_medium_name(l->medium), (uint8_t)n, (uint8_t)sender, &out->key[i]) == -1)
+			log_fatal("key of link %s", l->name);
+	out->nkeys = keys->n;
 }
 
 static void
-start_link(struct agent *a, unsigned n, const uint8_t key[32])
+start_link(struct agent *a, unsigned n, const struct cluster_keys *keys)
 {
 	const struct link_conf *c = &a->conf->links[n];
 	struct agent_link *l = &a->links[n];
@@ -400,8 +402,8 @@ start_link(struct agent *a, unsigned n, const uint8_t key[32])
 	l->link = link_new(a->base, c, n, a->conf->self, &a->link_ops, a);
 	l->beat = evtimer_new(a->base, on_beat, b);
 	l->reopen = evtimer_new(a->base, on_reopen, b);
-	derive(a, key, n, a->conf->self, &l->send);
-	derive(a, key, n, 1 - a->conf->self, &l->receive);
+	derive(a, keys, n, a->conf->self, &l->send);
+	derive(a, keys, n, 1 - a->conf->self, &l->receive);
 	if (peer_add_link(&a->peer, l->keepalive_ms, a->conf->warntime_ms,
 	    a->conf->deadtime_ms) != (int)n)
 		log_fatal("too many links");
@@ -411,11 +413,11 @@ start_link(struct agent *a, unsigned n, const uint8_t key[32])
 
 /* -1: this node may not run. */
 static int
-start_state(struct agent *a, const uint8_t key[32])
+start_state(struct agent *a)
 {
 	int rc;
 
-	if (frame_cluster_id(key, a->conf->cluster, a->cluster) == -1)
+	if (frame_cluster_id(a->conf->cluster, a->cluster) == -1)
 		log_fatal("cluster id");
 	rc = state_load(&a->state, a->conf->state_dir);
 	if (rc == -1) {
@@ -433,7 +435,7 @@ start_state(struct agent *a, const uint8_t key[32])
 	if (memcmp(a->state.cluster, a->cluster, 16) != 0 ||
 	    a->state.node != a->conf->self) {
 		errno = 0;
-		log_err("state in %s is of another pair or node (cluster or key changed?)",
+		log_err("state in %s is of another pair or node (cluster or order of nodes changed?)",
 		    a->conf->state_dir);
 		return -1;
 	}
@@ -457,7 +459,7 @@ listen_ctl(const struct hagent_conf *c)
 }
 
 static void
-start_parts(struct agent *a, int exec_fd, int ctl_fd, const uint8_t key[32])
+start_parts(struct agent *a, int exec_fd, int ctl_fd, const struct cluster_keys *keys)
 {
 	int64_t now = clock_ms();
 
@@ -471,7 +473,7 @@ start_parts(struct agent *a, int exec_fd, int ctl_fd, const uint8_t key[32])
 	    a->state.boot);
 	a->exec = exec_client_new(a->base, exec_fd, &agent_exec_ops, a);
 	for (unsigned i = 0; i < a->conf->nlinks; i++)
-		start_link(a, i, key);
+		start_link(a, i, keys);
 	for (unsigned i = 0; i < a->conf->npings; i++)
 		a->pings[i] = ping_new(a->base, &a->conf->pings[i]);
 	if (a->pconf.syncd)
@@ -505,7 +507,7 @@ stop_parts(struct agent *a)
 }
 
 int
-agent_run(const struct hagent_conf *conf, const uint8_t key[32], int fd)
+agent_run(const struct hagent_conf *conf, const struct cluster_keys *keys, int fd)
 {
 	struct agent *a;
 	int ctl_fd = listen_ctl(conf), metrics_fd = agent_metrics_listen(conf);
@@ -519,14 +521,14 @@ agent_run(const struct hagent_conf *conf, const uint8_t key[32], int fd)
 	a->start_wall_ms = clock_wall_ms();
 	a->link_ops = (struct link_ops){ on_frame, on_broken };
 	a->probe = PROBE_CLEAR;
-	if (start_state(a, key) == -1) {
+	if (start_state(a) == -1) {
 		free(a);
 		return AGENT_EXIT_REFUSED;
 	}
 	a->base = event_base_new();
 	if (a->base == NULL)
 		log_fatal("agent cannot make its event loop");
-	start_parts(a, fd, ctl_fd, key);
+	start_parts(a, fd, ctl_fd, keys);
 	agent_metrics_start(a, metrics_fd);
 	log_info("agent started node=%s boot=%u fixed=%llu",
 	    conf->node[conf->self], a->state.boot,

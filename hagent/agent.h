@@ -12,11 +12,13 @@
 /* Exit code of an agent that must not be started again: its state cannot be read, or
  * its surroundings are wrong. */
 #define AGENT_EXIT_REFUSED 78
+/* Of one that ended because another takes over with a new configuration. */
+#define AGENT_EXIT_REPLACED 79
 
 #define AGENT_MAINTENANCE_MAX_S (30 * 86400)
 
 /* Called as root in the process forked for it; drops to conf->user before it reads
  * anything.  fd: the channel to the executor.  Returns the exit code. */
-int agent_run(const struct hagent_conf *, const uint8_t key[32], int fd);
+int agent_run(const struct hagent_conf *, const struct cluster_keys *, int fd);
 
 #endif

@@ -265,6 +265,19 @@ look_done(struct agent *a)
 	agent_tick(a);
 }
 
+/* What a new configuration added to a group that is up.  A start that fails is told to
+ * the policy like any other; that the addresses are free was seen before. */
+static void
+start_new(struct agent *a, const struct exec_welcome *w)
+{
+	for (unsigned i = 0; i < a->conf->nresources; i++)
+		if ((w->new_resources >> i & 1) != 0)
+			exec_client_run(a->exec, i, EXEC_START);
+	for (unsigned i = 0; i < a->conf->nvips; i++)
+		if ((w->new_vips >> i & 1) != 0)
+			exec_client_vip(a->exec, i, VIP_ADD, MEND);
+}
+
 static void
 on_welcome(void *arg, const struct exec_welcome *w)
 {
@@ -278,6 +291,7 @@ on_welcome(void *arg, const struct exec_welcome *w)
 		a->group_started = true;
 		a->held = w->held;
 		look_done(a);
+		start_new(a, w);
 		return;
 	}
 	for (unsigned i = 0; i < a->conf->nresources; i++)
@@ -454,8 +468,8 @@ on_gone(void *arg, const char *why)
 }
 
 const struct exec_client_ops agent_exec_ops = { on_welcome, on_config, on_ran, on_died, agent_on_helper, on_vip,
-	on_opened, agent_on_fenced, agent_on_watchdog_is, agent_on_watchdog, on_shutdown,
-	on_gone };
+	on_opened, agent_on_fenced, agent_on_watchdog_is, agent_on_watchdog, agent_on_reloaded,
+	agent_on_replace, agent_on_hup, on_shutdown, on_gone };
 
 /* ---- syncd --------------------------------------------------------------- */
 

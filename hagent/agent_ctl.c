@@ -47,8 +47,8 @@ on_gone(struct ctl_call *call, void *arg)
 			a->calls[i].call = NULL;
 }
 
-static struct agent_call *
-new_call(struct agent *a, struct ctl_call *call)
+struct agent_call *
+agent_op_call(struct agent *a, struct ctl_call *call)
 {
 	for (size_t i = 0; i < AGENT_CALLS_MAX; i++) {
 		if (a->calls[i].call != NULL)
@@ -66,7 +66,7 @@ new_call(struct agent *a, struct ctl_call *call)
 uint32_t
 agent_call_new(struct agent *a, struct ctl_call *call)
 {
-	struct agent_call *c = new_call(a, call);
+	struct agent_call *c = agent_op_call(a, call);
 
 	if (c == NULL)
 		ctl_done(call, CTL_CONFLICT, NULL, "too many operations wait", NULL, NULL);
@@ -190,7 +190,7 @@ change(struct agent *a, struct ctl_call *call, const struct verb *verb, json_t *
 		    : "expected the name of a resource", NULL, NULL);
 		return;
 	}
-	c = new_call(a, call);
+	c = agent_op_call(a, call);
 	if (c == NULL) {
 		ctl_done(call, CTL_CONFLICT, NULL, "too many operations wait", NULL, NULL);
 		return;
@@ -245,6 +245,10 @@ agent_on_request(struct ctl_call *call, json_t *req, void *arg)
 		    a->conf->node[a->conf->self], "role", ha_role_name(a->policy.role),
 		    "resources", agent_json_resources(a), "helpers", agent_json_helpers(a)));
 		ctl_done(call, CTL_OK, NULL, NULL, NULL, NULL);
+		return;
+	}
+	if (strcmp(op, "reload") == 0) {
+		agent_reload(a, call, req);
 		return;
 	}
 	if (strcmp(op, "events") == 0) {

@@ -161,6 +161,7 @@ struct agent {
 	struct agent_follower followers[AGENT_FOLLOWERS_MAX];
 	struct agent_watchdog watchdog;
 	struct agent_fence fence;
+	bool hup;		/* SIGHUP came and waits for a settled role */
 	int64_t start_wall_ms;
 	int exit_code;
 };
@@ -174,6 +175,13 @@ void agent_send(struct agent *, unsigned link);
 int agent_save(struct agent *);		/* state to disk; logs a failure */
 void agent_end(struct agent *, int code);
 bool agent_ping_ok(const struct agent *, unsigned ping, int64_t now_ms);
+
+/* agent_reload.c */
+void agent_reload(struct agent *, struct ctl_call *, json_t *request);
+void agent_reload_tick(struct agent *);
+void agent_on_reloaded(void *, uint64_t tag, int code, const char *text, const char *hint);
+void agent_on_replace(void *);
+void agent_on_hup(void *);
 
 /* agent_watch.c */
 void agent_watch_link(struct agent *, unsigned link);	/* after a frame */
@@ -210,6 +218,8 @@ bool agent_proof_request(struct agent *, struct ctl_call *, const char *op, json
 uint32_t agent_call_new(struct agent *, struct ctl_call *);
 struct ctl_call *agent_call_take(struct agent *, uint32_t id);
 void agent_on_request(struct ctl_call *, json_t *request, void *arg);
+/* A call that waits for agent_op_done(); NULL: too many do. */
+struct agent_call *agent_op_call(struct agent *, struct ctl_call *);
 void agent_op_done(struct agent *, uint32_t id, int code, const char *text,
     const char *hint);
 

@@ -12,6 +12,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "mem.h"
+#include "reload.h"
 
 struct waiting {
 	TAILQ_ENTRY(waiting) next;
@@ -50,7 +51,7 @@ on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
 	struct waiting *w = take_waiting(c, m->id, m->type);
 	struct exec_watchdog watchdog;
 	struct exec_ran ran;
-	char error[128], words[EXEC_TEXT_MAX];
+	char error[128], words[EXEC_TEXT_MAX], text[RELOAD_TEXT], hint[RELOAD_HINT];
 	uint8_t result;
 	uint32_t no;
 
@@ -70,6 +71,12 @@ on_answer(struct exec_client *c, const struct ipc_msg *m, struct wire_in *in)
 		wire_get_str(in, error, sizeof(error));
 		c->ops->vip(c->arg, w->index, (enum exec_vip_op)w->what, w->tag,
 		    (enum exec_vip_result)result, error);
+		break;
+	case EX_RELOADED:
+		result = wire_get_u8(in);
+		wire_get_str(in, text, sizeof(text));
+		wire_get_str(in, hint, sizeof(hint));
+		c->ops->reloaded(c->arg, w->tag, result, text, hint);
 		break;
 	case EX_FENCED:
 		result = wire_get_u8(in);
@@ -126,6 +133,8 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		welcome.group_started = wire_get_u8(&in);
 		welcome.held = wire_get_u32(&in);
 		welcome.agents = wire_get_u32(&in);
+		welcome.new_resources = wire_get_u32(&in);
+		welcome.new_vips = wire_get_u32(&in);
 		c->ops->welcome(c->arg, &welcome);
 		break;
 	case EX_CONFIG:
@@ -136,6 +145,7 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	case EX_OPENED:
 	case EX_FENCED:
 	case EX_WATCHDOG_IS:
+	case EX_RELOADED:
 		on_answer(c, m, &in);
 		break;
 	case EX_WATCHDOG:
@@ -146,6 +156,12 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		break;
 	case EX_DIED:
 		c->ops->died(c->arg, wire_get_u16(&in));
+		break;
+	case EX_REPLACE:
+		c->ops->replace(c->arg);
+		break;
+	case EX_HUP:
+		c->ops->hup(c->arg);
 		break;
 	case EX_SHUTDOWN:
 		c->ops->shutdown(c->arg);
@@ -296,6 +312,17 @@ exec_client_watchdog_test(struct exec_client *c, bool fire, uint64_t tag)
 	wire_out_init(&out);
 	wire_put_u8(&out, fire);
 	send_body(c, EX_WATCHDOG_TEST, wait_for(c, EX_WATCHDOG_IS, 0, fire, tag), &out);
+}
+
+void
+exec_client_reload(struct exec_client *c, bool dry_run, uint8_t peer_key, uint64_t tag)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u8(&out, dry_run);
+	wire_put_u8(&out, peer_key);
+	send_body(c, EX_RELOAD, wait_for(c, EX_RELOADED, 0, 0, tag), &out);
 }
 
 static void

@@ -29,6 +29,10 @@ struct exec_client_ops {
 	void (*watchdog_is)(void *, uint64_t tag, const struct exec_watchdog *);
 	/* ms: its time-out; why: it is not armed */
 	void (*watchdog)(void *, bool armed, uint32_t ms, const char *why);
+	/* tag: as given to exec_client_reload(); code: exit code of hactl */
+	void (*reloaded)(void *, uint64_t tag, int code, const char *text, const char *hint);
+	void (*replace)(void *);
+	void (*hup)(void *);
 	void (*shutdown)(void *);
 	void (*gone)(void *, const char *why);
 };
@@ -43,6 +47,7 @@ void exec_client_group(struct exec_client *, bool started, uint32_t held);
 /* For the notify script. */
 void exec_client_notify(struct exec_client *, const struct eventlog_entry *, const char *role);
 void exec_client_leaving(struct exec_client *);
+void exec_client_reload(struct exec_client *, bool dry_run, uint8_t peer_key, uint64_t tag);
 void exec_client_fence(struct exec_client *, enum exec_fence, uint64_t tag);
 void exec_client_watchdog_test(struct exec_client *, bool fire, uint64_t tag);
 void exec_client_alive(struct exec_client *);

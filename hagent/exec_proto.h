@@ -28,7 +28,10 @@ enum exec_type {
 	EX_ALIVE,	/* no answer: the agent's loop turns and ha/state could be written */
 	EX_SELF_FENCE,	/* no answer: something does not stop; pet the watchdog no more */
 	EX_NOTIFY,	/* u8 enum eventlog_kind, u64 wall ms, u64 epoch, str role, str text; no answer */
-	/* 12-15 resources, 16-19 configuration, 20-23 links */
+	/* 12-15 resources */
+	EX_RELOAD = 16,	/* u8 1 = only check, u8 key id of the other node (0 not known); answered
+			 * by EX_RELOADED */
+	/* 17-19 configuration, 20-23 links */
 	EX_WATCHDOG_TEST = 24,	/* u8 1 = pet it no more; answered by EX_WATCHDOG_IS */
 	EX_WELCOME = 32,/* struct exec_welcome; the first message to an agent */
 	EX_RAN,		/* struct exec_ran */
@@ -40,9 +43,13 @@ enum exec_type {
 	EX_WATCHDOG,	/* u8 armed, u32 time-out in ms, str why not; after EX_WELCOME, and on
 			 * change */
 	EX_DIED,	/* u16 resource: the process that was watched ended */
+	EX_RELOADED = 48,	/* u8 exit code of hactl, str text, str hint; when it is 0 and not only
+			 * checked, EX_REPLACE follows */
+	EX_REPLACE,	/* end now, another agent takes over with the new configuration */
+	EX_HUP,		/* SIGHUP came: ask for EX_RELOAD when the role is settled */
 	EX_WATCHDOG_IS,	/* struct exec_watchdog */
 	EX_HELPER = 60,	/* u16 helper, struct exec_helper; after EX_WELCOME, and on change */
-	/* 48-51 configuration, 52-55 links, 56-59 events, 60-63 resources */
+	/* 51 configuration, 52-55 links, 56-59 events, 60-63 resources */
 };
 
 enum exec_verb { EXEC_START, EXEC_STOP, EXEC_STATUS, EXEC_DRAIN };
@@ -103,6 +110,8 @@ struct exec_welcome {
 	uint8_t group_started;	/* as the last agent said */
 	uint32_t held;
 	uint32_t agents;	/* how many there were before in this executor's life */
+	/* The group is up, but not these, which a new configuration added: a bit each. */
+	uint32_t new_resources, new_vips;
 };
 
 void exec_ran_put(struct wire_out *, const struct exec_ran *);

@@ -25,6 +25,7 @@
 
 #include "agent.h"
 #include "clock.h"
+#include "ctl.h"
 #include "config_digest.h"
 #include "corosync_relay.h"
 #include "daemon.h"
@@ -34,6 +35,7 @@
 #include "mem.h"
 #include "notify.h"
 #include "privopen.h"
+#include "reload.h"
 #include "resource_run.h"
 #include "respawn.h"
 #include "vip.h"
@@ -42,6 +44,7 @@
 #define YOUNG_MS 2000		/* an agent that dies before this age delays the next */
 #define DELAY_MAX_MS 1000
 #define LOOK_MS 10000		/* at the configuration files */
+#define REPLACE_MS 2000	/* for an agent that was told to end */
 
 struct vip_ask {
 	struct executor *x;
@@ -50,9 +53,9 @@ struct vip_ask {
 
 struct executor {
 	const struct executor_start *start;
-	const struct hagent_conf *conf;
+	struct hagent_conf *conf;
 	struct event_base *base;
-	struct event *signals, *respawn, *limit, *look;
+	struct event *signals, *respawn, *limit, *look, *replace;
 	int signal_fd;
 	struct ipc *agent;
 	pid_t agent_pid;
@@ -65,6 +68,12 @@ struct executor {
 	int exit_code;
 	uint32_t config;	/* digest of the three files */
 	bool config_told;	/* that it cannot be made; once */
+	/* A new configuration: it is looked at, for whom; it waits for the agent to end. */
+	struct reload *reload;
+	uint32_t reload_id, reload_agent;
+	bool reload_dry;
+	struct reload_result next;		/* .conf NULL: none */
+	uint32_t new_resources, new_vips;	/* to go up with the next agent */
 	struct watchdog *watchdog;
 	struct fence *fence;
 	struct notify *notify;
@@ -246,7 +255,8 @@ child_begin(const struct executor *x, int fd, const char *ident)
 	fcntl(3, F_SETFD, FD_CLOEXEC);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	log_init(ident, x->start->to_stderr, x->start->level);
+	log_init(ident, x->start->to_stderr,
+	    x->start->debug ? LOG_LEVEL_DEBUG : (enum log_level)x->conf->log_level);
 }
 
 /* The one before may hang in a call: whoever opens the link anew gave it up. */
@@ -263,7 +273,7 @@ open_corosync(struct executor *x, const struct link_conf *l)
 	pid = fork();
 	if (pid == 0) {
 		child_begin(x, fds[1], "hagentd/corosync");
-		mem_wipe(x->start->key, 32);
+		cluster_keys_wipe(x->start->keys);
 		_exit(corosync_relay_run(x->conf, l, 3));
 	}
 	close(fds[1]);
@@ -377,6 +387,94 @@ on_fence(struct executor *x, uint32_t id, struct wire_in *in)
 		on_fenced(x, &ask, FENCED_UNKNOWN, "not understood");
 }
 
+/* ---- a new configuration --------------------------------------------------- */
+
+static void
+answer_reload(struct executor *x, int code, const char *text, const char *hint)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u8(&w, (uint8_t)code);
+	wire_put_str(&w, text);
+	wire_put_str(&w, hint);
+	answer(x, x->reload_agent, EX_RELOADED, x->reload_id, &w, -1);
+}
+
+/* The agent goes before the configuration does: its indexes are those of the old one. */
+static void
+on_reloaded(void *arg, struct reload_result *r)
+{
+	struct executor *x = arg;
+	struct wire_out w;
+
+	reload_free(x->reload);
+	x->reload = NULL;
+	if (r->code != CTL_OK) {
+		answer_reload(x, r->code, r->text, r->hint);
+		return;
+	}
+	if (x->reload_dry || x->shutting) {
+		hagent_conf_free(r->conf);
+		answer_reload(x, CTL_OK, "the new configuration could be taken now", "");
+		return;
+	}
+	x->next = *r;
+	answer_reload(x, CTL_OK, "the new configuration is taken", "hactl status");
+	wire_out_init(&w);
+	answer(x, x->agents, EX_REPLACE, 0, &w, -1);
+	arm(x->replace, REPLACE_MS);
+}
+
+static void
+on_reload(struct executor *x, uint32_t id, struct wire_in *in)
+{
+	uint8_t dry = wire_get_u8(in), peer_key = wire_get_u8(in);
+	struct reload_ask ask = {
+		.path = x->start->path,
+		.node = x->start->node,
+		.now = x->conf,
+		.started = x->group_started,
+		.scripts = !resource_runs_idle(x->runs),
+		.peer_key = peer_key,
+	};
+
+	if (x->reload != NULL || x->next.conf != NULL || x->shutting || !fence_idle(x->fence)) {
+		uint32_t other = x->reload_id;
+
+		x->reload_id = id;
+		answer_reload(x, CTL_CONFLICT, "another reload, a fencing or the end of hagentd "
+		    "is under way", "hactl status, then hactl reload again");
+		x->reload_id = other;
+		return;
+	}
+	x->reload_id = id;
+	x->reload_agent = x->agents;
+	x->reload_dry = dry != 0;
+	x->reload = reload_new(x->base, &ask, on_reloaded, x);
+}
+
+static void
+on_replace(evutil_socket_t fd, short what, void *arg)
+{
+	struct executor *x = arg;
+
+	(void)fd;
+	(void)what;
+	log_warnx("executor: the agent did not end for its successor");
+	if (x->agent_pid > 0)
+		kill(x->agent_pid, SIGKILL);
+}
+
+static void
+tell_hup(struct executor *x)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	answer(x, x->agents, EX_HUP, 0, &w, -1);
+}
+
 /* ---- the agent ----------------------------------------------------------- */
 
 static void
@@ -403,6 +501,7 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		x->group_started = wire_get_u8(&in) != 0;
 		x->held = wire_get_u32(&in);
 		respawns_active(x->helpers, x->group_started);
+		x->new_resources = x->new_vips = 0;
 		break;
 	case EX_LEAVING:
 		x->left = true;
@@ -422,6 +521,9 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	case EX_NOTIFY:
 		if (notify_take(x->notify, &in) == -1)
 			log_warn("executor got a bad message to tell");
+		break;
+	case EX_RELOAD:
+		on_reload(x, m->id, &in);
 		break;
 	default:
 		log_err("executor got an unknown request type=%u", m->type);
@@ -502,6 +604,8 @@ welcome(struct executor *x)
 	wire_put_u8(&w, x->group_started);
 	wire_put_u32(&w, x->held);
 	wire_put_u32(&w, x->agents - 1);
+	wire_put_u32(&w, x->new_resources);
+	wire_put_u32(&w, x->new_vips);
 	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
 	tell_config(x);
 	tell_watchdog(x);
@@ -553,6 +657,84 @@ on_respawn(evutil_socket_t fd, short what, void *arg)
 	spawn_agent(arg);
 }
 
+/* ARP answers as long as the peer's kernel lives, whatever its services do. */
+static void
+set_up_peer(struct executor *x, size_t i)
+{
+	const struct link_conf *l = &x->conf->links[i];
+	const struct sockaddr_storage *peer = link_probe_address(l, 1 - x->conf->self);
+	struct vip_conf *c = &x->peer_conf[i];
+
+	if (peer == NULL)
+		return;
+	c->name = l->name;
+	c->interface = l->interface;
+	c->family = peer->ss_family;
+	if (c->family == AF_INET)
+		memcpy(c->addr, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+	else
+		memcpy(c->addr, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+		    16);
+	x->peers[i] = vip_new(x->base, c, x->conf->probe_wait_ms);
+}
+
+static void
+set_up_addresses(struct executor *x)
+{
+	for (size_t i = 0; i < x->conf->nvips; i++)
+		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
+	for (size_t i = 0; i < x->conf->nlinks; i++)
+		set_up_peer(x, i);
+}
+
+/* The addresses themselves stay as they are. */
+static void
+free_addresses(struct executor *x)
+{
+	for (size_t i = 0; i < HAGENT_VIPS_MAX; i++) {
+		vip_free(x->vips[i]);
+		x->vips[i] = NULL;
+	}
+	for (size_t i = 0; i < HAGENT_LINKS_MAX; i++) {
+		vip_free(x->peers[i]);
+		x->peers[i] = NULL;
+	}
+}
+
+/* In the place of the old one, to which others hold pointers. */
+static void
+take_next(struct executor *x)
+{
+	struct reload_result *next = &x->next;
+	struct hagent_conf old = *x->conf;
+
+	free_addresses(x);
+	*x->conf = *next->conf;
+	*next->conf = old;
+	hagent_conf_free(next->conf);
+	*x->start->keys = next->keys;
+	x->new_resources = next->resources;
+	x->new_vips = next->vips;
+	if (next->moved)
+		x->held = 0;
+	cluster_keys_wipe(&next->keys);
+	next->conf = NULL;
+	set_up_addresses(x);
+	/* The next agent opens every link anew. */
+	if (x->relay_pid > 0)
+		kill(x->relay_pid, SIGKILL);
+	/* One that was begun meanwhile goes on with the devices that it knows. */
+	if (fence_idle(x->fence)) {
+		fence_free(x->fence);
+		x->fence = fence_new(x->base, x->conf, on_fenced, x);
+	}
+	if (!x->start->debug)
+		log_level_set((enum log_level)x->conf->log_level);
+	(void)config_changed(x);
+	log_info("executor: new configuration digest=%08x keys=%u", x->config,
+	    x->start->keys->n);
+}
+
 static void
 end(struct executor *x, int code)
 {
@@ -571,6 +753,7 @@ agent_ended(struct executor *x, int st)
 	if (x->agent != NULL)
 		agent_channel_close(x);
 	x->agent_pid = 0;
+	evtimer_del(x->replace);
 	if (x->ending)
 		return;
 	if (x->left) {
@@ -580,6 +763,11 @@ agent_ended(struct executor *x, int st)
 	if (WIFEXITED(st) && WEXITSTATUS(st) == AGENT_EXIT_REFUSED) {
 		log_err("executor ends: the agent cannot run");
 		end(x, 1);
+		return;
+	}
+	if (x->next.conf != NULL) {
+		take_next(x);
+		arm(x->respawn, 0);
 		return;
 	}
 	errno = 0;
@@ -610,7 +798,8 @@ reap(struct executor *x)
 			(void)(notify_reaped(x->notify, pid, st) ||
 			    fence_reaped(x->fence, pid, st) ||
 			    watchdog_reaped(x->watchdog, pid, st) ||
-			    respawns_reaped(x->helpers, pid, st));
+			    respawns_reaped(x->helpers, pid, st) ||
+			    reload_reaped(x->reload, pid, st));
 	}
 }
 
@@ -664,6 +853,8 @@ on_signal(evutil_socket_t fd, short what, void *arg)
 			reap(x);
 		else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
 			shut_down(x);
+		else if (si.ssi_signo == SIGHUP)
+			tell_hup(x);
 	}
 }
 
@@ -688,28 +879,7 @@ static int
 run_agent(struct executor *x)
 {
 	child_begin(x, x->child_fd, "hagentd/agent");
-	return agent_run(x->start->conf, x->start->key, 3);
-}
-
-/* ARP answers as long as the peer's kernel lives, whatever its services do. */
-static void
-set_up_peer(struct executor *x, size_t i)
-{
-	const struct link_conf *l = &x->conf->links[i];
-	const struct sockaddr_storage *peer = link_probe_address(l, 1 - x->conf->self);
-	struct vip_conf *c = &x->peer_conf[i];
-
-	if (peer == NULL)
-		return;
-	c->name = l->name;
-	c->interface = l->interface;
-	c->family = peer->ss_family;
-	if (c->family == AF_INET)
-		memcpy(c->addr, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-	else
-		memcpy(c->addr, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
-		    16);
-	x->peers[i] = vip_new(x->base, c, x->conf->probe_wait_ms);
+	return agent_run(x->start->conf, x->start->keys, 3);
 }
 
 static void
@@ -726,16 +896,14 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->respawn = evtimer_new(x->base, on_respawn, x);
 	x->limit = evtimer_new(x->base, on_limit, x);
 	x->look = evtimer_new(x->base, on_look, x);
+	x->replace = evtimer_new(x->base, on_replace, x);
 	event_add(x->signals, NULL);
 	x->fence = fence_new(x->base, x->conf, on_fenced, x);
 	x->notify = notify_new(x->base, x->conf);
 	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
 	x->runs = resource_runs_new(x->base, x->conf, &runs_ops, x);
 	x->helpers = respawns_new(x->base, x->conf, &helper_ops, x);
-	for (size_t i = 0; i < x->conf->nvips; i++)
-		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
-	for (size_t i = 0; i < x->conf->nlinks; i++)
-		set_up_peer(x, i);
+	set_up_addresses(x);
 }
 
 int
@@ -758,10 +926,10 @@ executor_run(const struct executor_start *s)
 	notify_free(x->notify);
 	watchdog_free(x->watchdog, !x->group_started);
 	fence_free(x->fence);
-	for (size_t i = 0; i < x->conf->nvips; i++)
-		vip_free(x->vips[i]);
-	for (size_t i = 0; i < x->conf->nlinks; i++)
-		vip_free(x->peers[i]);
+	free_addresses(x);
+	reload_free(x->reload);
+	hagent_conf_free(x->next.conf);
+	cluster_keys_wipe(&x->next.keys);
 	if (x->relay_pid > 0)
 		kill(x->relay_pid, SIGKILL);
 	ipc_free(x->agent);
@@ -771,6 +939,7 @@ executor_run(const struct executor_start *s)
 	event_free(x->respawn);
 	event_free(x->limit);
 	event_free(x->look);
+	event_free(x->replace);
 	close(x->signal_fd);
 	event_base_free(x->base);
 	code = x->exit_code;

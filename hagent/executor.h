@@ -10,9 +10,11 @@
 #include "log.h"
 
 struct executor_start {
-	const struct hagent_conf *conf;
-	uint8_t *key;			/* 32 bytes; handed to the agent by fork, wiped in other
-					 * children */
+	const char *path, *node;	/* of the configuration, to read it again */
+	struct hagent_conf *conf;	/* the caller's; a new one is put into the same place */
+	struct cluster_keys *keys;	/* the same; handed to the agent by fork,
+					 * wiped in other children */
+	bool debug;			/* log-level does not count */
 	bool to_stderr;
 	enum log_level level;
 };

@@ -299,6 +299,15 @@ fence_ask(struct fence *f, const struct fence_ask *ask)
 	turn(f);
 }
 
+bool
+fence_idle(const struct fence *f)
+{
+	for (unsigned i = 0; i < f->plan.n; i++)
+		if (f->units[i].script != NULL)
+			return false;
+	return !f->asked && f->nwaiting == 0;
+}
+
 void
 fence_forget_waiting(struct fence *f)
 {

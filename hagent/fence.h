@@ -31,6 +31,7 @@ struct fence *fence_new(struct event_base *, const struct hagent_conf *, fence_d
 void fence_free(struct fence *);
 /* done may be called before this returns. */
 void fence_ask(struct fence *, const struct fence_ask *);
+bool fence_idle(const struct fence *);	/* nothing is asked, nothing runs */
 /* Nobody waits any more for what has not begun. */
 void fence_forget_waiting(struct fence *);
 /* The caller's SIGCHLD found the end of a process; false: it is none of ours. */

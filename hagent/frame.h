@@ -122,8 +122,9 @@ struct frame_expect {
  * channel and sender.  -1 when OpenSSL fails. */
 int frame_derive(const uint8_t cluster_key[32], uint8_t key_id, const char *cluster,
     const char *medium, uint8_t channel, uint8_t sender, struct frame_key *out);
-/* The pair's identity as it stands in ha/state; frames carry the first 8 bytes. */
-int frame_cluster_id(const uint8_t cluster_key[32], const char *cluster, uint8_t id[16]);
+/* The pair's identity as it stands in ha/state; frames carry the first 8 bytes.  Made of
+ * the name alone, so that it outlives every key. */
+int frame_cluster_id(const char *cluster, uint8_t id[16]);
 
 /* Length written, or -1 with EMSGSIZE. */
 int frame_encode(const struct frame *, const uint8_t cluster[8], const struct frame_key *,

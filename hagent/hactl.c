@@ -46,6 +46,7 @@ static const struct verb verbs[] = {
 	    TRY | BIT(O_FOR), hactl_print_data },
 	{ "maintenance", "off", "maintenance-off", "hagentd.sock", OPERAND_NONE, true, TRY,
 	    hactl_print_data },
+	{ "reload", NULL, "reload", "hagentd.sock", OPERAND_NONE, true, TRY, hactl_print_data },
 	{ "sync", "status", "sync-status", "syncd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_sync },
 	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
@@ -67,6 +68,7 @@ hactl_usage(FILE *out, int code)
 	    "       hactl maintenance on [--for 2h] [--dry-run] | maintenance off\n"
 	    "       hactl fence test | watchdog test [--fire]\n"
 	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
+	    "       hactl reload [--dry-run] | key show | new | use | drop\n"
 	    "       hactl import-heartbeat DIR [--output FILE] ...\n"
 	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
 	return code;
@@ -132,6 +134,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } locals[] = {
 	{ "import-heartbeat", hactl_import },
+	{ "key", hactl_key },
 };
 
 int

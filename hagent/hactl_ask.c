@@ -146,7 +146,8 @@ ask(const struct verb *v, const struct hactl_options *o, const char *operand, FI
 	snprintf(path, sizeof(path), "%s/%s", o->run_dir, v->sock);
 	code = ctl_ask(path, req, limit, on_part, &p, &last);
 	print_end(&p, last, code);
-	if (o->dry_run && v->change && code == CTL_OK && !o->json)
+	if (o->dry_run && v->change && code == CTL_OK && !o->json &&
+	    strcmp(v->op, "reload") != 0)
 		print_plan(v, o, operand);
 	json_decref(last);
 	json_decref(req);

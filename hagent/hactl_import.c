@@ -14,7 +14,6 @@
 #include "fs.h"
 #include "hactl_local.h"
 #include "hagent_conf.h"
-#include "hex.h"
 #include "import.h"
 #include "mem.h"
 #include "paths.h"
@@ -189,35 +188,16 @@ convert(struct run *r, char **text, size_t *len)
 /* ---- writing ---------------------------------------------------------------------- */
 
 static int
-replace(const char *path, const char *text, size_t len, mode_t mode)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir = slash == NULL   ? mem_dup(".")
-		    : slash == path ? mem_dup("/")
-				    : mem_printf("%.*s", (int)(slash - path), path);
-	int rc = fs_replace(dir, slash == NULL ? path : slash + 1, text, len, mode);
-
-	if (rc == -1)
-		fprintf(stderr, "ERROR %s: %s\n", path, strerror(errno));
-	free(dir);
-	return rc;
-}
-
-static int
 make_key(const char *path)
 {
-	uint8_t key[32];
-	char text[66];
+	struct cluster_keys keys = { 0 };
 	int rc;
 
 	if (access(path, F_OK) == 0)
 		return 0;
-	random_bytes(key, sizeof(key));
-	hex_encode(key, sizeof(key), text);
-	text[64] = '\n';
-	rc = replace(path, text, 65, 0600);
-	mem_wipe(key, sizeof(key));
-	mem_wipe(text, sizeof(text));
+	(void)cluster_keys_add(&keys);
+	rc = hactl_write_keys(path, &keys);
+	cluster_keys_wipe(&keys);
 	return rc;
 }
 
@@ -230,14 +210,9 @@ write_all(const struct run *r, const char *text, size_t len)
 		return fwrite(text, 1, len, stdout) == len && fflush(stdout) == 0
 			   ? CTL_OK
 			   : CTL_DENIED;
-	if (!r->force && access(r->output, F_OK) == 0) {
-		fprintf(stderr,
-		    "ERROR %s is there already; nothing was written\nHINT  add "
-		    "--force, or another --output\n",
-		    r->output);
+	if (!hactl_may_write(r->output, r->force))
 		return CTL_CONFLICT;
-	}
-	if (make_key(r->env.key_file) == -1 || replace(r->output, text, len, 0644) == -1)
+	if (make_key(r->env.key_file) == -1 || hactl_write(r->output, text, len, 0644) == -1)
 		return CTL_DENIED;
 	c = hagent_conf_load(r->output, r->env.node);
 	if (c == NULL) {

@@ -6,6 +6,19 @@
 #ifndef HAGENT_HACTL_LOCAL_H
 #define HAGENT_HACTL_LOCAL_H
 
-int hactl_import(int argc, char **argv); /* import-heartbeat; argv[0] is the verb */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct cluster_keys;
+
+/* argv[0] is the verb. */
+int hactl_import(int argc, char **argv); /* import-heartbeat */
+int hactl_key(int argc, char **argv);
+
+/* hactl_file.c; what went wrong is printed */
+int hactl_write(const char *path, const void *, size_t, mode_t); /* replaces it */
+bool hactl_may_write(const char *path, bool force);
+int hactl_write_keys(const char *path, const struct cluster_keys *);
 
 #endif

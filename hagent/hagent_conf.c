@@ -510,29 +510,12 @@ hagent_conf_free(struct hagent_conf *c)
 }
 
 int
-hagent_conf_key(const struct hagent_conf *c, uint8_t key[32])
+hagent_conf_keys(const struct hagent_conf *c, struct cluster_keys *keys)
 {
-	char *text;
-	size_t len;
-	struct stat st;
-	int rc = -1;
+	char why[512];
 
-	if (stat(c->key_file, &st) == -1 || fs_read(c->key_file, 4096, &text, &len) == -1) {
-		conf_error(c->path, 0, "key-file: cannot read %s: %s", c->key_file,
-		    strerror(errno));
-		return -1;
-	}
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-		len--;
-	if ((st.st_mode & 077) != 0)
-		conf_error(c->path, 0, "key-file: %s: expected mode 0600, not %04o",
-		    c->key_file, (unsigned)(st.st_mode & 07777));
-	else if (hex_decode((struct span){ text, len }, key, 32) == -1)
-		conf_error(c->path, 0, "key-file: %s: expected 64 hexadecimal digits",
-		    c->key_file);
-	else
-		rc = 0;
-	mem_wipe(text, len);
-	free(text);
-	return rc;
+	if (cluster_keys_load(c->key_file, keys, why, sizeof(why)) == 0)
+		return 0;
+	conf_error(c->path, 0, "key-file: %s", why);
+	return -1;
 }

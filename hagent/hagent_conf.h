@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "cluster_key.h"
+
 #define HAGENT_LINKS_MAX 8
 #define HAGENT_VIPS_MAX 16
 #define HAGENT_PINGS_MAX 8
@@ -165,8 +167,8 @@ struct hagent_conf {
  * and returns NULL; the caller exits 19. */
 struct hagent_conf *hagent_conf_load(const char *path, const char *node_name);
 void hagent_conf_free(struct hagent_conf *);
-/* The cluster key: 64 hex digits in a file that only root can read.  -1 with a
- * message printed. */
-int hagent_conf_key(const struct hagent_conf *, uint8_t key[32]);
+/* The cluster key, or two while it is changed, from a file that only root can read.  -1
+ * with a message printed. */
+int hagent_conf_keys(const struct hagent_conf *, struct cluster_keys *);
 
 #endif

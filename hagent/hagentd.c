@@ -18,9 +18,8 @@
 #include "fs.h"
 #include "hagent_conf.h"
 #include "log.h"
-#include "mem.h"
 #include "paths.h"
-#include "resource_check.h"
+#include "reload.h"
 
 static const char usage[] = "usage: hagentd [-dfhnV] [-c file] [-N node]\n";
 
@@ -45,11 +44,14 @@ make_dirs(const struct hagent_conf *c)
 }
 
 static int
-run(const struct daemon_options *o, const struct hagent_conf *c, uint8_t key[32])
+run(const struct daemon_options *o, struct hagent_conf *c, struct cluster_keys *keys)
 {
 	struct executor_start s = {
+		.path = o->conf,
+		.node = o->node,
 		.conf = c,
-		.key = key,
+		.keys = keys,
+		.debug = o->debug,
 		.to_stderr = o->foreground,
 		.level = o->debug ? LOG_LEVEL_DEBUG : (enum log_level)c->log_level,
 	};
@@ -64,33 +66,22 @@ run(const struct daemon_options *o, const struct hagent_conf *c, uint8_t key[32]
 	return executor_run(&s);
 }
 
-/* Both, so that one run tells every mistake. */
-static int
-check(const struct hagent_conf *c, uint8_t key[32])
-{
-	int rc = hagent_conf_key(c, key);
-
-	return resource_check(c) == -1 ? -1 : rc;
-}
-
 int
 main(int argc, char **argv)
 {
 	struct daemon_options o = { .conf = PATH_ETC "/hagent.conf" };
 	struct hagent_conf *c;
-	uint8_t key[32];
+	struct cluster_keys keys;
 	int code = daemon_options(&o, "hagentd", "c:N:dfnVh", usage, argc, argv);
 
 	if (code != -1)
 		return code;
 	daemon_start();
-	c = hagent_conf_load(o.conf, o.node);
-	if (c == NULL || check(c, key) == -1) {
-		hagent_conf_free(c);
+	c = reload_load(o.conf, o.node, &keys);
+	if (c == NULL)
 		return CTL_BAD_CONFIG;
-	}
-	code = o.check ? CTL_OK : run(&o, c, key);
-	mem_wipe(key, sizeof(key));
+	code = o.check ? CTL_OK : run(&o, c, &keys);
+	cluster_keys_wipe(&keys);
 	hagent_conf_free(c);
 	return code;
 }

@@ -252,6 +252,12 @@ resource_runs_forget(struct resource_runs *rr)
 }
 
 bool
+resource_runs_idle(const struct resource_runs *rr)
+{
+	return rr->nruns == 0;
+}
+
+bool
 resource_runs_reaped(struct resource_runs *rr, pid_t pid, int st)
 {
 	struct run *r;
@@ -276,7 +282,8 @@ resource_runs_new(struct event_base *base, const struct hagent_conf *conf,
 	rr->ops = ops;
 	rr->arg = arg;
 	TAILQ_INIT(&rr->runs);
-	for (size_t i = 0; i < conf->nresources; i++) {
+	/* A new configuration may bring more of them. */
+	for (size_t i = 0; i < HAGENT_RESOURCES_MAX; i++) {
 		struct watched *w = &rr->watched[i];
 
 		w->rr = rr;
@@ -298,7 +305,7 @@ resource_runs_free(struct resource_runs *rr)
 		TAILQ_REMOVE(&rr->runs, r, next);
 		free(r);
 	}
-	for (size_t i = 0; i < rr->conf->nresources; i++) {
+	for (size_t i = 0; i < HAGENT_RESOURCES_MAX; i++) {
 		unwatch(&rr->watched[i]);
 		event_free(rr->watched[i].again);
 	}

@@ -31,6 +31,7 @@ void resource_runs_free(struct resource_runs *); /* NULL is fine */
 int resource_runs_add(struct resource_runs *, const struct resource_run_ask *);
 /* Who asked for what waits is gone; what runs goes on. */
 void resource_runs_forget(struct resource_runs *);
+bool resource_runs_idle(const struct resource_runs *);	/* nothing runs or waits */
 /* A child ended: true when it was one of ours. */
 bool resource_runs_reaped(struct resource_runs *, pid_t, int wait_status);
 

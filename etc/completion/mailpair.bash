@@ -20,11 +20,12 @@ _mailpair_hactl() {
 	sync) words="status now" ;;
 	fence | watchdog) words="test" ;;
 	check) words="--list --json $(hactl check --list 2>/dev/null | cut -d' ' -f1)" ;;
+	key) words="show new use drop" ;;
 	import-heartbeat)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return ;;
 	*)
-		words="status links history events check switchover failover standby online resource fence watchdog sync
+		words="status links history events check switchover failover standby online resource fence watchdog sync reload key
 		    import-heartbeat --json --watch --follow --lines --to --dry-run --peer-is-off --accept-loss
 		    --fire --timeout
 		    --no-color --yes --version --help" ;;

@@ -24,7 +24,7 @@ setup(void **state)
 		assert_int_equal(frame_derive(key, 1, "mail.example.org", "udp", 0, s,
 		    &keys[s].key[0]), 0);
 	}
-	return frame_cluster_id(key, "mail.example.org", cluster);
+	return frame_cluster_id("mail.example.org", cluster);
 }
 
 static struct frame

@@ -146,7 +146,7 @@ setup(void **state)
 	now = 1000;
 	dice = 7;
 	ntape = 0;
-	assert_int_equal(frame_cluster_id(secret, "mail", cluster), 0);
+	assert_int_equal(frame_cluster_id("mail", cluster), 0);
 	for (unsigned n = 0; n < 2; n++)
 		for (unsigned l = 0; l < LINKS; l++) {
 			keys[n][l].nkeys = 1;
