@@ -203,6 +203,33 @@ class Shared:
             return item
 
 
+CONNECT_S = 0.1
+
+
+def connect(host, port, timeout):
+    """A prober gives a dead address up soon, and a slow answer not."""
+    sock = socket.create_connection((host, port), CONNECT_S)
+    sock.settimeout(timeout)
+    return sock
+
+
+class ProbeSMTP(smtplib.SMTP):
+    def _get_socket(self, host, port, timeout):
+        return connect(host, port, timeout)
+
+
+class ProbeIMAP(imaplib.IMAP4_SSL):
+    def _create_socket(self, timeout):
+        return self.ssl_context.wrap_socket(connect(self.host, self.port, timeout),
+                                            server_hostname=self.host)
+
+
+class ProbePOP3(poplib.POP3_SSL):
+    def _create_socket(self, timeout):
+        return self.context.wrap_socket(connect(self.host, self.port, timeout),
+                                        server_hostname=self.host)
+
+
 class Prober(threading.Thread):
     """A client that comes anew again and again: SMTP delivers a message of its own to
     the user "probe" (250 counts), IMAP and POP3 log in.  ok: times of the successes."""
@@ -216,19 +243,19 @@ class Prober(threading.Thread):
 
     def once(self):
         if self.protocol == "smtp":
-            s = smtplib.SMTP(self.host, 25, timeout=1.0, local_hostname="probe.example")
+            s = ProbeSMTP(self.host, 25, timeout=1.0, local_hostname="probe.example")
             try:
                 s.sendmail("probe@client.example", [PROBE], b"Subject: probe\r\n\r\n.\r\n")
             finally:
                 s.close()
         elif self.protocol == "imap":
-            box = imaplib.IMAP4_SSL(self.host, 993, ssl_context=tls_context(self.ca), timeout=0.5)
+            box = ProbeIMAP(self.host, 993, ssl_context=tls_context(self.ca), timeout=1.0)
             try:
                 box.login(self.user, PASSWORD)
             finally:
                 box.shutdown()
         else:
-            pop = poplib.POP3_SSL(self.host, 995, context=tls_context(self.ca), timeout=0.5)
+            pop = ProbePOP3(self.host, 995, context=tls_context(self.ca), timeout=1.0)
             try:
                 if b"OK" not in pop.welcome:
                     raise OSError("no")

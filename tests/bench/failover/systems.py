@@ -75,7 +75,8 @@ class OurLab(lab_module.Lab):
         conf = super().own_conf()
         if self.bare:
             conf["hagent"] = [c for c in conf["hagent"] if c[0] != "resource"]
-            conf["hagent"] += [("resource", "banner", [("script", "banner")]),
+            conf["hagent"] += [("resource", "banner", [("script", "banner"),
+                                                        ("pidfile", "/run/banner.pid")]),
                                ("syncd-socket", "")]
         return conf
 
