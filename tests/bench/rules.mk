@@ -1,5 +1,10 @@
 # Comparisons; not part of check.  They need `sh deps.sh bench`.
-bench-failover: all
+$(O)/tests/bench/banner: tests/bench/failover/banner.c
+	@mkdir -p $(dir $@)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+bench-failover: all $(O)/tests/bench/banner
 	O=$(O) ROUNDS="$(ROUNDS)" SYSTEMS="$(SYSTEMS)" CASES="$(CASES)" JSON="$(JSON)" \
 	    tests/bench/failover/bench.py
-.PHONY: bench-failover
+bench-steady: all
+	O=$(O) MINUTES="$(MINUTES)" tests/bench/steady.py
+.PHONY: bench-failover bench-steady

@@ -18,6 +18,7 @@ from lab import LabError, NODES, VIP, run, wait_for
 
 LAN = {n: "192.0.2.%d" % lab_module.LAN[n] for n in NODES}
 OTHER = {n: "10.99.1.%d" % lab_module.LAN[n] for n in NODES}
+BUILT = os.path.join(os.path.abspath(os.environ.get("O") or "build"), "tests/bench/banner")
 BANNER = "/usr/local/lib/mailpair/resource.d/banner"
 
 
@@ -88,8 +89,7 @@ class OurLab(lab_module.Lab):
 def put_banner(lab, node):
     path = lab.node_dir(node) + "/usr/lib/mailpair/resource.d/banner"
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    shutil.copy(os.path.join(HERE, "banner"), path)
-    os.chmod(path, 0o755)
+    shutil.copy(BUILT, path)
 
 
 class System:
@@ -219,7 +219,7 @@ crm no
             OTHER[other(node)]))
         write(etc + "/ha.d/haresources", "ha-1 IPaddr::%s/24/eth0 banner\n" % VIP)
         write(etc + "/ha.d/authkeys", "auth 1\n1 sha1 comparison\n", 0o600)
-        shutil.copy(os.path.join(HERE, "banner"), etc + "/ha.d/resource.d/banner")
+        shutil.copy(BUILT, etc + "/ha.d/resource.d/banner")
 
     def commands(self, node):
         folders = "/var/lib/heartbeat/cores/root /var/lib/heartbeat/cores/hacluster " \
