@@ -186,6 +186,8 @@ def measure_system(system, cases, installed, results, say):
     lab = None
     try:
         for name, fault, _ in cases:
+            if system.cases is not None and name not in system.cases:
+                continue
             try:
                 if lab is None:
                     lab = system.lab(installed).start()
@@ -237,7 +239,6 @@ def table(results, chosen, cases):
         for s in chosen:
             c = summary(results, s.name, name)
             if c is None:
-                print("  %-16s no result" % s.name)
                 continue
             spread = "%.0f..%.0f" % (c["low"], c["high"]) if c["low"] is not None else "-"
             median = "never" if c["median"] is None else "%.0f" % c["median"]
