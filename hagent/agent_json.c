@@ -373,6 +373,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "health", str(words[*code]));
 	put(o, "relies", str(policy_reliance(&a->pconf, has_serial(a->conf), relies,
 	    sizeof(relies))));
+	put(o, "maintenance", json_boolean(policy_maintained(&a->policy, &v)));
 	put_int(o, "maintenance_ms", policy_maintenance_ms(&a->policy, v.now_ms));
 	put(o, "failback_due", json_boolean(policy_failback_due(&a->policy, &v)));
 	put(o, "failback", str(failback_name(a->conf->failback)));

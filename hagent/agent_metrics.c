@@ -1,7 +1,7 @@
 /* agent_metrics.c - what Prometheus reads from the agent, by GET /metrics.
  *
  * Names carry the unit, counters count since this agent started.  What a pair does not
- * have (quorum, a watchdog, replicated data) has no sample.  Only reads. */
+ * have (quorum, fencing, a watchdog, replicated data) has no sample.  Only reads. */
 #include <event2/buffer.h>
 #include <string.h>
 
@@ -43,6 +43,8 @@ put_pair(struct evbuffer *out, struct agent *a, const struct policy_view *v)
 	    (double)agent_health(a, v, problems, advice));
 	gauge(out, "mailpair_kept_out", "1 while an operator keeps this node out.",
 	    a->policy.marks.kept_out);
+	gauge(out, "mailpair_maintenance", "1 while nothing happens by itself.",
+	    policy_maintained(&a->policy, v));
 	json_decref(problems);
 	json_decref(advice);
 }
@@ -79,8 +81,17 @@ put_switches(struct evbuffer *out, const struct agent *a)
 }
 
 static void
-put_proof(struct evbuffer *out, const struct agent *a)
+put_proof(struct evbuffer *out, const struct agent *a, const struct policy_view *v)
 {
+	json_t *fence = agent_json_fence(a), *answers = json_object_get(fence, "answers");
+
+	if (v->quorum != QUORUM_NONE)
+		gauge(out, "mailpair_quorum", "1 while this node has the vote of the cluster.",
+		    v->quorum == QUORUM_HAVE);
+	if (json_is_boolean(answers))
+		gauge(out, "mailpair_fence_up", "1 when all fence devices answered when asked last.",
+		    json_is_true(answers));
+	json_decref(fence);
 	if (a->conf->watchdog.device[0] != '\0')
 		gauge(out, "mailpair_watchdog_armed", "1 while the watchdog would reset this node.",
 		    a->watchdog.armed);
@@ -248,7 +259,7 @@ on_get(struct evbuffer *out, void *arg)
 	put_pair(out, a, &v);
 	put_peer(out, a, &v);
 	put_switches(out, a);
-	put_proof(out, a);
+	put_proof(out, a, &v);
 	put_alarms(out, a);
 	put_links(out, a, v.now_ms);
 	put_group(out, a);

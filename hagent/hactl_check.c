@@ -66,6 +66,9 @@ check_role(json_t *s, struct check_result *r)
 
 	if (active == NULL)
 		say(r, CTL_CRITICAL, "no node is known to serve; %s is %s", name, role);
+	else if (answer_true(s, "maintenance"))
+		say(r, CTL_WARNING, "%s is %s, but in maintenance: nothing happens by itself", name,
+		    role);
 	else if (strcmp(answer_text(self, "state"), "kept out") == 0)
 		say(r, CTL_WARNING, "%s is kept out by an operator", name);
 	else if (self_is(s, "active") || self_is(s, "standby"))
@@ -134,12 +137,14 @@ check_serial(json_t *s, struct check_result *r)
 static void
 check_quorum(json_t *s, struct check_result *r)
 {
-	const char *quorum = answer_text(s, "quorum");
+	json_t *q = json_object_get(s, "quorum");
 
-	if (strcmp(quorum, "-") == 0)
+	if (!json_is_object(q))
 		say(r, CTL_OK, "not used");
+	else if (strcmp(answer_text(q, "state"), "have") == 0)
+		say(r, CTL_OK, "have%s", answer_true(q, "with_peer") ? ", with the other node" : "");
 	else
-		say(r, strcmp(quorum, "have") == 0 ? CTL_OK : CTL_CRITICAL, "%s", quorum);
+		say(r, CTL_CRITICAL, "%s: %.150s", answer_text(q, "state"), answer_text(q, "why"));
 }
 
 static void

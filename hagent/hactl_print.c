@@ -80,6 +80,8 @@ print_head(json_t *s, bool color, FILE *out)
 	fprintf(out, "PAIR %s   epoch %lld   %s   failback %s   ", answer_text(s, "cluster"),
 	    answer_int(s, "epoch"), painted(answer_text(s, "health"), color, paint, sizeof(paint)),
 	    answer_text(s, "failback"));
+	if (answer_true(s, "maintenance"))
+		fprintf(out, "MAINTENANCE   ");
 	if (json_is_object(data))
 		print_commit(s, data, out);
 	fprintf(out, "%s\n", wall_text(answer_int(s, "wall_ms"), "%d %b %H:%M:%S", now,

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,14 +19,32 @@
 #define SAFE_MAX 200
 #define SAFE_BUFS 8
 
+static const int prio[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+
 /* The process's log; before log_init() lines go to stderr. */
 static struct {
 	const char *ident;
 	bool to_stderr;
+	bool journal;		/* stderr is a stream to systemd's journal */
 	enum log_level most;
-} logger = { "mailpair", true, LOG_LEVEL_INFO };
+} logger = { "mailpair", true, false, LOG_LEVEL_INFO };
 
 static const char *const level_names[] = { "err", "warn", "info", "debug" };
+
+/* systemd names the stream that it connected; a descriptor that was redirected since is
+ * another one, and a file must not get what only the journal understands. */
+static bool
+is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat st;
+
+	if (stream == NULL || fstat(fd, &st) == -1)
+		return false;
+	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, own) == 0;
+}
 
 void
 log_init(const char *ident, bool to_stderr, enum log_level most)
@@ -32,6 +52,7 @@ log_init(const char *ident, bool to_stderr, enum log_level most)
 	logger.ident = ident;
 	logger.to_stderr = to_stderr;
 	logger.most = most;
+	logger.journal = to_stderr && is_journal(STDERR_FILENO);
 	if (!to_stderr)
 		openlog(ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
 }
@@ -72,8 +93,13 @@ to_stderr(enum log_level level, const char *text)
 
 	gmtime_r(&sec, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
-	n = snprintf(line, sizeof(line), "%s.%03dZ %s[%d] %s: %s\n", stamp, (int)(now % 1000),
-	    logger.ident, (int)getpid(), level_names[level], text);
+	/* The journal has the time, and takes the level off the line: sd-daemon(3). */
+	if (logger.journal)
+		n = snprintf(line, sizeof(line), "<%d>%s[%d]: %s\n", prio[level], logger.ident,
+		    (int)getpid(), text);
+	else
+		n = snprintf(line, sizeof(line), "%s.%03dZ %s[%d] %s: %s\n", stamp,
+		    (int)(now % 1000), logger.ident, (int)getpid(), level_names[level], text);
 	if (n < 0)
 		return;
 	if ((size_t)n >= sizeof(line)) {
@@ -89,7 +115,6 @@ to_stderr(enum log_level level, const char *text)
 static void __attribute__((format(printf, 3, 0)))
 emit(enum log_level level, int with_errno, const char *fmt, va_list ap)
 {
-	static const int prio[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	int saved = errno;
 	char text[LOG_LINE], reason[128];
 	size_t len;

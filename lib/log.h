@@ -13,7 +13,7 @@ enum log_level { LOG_LEVEL_ERR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG 
 
 /* ident is kept, not copied, and heads every line ("maild/store").  to_stderr:
  * lines carry an RFC 3339 UTC time with ms and go to descriptor 2 in one write
- * each; else syslog(3), facility mail, opened now so that it works after a chroot. */
+ * each, or, when that is systemd's journal, "<N>" with the level instead; else syslog(3), facility mail, opened now so that it works after a chroot. */
 void log_init(const char *ident, bool to_stderr, enum log_level most);
 void log_ident(const char *ident);
 void log_level_set(enum log_level most);

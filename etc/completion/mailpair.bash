@@ -7,28 +7,61 @@ _mailpair_names() {	# name of the JSON member; JSON lines on stdin
 	tr ',{}[]' '\n' | sed -n "s/^\"$1\": *\"\\([^\"]*\\)\"\$/\\1/p" | sort -u
 }
 
+# Names of the sections of one kind in hagent.conf.
+_mailpair_sections() {
+	sed -n "s/^[[:space:]]*$1[[:space:]]*\"\\([^\"]*\\)\".*/\\1/p" \
+	    /etc/mailpair/hagent.conf 2>/dev/null
+}
+
 _mailpair_hactl() {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=""
+	local noun=${COMP_WORDS[1]:-} verb=${COMP_WORDS[2]:-}
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		words="status links history events check switchover failover standby online"
+		words="$words resource maintenance fence watchdog sync reload key import-heartbeat"
+		words="$words --json --timeout --no-color --version --help"
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+		return
+	fi
 	case $prev in
-	--to | standby | online)
-		words=$(sed -n 's/^[[:space:]]*node[[:space:]]*"\([^"]*\)".*/\1/p' \
-		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
-	resource) words="list start stop restart cleanup" ;;
-	cleanup | start | stop | restart)
-		words=$(sed -n 's/^[[:space:]]*resource[[:space:]]*"\([^"]*\)".*/\1/p' \
-		    /etc/mailpair/hagent.conf 2>/dev/null) ;;
-	sync) words="status now" ;;
-	fence | watchdog) words="test" ;;
-	check) words="--list --json $(hactl check --list 2>/dev/null | cut -d' ' -f1)" ;;
-	key) words="show new use drop" ;;
-	import-heartbeat)
-		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+	--to)
+		mapfile -t COMPREPLY < <(compgen -W "$(_mailpair_sections node)" -- "$cur")
 		return ;;
-	*)
-		words="status links history events check switchover failover standby online resource fence watchdog sync reload key
-		    import-heartbeat --json --watch --follow --lines --to --dry-run --peer-is-off --accept-loss
-		    --fire --timeout
-		    --no-color --yes --version --help" ;;
+	--path | --output | --key-file | import-heartbeat)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return ;;
+	--for)
+		mapfile -t COMPREPLY < <(compgen -W "30m 1h 2h 8h" -- "$cur")
+		return ;;
+	esac
+	case $noun in
+	status | links | history) words="--watch --json" ;;
+	events) words="--follow --lines --json" ;;
+	check) words="--list --json $(hactl check --list 2>/dev/null | cut -d' ' -f1)" ;;
+	switchover) words="--to --dry-run --yes --json" ;;
+	failover) words="--to --peer-is-off --accept-loss --dry-run --yes --json" ;;
+	standby | online) words="$(_mailpair_sections node) --dry-run --yes --json" ;;
+	import-heartbeat) words="--output --node --cluster --key-file --address --force" ;;
+	resource)
+		words="list start stop restart cleanup"
+		case $verb in
+		list) words="--watch --json" ;;
+		start | stop | restart | cleanup)
+			words="$(_mailpair_sections resource) --dry-run --yes --json" ;;
+		esac ;;
+	maintenance)
+		words="on off"
+		[ "$COMP_CWORD" -eq 2 ] || words="--for --dry-run --yes --json" ;;
+	reload) words="--json --timeout" ;;
+	key) words="show new use drop" ;;
+	fence) words="test --json" ;;
+	watchdog) words="test --fire --yes --json" ;;
+	sync)
+		words="status now"
+		case $verb in
+		status) words="--watch --json" ;;
+		now) words="--path --accept-deletes --yes --json" ;;
+		esac ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

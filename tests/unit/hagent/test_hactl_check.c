@@ -10,7 +10,7 @@
 
 /* A healthy active node; each row of the table changes one member of it. */
 static const char good[] =
-    "{'epoch':7,'config':'9f2c0000','quorum':'-','watchdog':null,"
+    "{'epoch':7,'config':'9f2c0000','quorum':null,'watchdog':null,"
     "'self':{'name':'ha-1','role':'active','state':'sync','resources_up':2,'resources':2},"
     "'peer':{'name':'ha-2','role':'standby','state':'insync','healthy':true,"
     " 'clock_ahead_ms':3,'config':'9f2c0000','silent_ms':20},"
@@ -69,6 +69,8 @@ static const struct row {
 	{ "role", NO_LEADER, CTL_CRITICAL, "no node is known to serve; ha-1 is wait" },
 	{ "role", "{'self':{'role':'target'},'nodes':[{'role':'active','name':'ha-2'}]}",
 	    CTL_WARNING, "ha-1 is target, ha-2 serves" },
+	{ "role", "{'maintenance':true}", CTL_WARNING,
+	    "ha-1 is active, but in maintenance: nothing happens by itself" },
 	{ "role", "{'self':{'role':'standby','state':'kept out'}}", CTL_WARNING,
 	    "ha-1 is kept out by an operator" },
 	{ "peer", "{}", CTL_OK, "ha-2 is standby, insync" },
@@ -87,8 +89,11 @@ static const struct row {
 	    "0 of 1 ok, ttyS0 is never" },
 	{ "serial", "{'links':[]}", CTL_OK, "none is configured" },
 	{ "quorum", "{}", CTL_OK, "not used" },
-	{ "quorum", "{'quorum':'have'}", CTL_OK, "have" },
-	{ "quorum", "{'quorum':'lost'}", CTL_CRITICAL, "lost" },
+	{ "quorum", "{'quorum':{'state':'have','with_peer':true}}", CTL_OK,
+	    "have, with the other node" },
+	{ "quorum", "{'quorum':{'state':'have','with_peer':false}}", CTL_OK, "have" },
+	{ "quorum", "{'quorum':{'state':'lost','why':'corosync is gone'}}", CTL_CRITICAL,
+	    "lost: corosync is gone" },
 	{ "watchdog", "{}", CTL_OK, "not used" },
 	{ "watchdog", "{'watchdog':{'armed':true,'timeout_ms':4000}}", CTL_OK, "armed, 4000 ms" },
 	{ "watchdog", "{'watchdog':{'armed':false,'why':'no such device'}}", CTL_WARNING,

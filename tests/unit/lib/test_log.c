@@ -1,6 +1,8 @@
 /* test_log.c - lines that cannot be forged, levels, rates; and the clocks. */
 #include <fcntl.h>
+#include <stdint.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -22,6 +24,43 @@ captured(void (*say)(void))
 	close(file);
 	close(saved);
 	return text;
+}
+
+/* As systemd does it: the variable names the stream that descriptor 2 is. */
+static void
+say_to_journal(void)
+{
+	char stream[64];
+	struct stat st;
+
+	assert_int_equal(fstat(2, &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_init("test/part", true, LOG_LEVEL_DEBUG);
+	log_err("<0>one");
+	log_warnx("two\n<0>forged");
+	log_info("three");
+	log_debug("four");
+	/* Of another stream: as without. */
+	setenv("JOURNAL_STREAM", "1:1", 1);
+	log_init("test/part", true, LOG_LEVEL_INFO);
+	log_info("five");
+	unsetenv("JOURNAL_STREAM");
+}
+
+static void
+test_journal(void **state)
+{
+	char *text = captured(say_to_journal), expected[400];
+	int n = snprintf(expected, sizeof(expected), "<3>test/part[%d]: <0>one\n"
+	    "<4>test/part[%d]: two?<0>forged\n<6>test/part[%d]: three\n<7>test/part[%d]: four\n",
+	    (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
+
+	(void)state;
+	assert_memory_equal(text, expected, (size_t)n);
+	assert_int_equal(text[n], '2');		/* a year */
+	assert_non_null(strstr(text + n, " info: five\n"));
+	free(text);
 }
 
 static void
@@ -163,6 +202,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_journal),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_safe),
 		cmocka_unit_test(test_rate),
