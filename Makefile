@@ -1,6 +1,6 @@
 # mailpair: one Makefile.  "make O=dir" builds in dir; SAN=1 with ASan and UBSan;
 # WERROR=1 as in CI.  HOOKS=1 compiles the planned mistakes of tests/fault in.
-# Targets: all check check-e2e fuzz lint format cover install deps dist rpm demo sim clean.
+# Targets: all check check-e2e table fuzz lint format cover install deps dist rpm demo sim clean.
 # PREFIX, SYSCONFDIR, LOCALSTATEDIR and RUNSTATEDIR are compiled in: give "make" and
 # "make install" the same ones.  A changed flag rebuilds what it touches.
 VERSION = 1.0.0
@@ -115,6 +115,9 @@ check: all test-programs
 	O=$(O) SAN=$(SAN) tests/run $(SUITES_FAST)
 check-e2e: all
 	O=$(O) SAN=$(SAN) tests/run e2e
+# What happens in each failure: expected and seen, row by row.
+table: all
+	O=$(O) tests/e2e/run table_
 sim: $(O)/tests/sim/sim
 	O=$(O) N=$(N) tests/sim/run
 demo:
@@ -197,7 +200,7 @@ rpm: dist
 clean:
 	rm -rf $(O)
 
-.PHONY: all unit test-programs check check-e2e fuzz fuzz-programs lint format cover install \
+.PHONY: all unit test-programs check check-e2e table fuzz fuzz-programs lint format cover install \
 	deps dist rpm demo sim clean FORCE
 .SECONDARY:
 -include $(wildcard tests/*/rules.mk)

@@ -39,12 +39,16 @@ class Test:
 
     def __init__(self, name):
         self.name = name
-        self.labs, self.lines, self.tmp = [], [], None
+        self.labs, self.lines, self.tmp, self.rows = [], [], None, []
 
     def say(self, text):
         self.lines.append(text)
         if os.environ.get("VERBOSE"):
             print("# " + text, flush=True)
+
+    def row(self, name, expected, seen):
+        """A line of a table that is printed whatever comes of the test."""
+        self.rows.append("# %s | %s | %s" % (name, expected, seen))
 
     def folder(self):
         if self.tmp is None:
@@ -101,9 +105,9 @@ def run_one(func):
     t.end(failed is not None)
     took = time.monotonic() - began
     if failed is None:
-        return True, "ok %s # %.1f s" % (t.name, took)
+        return True, "\n".join(["ok %s # %.1f s" % (t.name, took)] + t.rows)
     what = str(failed).split("\n", maxsplit=1)[0][:300]
-    return False, "\n".join(["not ok %s # %.1f s: %s" % (t.name, took, what)] +
+    return False, "\n".join(["not ok %s # %.1f s: %s" % (t.name, took, what)] + t.rows +
                             ["#   " + line[:2000] for line in t.lines])
 
 
