@@ -183,14 +183,16 @@ alone_turn(struct turn *t)
 
 /* syncd is standby although we are active: it was restarted.  It serves again only
  * under a new generation; of the same sort as before, because what was true of the
- * other node then is true now. */
+ * other node then is true now.  Unless the standby was granted to join since: its disk
+ * may have that record when ours lost it. */
 static void
 repromote(struct turn *t)
 {
 	struct policy *p = t->p;
 	enum gen_kind kind = (enum gen_kind)t->v->data.gen.kind;
 
-	if (!gen_kind_alone(kind) || t->v->data.gen.node != p->conf->node)
+	if (!gen_kind_alone(kind) || !gen_kind_alone((enum gen_kind)p->gen.kind)
+	    || t->v->data.gen.node != p->conf->node)
 		kind = GEN_CLEAN;
 	else if (kind != GEN_PRESUMED && kind != GEN_UNSAFE)
 		kind = GEN_SOLO;
