@@ -7,6 +7,9 @@
  *   ack-before-peer            acknowledged before the other node has it
  *   ack-before-fsync           acknowledged before it is on the own disk
  *   accept-old-generation      batches of an older generation are taken
+ *   fence-unknown-is-off       a fence device that failed or did not answer counts as off
+ *   quorum-ignored             going on alone does not ask for the quorum
+ *   lease-not-waited           the other node's watchdog counts as fired at once
  *   number-not-durable         a generation is used before its number is on the disk
  *   ignore-outdate             OUTDATED is answered, and nothing is marked
  *   release-before-stopped     RELEASE does not wait for the resources to stop

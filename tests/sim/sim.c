@@ -12,7 +12,7 @@
  * rules of commit, records with CRC and chain, recovery's scan, the history of generations
  * and what it says of a tail.  Modelled: the mail server (a counter), resource scripts
  * (results that come late or never), files (bytes that a crash tears), the session of the
- * syncds (there or not, in order), the clock. */
+ * syncds (there or not, in order), the clock, fence devices, the third voter, watchdogs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 #include "sim.h"
 
 struct totals {
-	unsigned long schedules, acked, promotions, solos, split, faults, attacks;
+	unsigned long schedules, acked, promotions, solos, split, faults, attacks, fenced, resets;
 };
 
 /* False for a name that the policy, the commit rules and the log do not know, and in a
@@ -36,7 +36,8 @@ bug(const char *name)
 		"release-before-stopped", "accept-replayed-frame", "accept-without-echo",
 		"accept-old-boot", "restart-counts-as-silence", "ack-before-peer",
 		"accept-old-generation", "fenced-acknowledges", "join-before-caught-up",
-		"cut-acknowledged-tail", "keep-torn-record" };
+		"cut-acknowledged-tail", "keep-torn-record", "fence-unknown-is-off",
+		"quorum-ignored", "lease-not-waited" };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i]) == 0)
@@ -54,14 +55,16 @@ add(struct totals *t, const struct sim *s)
 	t->split += s->excused;
 	t->faults += s->next_fault;
 	t->attacks += s->attacks;
+	t->fenced += s->fenced;
+	t->resets += s->barked;
 }
 
 static void
 print(FILE *to, const struct totals *t)
 {
 	fprintf(to, "schedules=%lu faults=%lu acknowledged=%lu promotions=%lu alone=%lu split=%lu "
-	        "attacks=%lu violations=0\n", t->schedules, t->faults, t->acked, t->promotions,
-	    t->solos, t->split, t->attacks);
+	        "fenced=%lu resets=%lu attacks=%lu violations=0\n", t->schedules, t->faults,
+	    t->acked, t->promotions, t->solos, t->split, t->fenced, t->resets, t->attacks);
 }
 
 /* A line now and then of a campaign that takes hours. */

@@ -24,6 +24,7 @@
 #define QUEUE_MAX 4096
 #define DEAD_MS 2000
 #define FAULTS_MAX 24
+#define WATCHDOG_MS 500
 #define TAPE_MAX 48		/* frames that somebody recorded */
 
 /* ---- the plan of a schedule ---- */
@@ -41,6 +42,8 @@ enum fault_kind {
 	FAULT_CUT_ALL,
 	FAULT_PING,		/* the node reaches no ping target */
 	FAULT_CLOCK,		/* the wall clock steps by arg ms */
+	FAULT_FENCE,		/* the device of the node does as arg says, for ms */
+	FAULT_VOTER,		/* the node does not reach the third voter */
 	FAULTS
 };
 struct fault {
@@ -49,6 +52,15 @@ struct fault {
 	enum fault_kind kind;
 	int node, dir;
 	unsigned link;
+};
+/* What the fence device does when it is asked to switch the other node off. */
+enum fence_mood {
+	FENCE_WORKS,		/* off, seen to be off, and said so */
+	FENCE_FAILS,		/* says so, and the node goes on */
+	FENCE_HANGS,		/* nothing, until the time limit */
+	FENCE_LATE,		/* no answer in time, and off after it */
+	FENCE_BLIND,		/* off, but it cannot tell */
+	FENCE_MOODS
 };
 /* Small mishaps that the world rolls dice for; each can be switched off. */
 enum noise {
@@ -62,6 +74,8 @@ enum noise {
 struct plan {
 	uint64_t seed;
 	uint64_t roll;		/* the world's dice; shrinking tries several */
+	enum policy_mode mode;
+	bool watchdog;		/* on both nodes */
 	bool may_split;		/* every path may be cut at once */
 	bool single;		/* each fault waits until the pair is in step again */
 	unsigned noise;
@@ -81,7 +95,7 @@ struct rec {
 };
 
 enum msg_kind {
-	M_WORLD, M_FAULT_END, M_FRAME,				/* nobody's */
+	M_WORLD, M_FAULT_END, M_FENCED, M_FRAME,		/* nobody's */
 	M_TICK, M_SEND, M_EVENT, M_STATE, M_SYNCD_SAYS,		/* agent */
 	M_SYNCD_TICK, M_CLIENT, M_DURABLE, M_MARKED, M_TO_SYNCD,	/* syncd */
 	M_FACTS, M_BATCH, M_ACK, M_TOLD,			/* the other syncd */
@@ -121,6 +135,13 @@ struct node {
 	int64_t blocked;		/* the peer's messages are held back until */
 	int64_t wall;			/* the wall clock is off by */
 	bool res[NRES], vip, group;
+	int64_t off_ms;			/* when it lost its power last */
+	bool armed, self_fence;		/* the watchdog; and who lets it fire */
+	int64_t petted_ms;
+	int64_t peer_seen, voter_seen;	/* by who counts the votes */
+	int64_t vote_at;		/* a resumed node's view is stale until then */
+	enum policy_quorum quorum;
+	bool quorum_peer;
 
 	bool agent;			/* runs */
 	uint32_t agent_life;
@@ -177,7 +198,10 @@ struct sim {
 	struct node n[2];
 	bool cut[2][LINKS];		/* direction: from node, on link */
 	int64_t slow[2][LINKS];		/* the same: at most so late */
-	bool ping_cut[2];
+	bool ping_cut[2], voter_cut[2];
+	enum fence_mood fence[2];	/* by the node that asks */
+	int holder;			/* who has the third vote; -1: both, they are together */
+	int64_t holder_lost;		/* since when the voter misses it; -1 */
 	unsigned loss;			/* per cent */
 	uint32_t session;		/* of the syncds; 0 none */
 	unsigned session_link;
@@ -203,7 +227,7 @@ struct sim {
 	char why[200];			/* the violation; "" none */
 	bool trace;
 	bool healing;
-	unsigned promotions, solos, attacks;
+	unsigned promotions, solos, attacks, fenced, barked;
 	unsigned ntape, tape_next;
 	struct taped tape[TAPE_MAX];
 };
@@ -248,7 +272,17 @@ void attack_tape(struct sim *, int from, unsigned link, const uint8_t *, int len
 void attack_taken(struct sim *, int node, const struct msg *);	/* it was accepted there */
 void attack(struct sim *);
 
+/* sim_guard.c */
+void guard_setup(struct sim *);
+void guard_world(struct sim *);				/* votes, watchdogs */
+void guard_pet(struct sim *, int node);			/* its agent's loop turns */
+void guard_fence(struct sim *, int node, uint64_t no);	/* node asks */
+void guard_fenced(struct sim *, int victim);
+/* I15: is the other one excluded by what the node stands on? */
+void guard_check(struct sim *, int node, const struct policy_action *);
+
 /* sim_agent.c */
+void agent_answer(struct sim *, int node, const struct policy_event *, int64_t delay);
 void agent_start(struct sim *, int node);
 void agent_stop(struct sim *, int node);
 void agent_message(struct sim *, struct msg *);

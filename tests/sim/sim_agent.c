@@ -43,6 +43,9 @@ view(struct sim *s, int n, struct policy_view *v)
 	v->data = x->data;
 	v->local_known = true;
 	v->group_started = x->group;
+	v->quorum = x->quorum;
+	v->quorum_peer = x->quorum_peer;
+	v->watchdog_ms = x->armed ? WATCHDOG_MS : 0;
 	v->saved = x->saved;
 }
 
@@ -90,8 +93,8 @@ send_all(struct sim *s, int n)
 	}
 }
 
-static void
-answer(struct sim *s, int n, const struct policy_event *e, int64_t delay)
+void
+agent_answer(struct sim *s, int n, const struct policy_event *e, int64_t delay)
 {
 	sim_post(s, M_EVENT, n, s->n[n].agent_life, delay)->u.ev = *e;
 }
@@ -136,7 +139,7 @@ resource(struct sim *s, int n, const struct policy_action *a)
 		e.result = POLICY_STOPPED;
 		break;
 	}
-	answer(s, n, &e, 20 + (int64_t)sim_random(s, 200));
+	agent_answer(s, n, &e, 20 + (int64_t)sim_random(s, 200));
 }
 
 /* Nobody serves while the other one begins. */
@@ -170,6 +173,7 @@ to_syncd(struct sim *s, int n, const struct policy_action *a)
 		    gen_kind_name((enum gen_kind)a->gen.kind));
 		s->solos += gen_kind_alone((enum gen_kind)a->gen.kind);
 		check_release(s, n, a);
+		guard_check(s, n, a);
 		/* I15: silence must have been there, unless it goes on after a restart of
 		 * syncd. */
 		if (a->gen.kind == GEN_PRESUMED
@@ -203,7 +207,7 @@ vip(struct sim *s, int n, const struct policy_action *a)
 
 	s->n[n].vip = e.up;
 	sim_say(s, "node %d: vip %s", n, e.up ? "up" : "down");
-	answer(s, n, &e, 5 + (int64_t)sim_random(s, 30));
+	agent_answer(s, n, &e, 5 + (int64_t)sim_random(s, 30));
 }
 
 static void
@@ -230,7 +234,7 @@ execute(struct sim *s, int n, const struct policy_action *a)
 		break;
 	case ACT_PROBE:
 		e.probe = probe(s, n, a);
-		answer(s, n, &e, 200 + (int64_t)sim_random(s, 200));
+		agent_answer(s, n, &e, 200 + (int64_t)sim_random(s, 200));
 		break;
 	case ACT_SEND_NOW:
 		send_all(s, n);
@@ -245,8 +249,13 @@ execute(struct sim *s, int n, const struct policy_action *a)
 	case ACT_OP_DONE:
 		sim_say(s, "node %d: operation ended %d: %s", n, a->code, a->text);
 		break;
+	case ACT_FENCE:
+		guard_fence(s, n, a->no);
+		break;
+	case ACT_SELF_FENCE:
+		s->n[n].self_fence = true;
+		break;
 	case ACT_ANNOUNCE: case ACT_HISTORY: case ACT_EXIT:
-	case ACT_FENCE: case ACT_SELF_FENCE:	/* not of this mode; no watchdog */
 		break;
 	}
 }
@@ -327,6 +336,7 @@ tick(struct sim *s, int n)
 	sim_post(s, M_TICK, n, s->n[n].agent_life, TICK_MS);
 	if (!s->ping_cut[n])
 		s->n[n].ping_lost = s->now;
+	guard_pet(s, n);
 	agent_event(s, n, &e);
 }
 
@@ -403,6 +413,7 @@ agent_start(struct sim *s, int n)
 		sim_post(s, M_SEND, n, x->agent_life, x->send_at[l] - s->now)->link = l;
 	}
 	sim_post(s, M_TICK, n, x->agent_life, 1);
+	guard_pet(s, n);
 }
 
 void

@@ -13,7 +13,11 @@
 #define YEAR_MS (365LL * 86400 * 1000)
 
 static const char *const names[FAULTS] = { "power cut", "hang", "agent dies", "agent hangs",
-	"syncd dies", "switchover", "loss", "delay", "cut", "all cut", "ping cut", "clock step" };
+	"syncd dies", "switchover", "loss", "delay", "cut", "all cut", "ping cut", "clock step",
+	"fence device", "voter cut" };
+
+static const char *const moods[FENCE_MOODS] = { "works", "fails", "hangs", "is late", "is blind" };
+static const char *const mode_names[] = { "serial+ping", "fencing", "quorum", "manual" };
 
 static uint64_t
 pick(uint64_t *state, uint64_t below)
@@ -33,7 +37,12 @@ pick_kind(const struct plan *p, uint64_t *r)
 		FAULT_SWITCHOVER, FAULT_SWITCHOVER, FAULT_LOSS, FAULT_DELAY, FAULT_CUT, FAULT_CUT,
 		FAULT_CUT, FAULT_PING, FAULT_CLOCK, FAULT_CUT_ALL, FAULT_CUT_ALL };
 	size_t n = sizeof(bag) / sizeof(bag[0]);
+	uint64_t own = pick(r, 100);
 
+	if (p->mode == POLICY_FENCING && own < 20)
+		return FAULT_FENCE;
+	if (p->mode == POLICY_QUORUM && own < 20)
+		return FAULT_VOTER;
 	return bag[pick(r, p->may_split ? n : n - 2)];
 }
 
@@ -49,11 +58,28 @@ pick_fault(const struct plan *p, uint64_t *r)
 		f.ms = 100 + (int64_t)pick(r, 900);
 	else if (f.kind == FAULT_CLOCK)
 		f.arg = ((int64_t)pick(r, 41) - 20) * YEAR_MS;
+	else if (f.kind == FAULT_FENCE)
+		f.arg = 1 + (int64_t)pick(r, FENCE_MOODS - 1);
 	else if (f.kind == FAULT_LOSS)
 		f.arg = (int64_t)pick(r, 25) + 1;
 	else if (f.kind == FAULT_DELAY)
 		f.arg = 100 + (int64_t)pick(r, 6000);
+	if (f.kind == FAULT_FENCE || f.kind == FAULT_VOTER)
+		f.ms = 3000 + (int64_t)pick(r, 20000);	/* others happen meanwhile */
 	return f;
+}
+
+/* A cut of every path is the double fault that only the presumption does not survive. */
+static void
+pick_mode(struct plan *p, uint64_t *r)
+{
+	static const enum policy_mode modes[] = { POLICY_SERIAL_PING, POLICY_SERIAL_PING,
+		POLICY_SERIAL_PING, POLICY_SERIAL_PING, POLICY_FENCING, POLICY_FENCING,
+		POLICY_FENCING, POLICY_QUORUM, POLICY_QUORUM, POLICY_MANUAL };
+
+	p->mode = modes[pick(r, sizeof(modes) / sizeof(modes[0]))];
+	p->watchdog = pick(r, 100) < 30 || p->mode == POLICY_QUORUM;
+	p->may_split = pick(r, 1000) < (p->mode == POLICY_SERIAL_PING ? 150 : 500);
 }
 
 /* Mostly short ones: what breaks a promise is rarely a long story, and when it is, some
@@ -67,7 +93,7 @@ plan_make(struct plan *p, uint64_t seed)
 	memset(p, 0, sizeof(*p));
 	p->seed = seed;
 	p->roll = seed;
-	p->may_split = pick(&r, 1000) < 150;
+	pick_mode(p, &r);
 	p->single = pick(&r, 1000) < 400;
 	p->noise = NOISES;
 	p->client_ms = clients[pick(&r, sizeof(clients) / sizeof(clients[0]))];
@@ -95,6 +121,8 @@ fault_text(const struct fault *f, char *to, size_t size)
 		n += snprintf(to + n, size - (size_t)n, " of %lld per cent", (long long)f->arg);
 	if (f->kind == FAULT_DELAY)
 		n += snprintf(to + n, size - (size_t)n, " up to %lld ms", (long long)f->arg);
+	if (f->kind == FAULT_FENCE)
+		n += snprintf(to + n, size - (size_t)n, " %s", moods[f->arg]);
 	if (f->kind == FAULT_CLOCK)
 		snprintf(to + n, size - (size_t)n, " by %lld years", (long long)(f->arg / YEAR_MS));
 	else if (f->kind != FAULT_SWITCHOVER)
@@ -108,7 +136,8 @@ plan_print(const struct plan *p)
 		"agent dies in the middle", "rot", "attacks" };
 	char text[120];
 
-	printf("plan of seed %llu%s%s, a message each %lld ms\n", (unsigned long long)p->seed,
+	printf("plan of seed %llu: mode %s%s%s%s, a message each %lld ms\n",
+	    (unsigned long long)p->seed, mode_names[p->mode], p->watchdog ? ", watchdog" : "",
 	    p->single ? ", single faults" : "", p->may_split ? ", may split" : "",
 	    (long long)p->client_ms);
 	for (unsigned i = 0; i < sizeof(noises) / sizeof(noises[0]); i++)
@@ -171,6 +200,12 @@ plan_end(struct sim *s, const struct fault *f)
 	case FAULT_PING:
 		s->ping_cut[f->node] = false;
 		break;
+	case FAULT_FENCE:
+		s->fence[f->node] = FENCE_WORKS;
+		break;
+	case FAULT_VOTER:
+		s->voter_cut[f->node] = false;
+		break;
 	default:
 		break;
 	}
@@ -181,6 +216,8 @@ plan_heal(struct sim *s)
 {
 	memset(s->cut, 0, sizeof(s->cut));
 	memset(s->slow, 0, sizeof(s->slow));
+	memset(s->voter_cut, 0, sizeof(s->voter_cut));
+	memset(s->fence, 0, sizeof(s->fence));
 	s->ping_cut[0] = s->ping_cut[1] = false;
 	s->loss = 0;
 }
@@ -223,6 +260,12 @@ path_fault(struct sim *s, const struct fault *f, unsigned i)
 	case FAULT_PING:
 		s->ping_cut[f->node] = true;
 		break;
+	case FAULT_FENCE:
+		s->fence[f->node] = (enum fence_mood)f->arg;
+		break;
+	case FAULT_VOTER:
+		s->voter_cut[f->node] = true;
+		break;
 	default:
 		set_cut(s, f, true);
 		break;
@@ -233,6 +276,14 @@ path_fault(struct sim *s, const struct fault *f, unsigned i)
 		return;
 	}
 	sim_post(s, M_FAULT_END, 0, 0, f->ms)->no = i;
+}
+
+/* What waits for the end of a pause is due then, so no pause ends earlier. */
+static void
+longer(int64_t *until, int64_t ms)
+{
+	if (*until < ms)
+		*until = ms;
 }
 
 static void
@@ -249,10 +300,11 @@ carry_out(struct sim *s, const struct fault *f, unsigned i)
 			sim_power_off(s, f->node, f->ms);
 		break;
 	case FAULT_HANG:
-		x->paused_until = s->now + f->ms;
+		longer(&x->paused_until, s->now + f->ms);
+		x->vote_at = x->paused_until + (int64_t)sim_random(s, 1000);
 		break;
 	case FAULT_AGENT_HANGS:
-		x->agent_paused = s->now + f->ms;
+		longer(&x->agent_paused, s->now + f->ms);
 		break;
 	case FAULT_AGENT_DIES:
 	case FAULT_SYNCD_DIES:

@@ -1,0 +1,189 @@
+/* sim_guard.c - what a node may stand on besides silence: a fence device that works,
+ * fails, hangs, is late or blind; a third voter with a vote for one side; and a watchdog
+ * that resets a node whose agent does not turn.
+ *
+ * Checked (I15): a device that said "off" has switched off; a promotion by quorum has
+ * the quorum.  That the other one cannot serve any more is checked by what it does. */
+#include "sim.h"
+
+#define TOKEN_MS 1000		/* who counts the votes misses somebody after this */
+#define FENCE_LIMIT_MS 3000
+#define NEVER (-1000000)
+
+void
+guard_setup(struct sim *s)
+{
+	s->holder = -1;
+	s->holder_lost = -1;
+	for (int n = 0; n < 2; n++) {
+		s->n[n].off_ms = NEVER;
+		s->n[n].peer_seen = s->n[n].voter_seen = NEVER;
+	}
+}
+
+/* ---- the watchdog ---- */
+
+void
+guard_pet(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+
+	if (!s->plan->watchdog || x->self_fence)
+		return;
+	x->armed = true;
+	x->petted_ms = s->now;
+}
+
+/* The executor pets for half a time-out after the agent's last turn. */
+static void
+bark(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+
+	if (!x->armed || !x->up || s->now - x->petted_ms <= WATCHDOG_MS * 3 / 2)
+		return;
+	sim_say(s, "node %d: the watchdog resets it", n);
+	s->barked++;
+	sim_power_off(s, n, 1500 + (int64_t)sim_random(s, 2000));
+}
+
+/* ---- the third voter ---- */
+
+static bool
+ethernet(const struct sim *s)
+{
+	return (sim_path(s, 0) && s->slow[0][0] == 0 && s->slow[1][0] == 0)
+	    || (sim_path(s, 1) && s->slow[0][1] == 0 && s->slow[1][1] == 0);
+}
+
+/* The vote goes to one side only, and to the other one when the voter misses its holder
+ * for so long that this one misses the voter, too. */
+static void
+vote(struct sim *s)
+{
+	bool alive[2], together = true;
+
+	for (int n = 0; n < 2; n++) {
+		alive[n] = s->now - s->n[n].voter_seen < TOKEN_MS;
+		together = together && alive[n] && s->now - s->n[n].peer_seen < TOKEN_MS;
+	}
+	if (together) {
+		s->holder = -1;
+	} else if (s->holder < 0) {
+		s->holder = alive[0] ? 0 : 1;
+	} else if (!alive[s->holder] && alive[!s->holder]) {
+		if (s->holder_lost < 0)
+			s->holder_lost = s->now;
+		if (s->now - s->holder_lost < TOKEN_MS)
+			return;
+		s->holder = !s->holder;
+	}
+	s->holder_lost = -1;
+}
+
+static void
+look(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+	bool device = s->now - x->voter_seen < TOKEN_MS && (s->holder < 0 || s->holder == n);
+
+	if (!sim_runs(s, n) || s->now < x->vote_at)
+		return;
+	x->quorum_peer = s->now - x->peer_seen < TOKEN_MS;
+	x->quorum = x->quorum_peer || device ? QUORUM_HAVE : QUORUM_LOST;
+}
+
+void
+guard_world(struct sim *s)
+{
+	bool linked = ethernet(s) && sim_runs(s, 0) && sim_runs(s, 1);
+
+	for (int n = 0; n < 2; n++)
+		bark(s, n);
+	if (s->plan->mode != POLICY_QUORUM)
+		return;
+	for (int n = 0; n < 2; n++) {
+		if (linked && s->now >= s->n[0].vote_at && s->now >= s->n[1].vote_at)
+			s->n[n].peer_seen = s->now;
+		if (sim_runs(s, n) && !s->voter_cut[n])
+			s->n[n].voter_seen = s->now;
+	}
+	vote(s);
+	for (int n = 0; n < 2; n++)
+		look(s, n);
+}
+
+/* ---- the fence device ---- */
+
+static void
+switch_off(struct sim *s, int victim, int64_t delay)
+{
+	sim_post(s, M_FENCED, victim, 0, delay);
+}
+
+void
+guard_fenced(struct sim *s, int victim)
+{
+	sim_say(s, "node %d: fenced", victim);
+	s->fenced++;
+	sim_power_off(s, victim, 3000 + (int64_t)sim_random(s, 6000));
+}
+
+void
+guard_fence(struct sim *s, int n, uint64_t no)
+{
+	struct policy_event e = { .type = EV_FENCE, .no = no };
+	int64_t took = 200 + (int64_t)sim_random(s, 1500);
+
+	switch (s->fence[n]) {
+	case FENCE_WORKS:
+		switch_off(s, !n, took);
+		took += 1 + (int64_t)sim_random(s, 300);
+		e.ok = true;
+		break;
+	case FENCE_HANGS:
+		took = FENCE_LIMIT_MS;
+		break;
+	case FENCE_LATE:
+		took = FENCE_LIMIT_MS;
+		switch_off(s, !n, took + (int64_t)sim_random(s, 3000));
+		break;
+	case FENCE_BLIND:
+		switch_off(s, !n, took);
+		took += 1 + (int64_t)sim_random(s, 300);
+		break;
+	default:
+		break;
+	}
+	agent_answer(s, n, &e, took);
+}
+
+/* ---- I15 ---- */
+
+/* The standby marked itself, or a device switched it off since it was heard. */
+static bool
+excluded(const struct sim *s, int n)
+{
+	const struct node *x = &s->n[n], *y = &s->n[!n];
+
+	return y->off_ms >= x->heard_ms || y->disk.marks.outdated >= x->c.gen.no;
+}
+
+void
+guard_check(struct sim *s, int n, const struct policy_action *a)
+{
+	const struct node *x = &s->n[n];
+	bool begins = a->act == ACT_SYNCD_PROMOTE && x->policy.role == ROLE_PROMOTE;
+	bool alone = a->act == ACT_SYNCD_GRANT && gen_kind_alone((enum gen_kind)a->gen.kind);
+
+	if (s->plan->mode == POLICY_FENCING && ((begins && x->policy.proof == PROOF_FENCE) || alone)
+	    && !excluded(s, n))
+		sim_fail(s, "I15: node %d counts the other one as off, and it is not", n);
+	if (s->plan->mode == POLICY_QUORUM && ((begins && x->policy.proof == PROOF_QUORUM) || alone)
+	    && x->quorum != QUORUM_HAVE)
+		sim_fail(s, "I15: node %d goes on alone without the quorum", n);
+	if (a->gen.kind == GEN_PRESUMED && (begins || alone)
+	    && s->plan->mode != POLICY_SERIAL_PING && x->policy.told_reason != REASON_HOLDER
+	    && x->policy.reason != REASON_HOLDER)
+		sim_fail(s, "I15: node %d presumes in a mode of proofs", n);
+}
