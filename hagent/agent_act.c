@@ -1,8 +1,8 @@
 /* agent_act.c - carries out what policy_step() decided, and turns the answers of
  * executor and syncd into events for it.
  *
- * Promise to the policy (policy.h): actions in their order; nothing after a failed
- * ACT_SAVE; exactly one event for each request.  Decides nothing itself, except what
+ * Promise to the policy (policy.h): actions in their order; nothing that stands on a
+ * failed ACT_SAVE; exactly one event for each request.  Decides nothing itself, except what
  * runs here when the agent starts: remembered by the executor, else found by asking
  * every resource and every address. */
 #include <event2/event.h>
@@ -175,7 +175,7 @@ act_syncd(struct agent *a, const struct policy_action *act)
 		syncd_client_outdate(a->syncd, act->no);
 }
 
-/* -1: the rest of the list is void. */
+/* -1: the state could not be saved. */
 static int
 act_one(struct agent *a, const struct policy_action *act)
 {
@@ -242,12 +242,18 @@ act_one(struct agent *a, const struct policy_action *act)
 void
 agent_act(struct agent *a, const struct policy_actions *acts)
 {
+	bool saved = true;
+
 	for (unsigned i = 0; i < acts->n; i++) {
+		if (!saved && policy_act_needs_save(acts->a[i].act))
+			continue;
 		log_debug("act %s index=%d no=%llu on=%d %s", policy_act_name(acts->a[i].act),
 		    acts->a[i].index, (unsigned long long)acts->a[i].no, acts->a[i].on,
 		    acts->a[i].text);
 		if (act_one(a, &acts->a[i]) == -1)
-			return;
+			saved = false;
+		else if (acts->a[i].act == ACT_SAVE)
+			saved = true;
 	}
 }
 

@@ -5,8 +5,9 @@
  * execute the same actions.  The diagram and the rules stand above it in policy.c.
  *
  * The executor of the actions promises:
- *   - actions are carried out in their order; when ACT_SAVE fails the rest of the
- *     list is dropped, and the step is told by view.saved staying behind;
+ *   - actions are carried out in their order; when ACT_SAVE fails, those that stand on
+ *     it are left out (policy_act_needs_save()), and the step is told by view.saved
+ *     staying behind; nothing that gives up serving waits for a disk;
  *   - marks in `struct policy` are copied to ha/state by ACT_SAVE before anything
  *     after it is done; then view.saved = the action's number;
  *   - each RES, VIP, PROBE and syncd request is answered by exactly one event, if
@@ -179,6 +180,7 @@ enum policy_act {
 	ACT_SELF_FENCE,		/* something does not stop: let the watchdog end this node */
 };
 const char *policy_act_name(enum policy_act);
+bool policy_act_needs_save(enum policy_act);
 
 enum policy_alarm {
 	ALARM_ISOLATED, ALARM_CONTESTED, ALARM_STOP_FAILED, ALARM_RES_FAILED, ALARM_SYNCD,

@@ -29,6 +29,13 @@ policy_act_name(enum policy_act a)
 	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
 }
 
+/* A number that is not durable must not reach a log, nor the other node. */
+bool
+policy_act_needs_save(enum policy_act a)
+{
+	return a == ACT_SYNCD_PROMOTE || a == ACT_SYNCD_GRANT || a == ACT_SEND_NOW;
+}
+
 const char *
 policy_alarm_name(enum policy_alarm a)
 {

@@ -42,6 +42,8 @@ enum fault_kind {
 	FAULT_CUT_ALL,
 	FAULT_PING,		/* the node reaches no ping target */
 	FAULT_CLOCK,		/* the wall clock steps by arg ms */
+	FAULT_STANDBY,		/* an operator keeps the node out, for ms */
+	FAULT_MAINTENANCE,	/* for ms, asked of the node */
 	FAULT_FENCE,		/* the device of the node does as arg says, for ms */
 	FAULT_VOTER,		/* the node does not reach the third voter */
 	FAULTS
@@ -69,13 +71,16 @@ enum noise {
 	NOISE_MIDDLE = 4,	/* the agent dies between two actions of one list */
 	NOISE_ROT = 8,		/* a bit of the log rots */
 	NOISE_ATTACK = 16,	/* recorded and changed frames come in */
-	NOISES = 31
+	NOISE_STATE = 32,	/* the agent's state cannot be written */
+	NOISES = 63
 };
 struct plan {
 	uint64_t seed;
 	uint64_t roll;		/* the world's dice; shrinking tries several */
 	enum policy_mode mode;
 	bool watchdog;		/* on both nodes */
+	bool strict;		/* nothing is acknowledged with one copy */
+	int preferred;		/* node that takes the role back; -1 */
 	bool may_split;		/* every path may be cut at once */
 	bool single;		/* each fault waits until the pair is in step again */
 	unsigned noise;
@@ -263,6 +268,7 @@ void plan_print(const struct plan *);
 void plan_due(struct sim *);				/* carries out what is due */
 void plan_end(struct sim *, const struct fault *);
 void plan_heal(struct sim *);
+void plan_online(struct sim *);				/* no operator keeps a node out any more */
 /* The smallest plan found that still breaks a promise. */
 void plan_shrink(struct sim *, struct plan *);
 

@@ -189,14 +189,18 @@ to_syncd(struct sim *s, int n, const struct policy_action *a)
 	m->ms = (int)a->ms;
 }
 
-static void
+static bool
 save(struct sim *s, int n, uint64_t no)
 {
 	struct node *x = &s->n[n];
 
+	if (!s->healing && (s->plan->noise & NOISE_STATE) != 0 && sim_chance(s, 5)) {
+		sim_say(s, "node %d: its state cannot be written", n);
+		return false;
+	}
 	x->disk.marks = x->policy.marks;
 	x->saved = no;
-	(void)s;
+	return true;
 }
 
 static void
@@ -210,15 +214,15 @@ vip(struct sim *s, int n, const struct policy_action *a)
 	agent_answer(s, n, &e, 5 + (int64_t)sim_random(s, 30));
 }
 
-static void
+/* False: the state could not be saved. */
+static bool
 execute(struct sim *s, int n, const struct policy_action *a)
 {
 	struct policy_event e = { .type = EV_PROBE, .no = a->no };
 
 	switch (a->act) {
 	case ACT_SAVE:
-		save(s, n, a->no);
-		break;
+		return save(s, n, a->no);
 	case ACT_SYNCD_PROMOTE: case ACT_SYNCD_DEMOTE: case ACT_SYNCD_GRANT:
 	case ACT_SYNCD_DENY: case ACT_SYNCD_OUTDATE:
 		to_syncd(s, n, a);
@@ -258,6 +262,23 @@ execute(struct sim *s, int n, const struct policy_action *a)
 	case ACT_ANNOUNCE: case ACT_HISTORY: case ACT_EXIT:
 		break;
 	}
+	return true;
+}
+
+/* As agent_act() does. */
+static void
+perform(struct sim *s, int n, const struct policy_actions *acts, unsigned upto)
+{
+	bool saved = true;
+
+	for (unsigned i = 0; i < upto; i++) {
+		if (!saved && policy_act_needs_save(acts->a[i].act))
+			continue;
+		if (!execute(s, n, &acts->a[i]))
+			saved = false;
+		else if (acts->a[i].act == ACT_SAVE)
+			saved = true;
+	}
 }
 
 void
@@ -277,8 +298,7 @@ agent_event(struct sim *s, int n, const struct policy_event *e)
 	upto = acts.n;
 	if (acts.n > 2 && !s->healing && (s->plan->noise & NOISE_MIDDLE) != 0 && sim_chance(s, 2))
 		upto = (unsigned)sim_random(s, acts.n);
-	for (unsigned i = 0; i < upto; i++)
-		execute(s, n, &acts.a[i]);
+	perform(s, n, &acts, upto);
 	if (upto < acts.n) {
 		sim_say(s, "node %d: agent dies in the middle of its actions", n);
 		agent_stop(s, n);

@@ -14,7 +14,7 @@
 
 static const char *const names[FAULTS] = { "power cut", "hang", "agent dies", "agent hangs",
 	"syncd dies", "switchover", "loss", "delay", "cut", "all cut", "ping cut", "clock step",
-	"fence device", "voter cut" };
+	"standby", "maintenance", "fence device", "voter cut" };
 
 static const char *const moods[FENCE_MOODS] = { "works", "fails", "hangs", "is late", "is blind" };
 static const char *const mode_names[] = { "serial+ping", "fencing", "quorum", "manual" };
@@ -43,6 +43,8 @@ pick_kind(const struct plan *p, uint64_t *r)
 		return FAULT_FENCE;
 	if (p->mode == POLICY_QUORUM && own < 20)
 		return FAULT_VOTER;
+	if (own >= 93)
+		return own >= 97 ? FAULT_STANDBY : FAULT_MAINTENANCE;
 	return bag[pick(r, p->may_split ? n : n - 2)];
 }
 
@@ -79,6 +81,8 @@ pick_mode(struct plan *p, uint64_t *r)
 
 	p->mode = modes[pick(r, sizeof(modes) / sizeof(modes[0]))];
 	p->watchdog = pick(r, 100) < 30 || p->mode == POLICY_QUORUM;
+	p->strict = pick(r, 100) < 10;
+	p->preferred = pick(r, 100) < 15 ? (int)pick(r, 2) : -1;
 	p->may_split = pick(r, 1000) < (p->mode == POLICY_SERIAL_PING ? 150 : 500);
 }
 
@@ -133,11 +137,13 @@ void
 plan_print(const struct plan *p)
 {
 	static const char *const noises[] = { "frames repeated", "scripts fail",
-		"agent dies in the middle", "rot", "attacks" };
+		"agent dies in the middle", "rot", "attacks", "state not written" };
 	char text[120];
 
-	printf("plan of seed %llu: mode %s%s%s%s, a message each %lld ms\n",
+	printf("plan of seed %llu: mode %s%s%s%s%s%s, a message each %lld ms\n",
 	    (unsigned long long)p->seed, mode_names[p->mode], p->watchdog ? ", watchdog" : "",
+	    p->strict ? ", commit strict" : "",
+	    p->preferred < 0 ? "" : p->preferred == 0 ? ", node 0 preferred" : ", node 1 preferred",
 	    p->single ? ", single faults" : "", p->may_split ? ", may split" : "",
 	    (long long)p->client_ms);
 	for (unsigned i = 0; i < sizeof(noises) / sizeof(noises[0]); i++)
@@ -177,6 +183,25 @@ set_delay(struct sim *s, const struct fault *f, int64_t ms)
 			s->slow[n][f->link] = ms;
 }
 
+/* About node `about`, on node n. */
+static void
+operator(struct sim *s, int n, enum policy_op op, int about, int64_t ms)
+{
+	struct policy_event e = { .type = EV_OP, .op = op, .id = 77, .index = -1,
+		.op_node = (uint8_t)about, .ms = ms };
+
+	if (sim_runs(s, n) && s->now >= s->n[n].agent_paused)
+		agent_event(s, n, &e);
+}
+
+void
+plan_online(struct sim *s)
+{
+	for (int n = 0; n < 2; n++)
+		if (s->n[n].agent && s->n[n].policy.marks.kept_out)
+			operator(s, n, OP_ONLINE, n, 0);
+}
+
 void
 plan_end(struct sim *s, const struct fault *f)
 {
@@ -199,6 +224,9 @@ plan_end(struct sim *s, const struct fault *f)
 		break;
 	case FAULT_PING:
 		s->ping_cut[f->node] = false;
+		break;
+	case FAULT_STANDBY:
+		operator(s, f->node, OP_ONLINE, f->node, 0);
 		break;
 	case FAULT_FENCE:
 		s->fence[f->node] = FENCE_WORKS;
@@ -234,16 +262,6 @@ process_dies(struct sim *s, const struct fault *f)
 		syncd_stop(s, f->node, false);
 		x->syncd_at = s->now + f->ms;
 	}
-}
-
-static void
-switchover(struct sim *s, int n)
-{
-	struct policy_event e = { .type = EV_OP, .op = OP_SWITCHOVER, .id = 77,
-		.op_node = (uint8_t)!n };
-
-	if (sim_runs(s, n) && s->now >= s->n[n].agent_paused)
-		agent_event(s, n, &e);
 }
 
 /* What lasts, and needs its end told. */
@@ -311,7 +329,14 @@ carry_out(struct sim *s, const struct fault *f, unsigned i)
 		process_dies(s, f);
 		break;
 	case FAULT_SWITCHOVER:
-		switchover(s, f->node);
+		operator(s, f->node, OP_SWITCHOVER, !f->node, 0);
+		break;
+	case FAULT_MAINTENANCE:
+		operator(s, f->node, OP_MAINTENANCE, f->node, f->ms);
+		break;
+	case FAULT_STANDBY:
+		operator(s, f->node, OP_STANDBY, f->node, 0);
+		sim_post(s, M_FAULT_END, 0, 0, f->ms)->no = i;
 		break;
 	case FAULT_CLOCK:
 		x->wall += f->arg;

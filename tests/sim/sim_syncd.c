@@ -247,9 +247,9 @@ void
 syncd_start(struct sim *s, int n)
 {
 	struct node *x = &s->n[n];
-	struct commit_conf cc = { .node = (unsigned)n, .rule = COMMIT_AUTO, .ship = true,
-		.hold_ms = 2000, .stable_ms = 3000, .silent_ms = 2000, .held_max_bytes = 60,
-		.join_lag = 64 };
+	struct commit_conf cc = { .node = (unsigned)n, .ship = true,
+		.rule = s->plan->strict ? COMMIT_STRICT : COMMIT_AUTO, .hold_ms = 2000,
+		.stable_ms = 3000, .silent_ms = 2000, .held_max_bytes = 60, .join_lag = 64 };
 	struct gen g;
 
 	x->syncd = true;

@@ -362,13 +362,16 @@ static struct policy_conf
 conf(const struct plan *p, int n)
 {
 	struct policy_conf c = { .node = (uint8_t)n, .mode = p->mode,
-		.watchdog_ms = p->watchdog ? WATCHDOG_MS : 0, .watchdog_required = p->watchdog, .fence_delay_ms = n == 1 ? 800 : 0,
+		.watchdog_ms = p->watchdog ? WATCHDOG_MS : 0, .watchdog_required = p->watchdog,
+		.fence_delay_ms = n == 1 ? 800 : 0, .preferred = p->preferred,
+		.failback = p->preferred < 0 ? FAILBACK_OFF : FAILBACK_AUTO,
+		.failback_delay_ms = 3000,
 		.cold_last_active = true, .syncd = true, .pings = true, .nres = NRES, .nvips = 1,
 		.dead_ms = DEAD_MS, .initdead_ms = 6000, .isolated_ms = 2000,
 		.ping_handover_ms = 1500, .evidence_ms = 1500, .probe_fresh_ms = 1000,
 		.suspect_ms = DEAD_MS - 200,
 		.drain_ms = 500, .syncd_wait_ms = 3000, .join_wait_ms = 5000, .switch_ms = 20000,
-		.retry_ms = 1000, .fence_retry_max_ms = 8000, .preferred = -1, .moves_max = 8,
+		.retry_ms = 1000, .fence_retry_max_ms = 8000, .moves_max = 8,
 		.moves_window_ms = 60000, .vip_check_ms = 5000 };
 
 	for (int i = 0; i < NRES; i++) {
@@ -431,6 +434,7 @@ finish(struct sim *s)
 		step(s);
 		if (s->now < look)
 			continue;
+		plan_online(s);
 		if (sim_in_step(s))
 			break;
 		look = s->now + 250;

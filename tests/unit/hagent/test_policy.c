@@ -142,6 +142,21 @@ a_promotion_without_its_save_goes_nowhere(void **state)
 	assert_int_equal(policy.reason, REASON_SAVE);
 }
 
+/* The state cannot be written: what is left out of the list, and what never is. */
+static void
+giving_up_needs_no_disk(void **state)
+{
+	static const enum policy_act never[] = { ACT_SYNCD_DEMOTE, ACT_SYNCD_DENY, ACT_SYNCD_OUTDATE,
+		ACT_RES_STOP, ACT_VIP_DOWN, ACT_SELF_FENCE, ACT_GROUP, ACT_ALARM, ACT_OP_DONE };
+
+	(void)state;
+	assert_true(policy_act_needs_save(ACT_SYNCD_PROMOTE));
+	assert_true(policy_act_needs_save(ACT_SYNCD_GRANT));
+	assert_true(policy_act_needs_save(ACT_SEND_NOW));
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		assert_false(policy_act_needs_save(never[i]));
+}
+
 static void
 release_waits_for_the_disk(void **state)
 {
@@ -399,6 +414,7 @@ main(void)
 		cmocka_unit_test_setup(number_is_saved_before_it_is_used, setup),
 		cmocka_unit_test_setup(a_promotion_without_its_save_goes_nowhere, setup),
 		cmocka_unit_test_setup(release_waits_for_the_disk, setup),
+		cmocka_unit_test(giving_up_needs_no_disk),
 		cmocka_unit_test_setup(what_a_frame_says, setup),
 		cmocka_unit_test_setup(a_switch_crosses_unchanged, setup),
 		cmocka_unit_test_setup(strange_numbers_are_harmless, setup),
