@@ -67,6 +67,22 @@ wake(struct turn *t)
 		p->slept = f->gen > p->gen.no;
 }
 
+/* It acknowledged alone in a generation that our log has not reached: then something is
+ * missing here, whatever we believed while we could not hear it, and also when it falls
+ * silent again. */
+static void
+note_alone(struct turn *t)
+{
+	const struct frame *f = &t->v->peer.f;
+	struct policy *p = t->p;
+	uint64_t no = policy_peer_alone(t->v);
+
+	if (policy_peer_serves(t->v) && gen_kind_alone((enum gen_kind)f->gen_kind))
+		no = f->gen;
+	if (no > p->alone_heard)
+		p->alone_heard = no;
+}
+
 static void
 note_peer(struct turn *t)
 {
@@ -76,6 +92,7 @@ note_peer(struct turn *t)
 
 	if (c != NULL && c->gen > p->peer_outdated)
 		p->peer_outdated = c->gen;
+	note_alone(t);
 	if (v->alive) {
 		p->peer_is_off = false;
 		if (v->f.fixed > p->marks.fixed)

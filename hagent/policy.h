@@ -304,6 +304,7 @@ struct policy {
 	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */
 	int64_t alone_ms;
 	uint64_t newer_no;		/* NEWER told by syncd */
+	uint64_t alone_heard;		/* newest generation in which the peer acknowledged alone */
 	uint64_t outdate_out;		/* our OUTDATE(gen) rides; 0 none */
 	uint64_t outdate_save;		/* number of the save that holds marks.outdated */
 	uint64_t peer_outdated;		/* what the peer said; durable there */

@@ -76,7 +76,8 @@ active_must_leave(struct turn *t)
 		demote_begin(t, DEMOTE_URGENT, true, REASON_NO_QUORUM);
 		return true;
 	}
-	cut = p->conf->pings && v->peer.silent && !v->ping_ok && !both_maintained(t);
+	cut = p->conf->pings && v->peer.silent && !v->ping_ok && !both_maintained(t)
+	    && !p->peer_is_off;
 	if (!cut)
 		p->isolated_ms = -1;
 	else if (p->isolated_ms < 0)

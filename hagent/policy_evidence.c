@@ -30,6 +30,8 @@ policy_complete(const struct policy *p, const struct policy_view *v)
 		return false;
 	if (!p->conf->syncd)
 		return p->peer_active_boot != 0 || p->complete != 0;
+	if (p->alone_heard > v->data.gen.no)
+		return false;
 	if (!v->syncd_up || v->data.role != DATA_STANDBY)
 		return false;
 	return v->data.insync != 0 || (p->complete != 0 && p->complete == v->data.gen.no);

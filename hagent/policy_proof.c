@@ -82,6 +82,10 @@ proof_of_silence(const struct policy *p, const struct policy_view *v, const char
 	*why = "a quorum is required and this node has none";
 	if (!proof_quorate(p, v))
 		return PROOF_NONE;
+	/* Whoever is cut off from its clients would give up again at once. */
+	*why = "no ping target answers: this node may be the one that is cut off";
+	if (p->conf->mode != POLICY_MANUAL && p->conf->pings && !v->ping_ok)
+		return PROOF_NONE;
 	switch (p->conf->mode) {
 	case POLICY_SERIAL_PING:
 		return presumption(p, v, why);

@@ -174,7 +174,8 @@ guard_check(struct sim *s, int n, const struct policy_action *a)
 {
 	const struct node *x = &s->n[n];
 	bool begins = a->act == ACT_SYNCD_PROMOTE && x->policy.role == ROLE_PROMOTE;
-	bool alone = a->act == ACT_SYNCD_GRANT && gen_kind_alone((enum gen_kind)a->gen.kind);
+	bool alone = a->act == ACT_SYNCD_GRANT && gen_kind_alone((enum gen_kind)a->gen.kind)
+	    && !gen_kind_alone((enum gen_kind)x->c.gen.kind);	/* asked twice */
 
 	if (s->plan->mode == POLICY_FENCING && ((begins && x->policy.proof == PROOF_FENCE) || alone)
 	    && !excluded(s, n))
