@@ -97,6 +97,7 @@ res_note(struct turn *t)
 		return;
 	}
 	r->busy = false; /* in every role: the role may end in this very turn */
+	r->died = false; /* of the run before */
 	if (t->p->role == ROLE_ACTIVE ||
 	    (t->p->role == ROLE_PROMOTE && e->verb == POLICY_START))
 		return;
