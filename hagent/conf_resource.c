@@ -97,6 +97,16 @@ resolve(const struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg)
 }
 
 static void
+check_trust(const struct hagent_conf *c, const struct resource_conf *r, const char *path)
+{
+	if (!script_trusted(path))
+		conf_error(c->path, r->line,
+		    "resource \"%s\": %s, or a folder above it, is "
+		    "writable by others than root",
+		    r->name, path);
+}
+
+static void
 read_script(struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg, cfg_t *sec)
 {
 	r->script_name = mem_dup(cfg_getstr(sec, "script"));
@@ -115,11 +125,16 @@ read_script(struct hagent_conf *c, struct resource_conf *r, cfg_t *cfg, cfg_t *s
 	else if (access(r->script, X_OK) == -1)
 		conf_error(c->path, r->line, "resource \"%s\": no executable program %s",
 		    r->name, r->script);
-	else if (!script_trusted(r->script))
-		conf_error(c->path, r->line,
-		    "resource \"%s\": %s, or a folder above it, is "
-		    "writable by others than root",
-		    r->name, r->script);
+	else
+		check_trust(c, r, r->script);
+	if (r->class == RESOURCE_OCF && r->script[0] != '\0') {
+		char *lib = mem_printf("%s/lib/heartbeat/ocf-shellfuncs", c->ocf_root);
+
+		/* Nearly every agent reads it in as its own text. */
+		if (access(lib, F_OK) == 0)
+			check_trust(c, r, lib);
+		free(lib);
+	}
 }
 
 /* Copies a list; a mistake leaves it empty. */

@@ -82,7 +82,12 @@ def kill_syncd_of_standby(t):
 
 @test
 def kill_maild(t):
-    _run(t, "kill-maild", rejoin=True)
+    """It is back on the node where it was: nothing moves."""
+    lab, ex = _run(t, "kill-maild", rejoin=True)
+    text = lab.execute(lab.active(), "hactl", "history").stdout
+    t.true("resource" not in text, "the group moved: " + text)
+    for name in ("smtp", "imap"):
+        t.true(0 <= ex.outage_ms(name) <= 2000, "outage of %s: %d ms" % (name, ex.outage_ms(name)))
 
 
 @test

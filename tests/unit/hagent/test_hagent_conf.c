@@ -356,6 +356,40 @@ watchdog_fits(void **state)
 	hagent_conf_free(c);
 }
 
+/* An agent, its folders, and what it reads in: of root only. */
+static void
+agents_are_roots_own(void **state)
+{
+	static const struct { const char *path; mode_t bad, good; } t[] = {
+		{ "ocf/resource.d/x/agent", 0757, 0755 }, { "ocf/resource.d/x", 0777, 0755 },
+		{ "ocf/lib/heartbeat/ocf-shellfuncs", 0666, 0644 }, { "ocf/lib", 0777, 0755 } };
+	char *text = mem_printf(HEAD "ocf-root = \"%s/ocf\"\nresource \"r\" { script = "
+	    "\"ocf:x:agent\" }\n", dir), *path = mem_printf("%s/ocf/resource.d/x", dir);
+	struct hagent_conf *c;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(fs_mkdirs(path, 0755), 0);
+	assert_int_equal(fs_replace(path, "agent", "#!/bin/sh\n", 10, 0755), 0);
+	free(path);
+	path = mem_printf("%s/ocf/lib/heartbeat", dir);
+	assert_int_equal(fs_mkdirs(path, 0755), 0);
+	assert_int_equal(fs_replace(path, "ocf-shellfuncs", "", 0, 0644), 0);
+	free(path);
+	c = load(text);
+	assert_non_null(c);
+	hagent_conf_free(c);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		path = mem_printf("%s/%s", dir, t[i].path);
+		assert_int_equal(chmod(path, t[i].bad), 0);
+		assert_null(load(text));
+		assert_int_equal(chmod(path, t[i].good), 0);
+		free(path);
+	}
+	free(text);
+}
+
 static void
 hash_is_of_settings(void **state)
 {
@@ -395,6 +429,7 @@ main(void)
 		cmocka_unit_test(serial_speed),
 		cmocka_unit_test(fence_devices),
 		cmocka_unit_test(watchdog_fits),
+		cmocka_unit_test(agents_are_roots_own),
 		cmocka_unit_test(hash_is_of_settings),
 	};
 
