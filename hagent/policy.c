@@ -340,12 +340,15 @@ no_leader(struct turn *t)
 	turn_alarm(t, ALARM_NO_LEADER, stuck, "both nodes wait: see hactl status on both");
 }
 
-/* It gave up serving then; the alarm lasts as long as the reason. */
+/* What was wrong when it served lasts as long as the reason.  Who answers for the
+ * addresses now is the one that serves. */
 static void
-no_more_isolated(struct turn *t)
+no_more_alarms(struct turn *t)
 {
 	const struct policy_view *v = t->v;
 
+	if (policy_peer_serves(v))
+		turn_alarm(t, ALARM_CONTESTED, false, "");
 	if (!v->peer.silent || (v->ping_ok && v->quorum != QUORUM_LOST))
 		turn_alarm(t, ALARM_ISOLATED, false, "");
 }
@@ -369,7 +372,7 @@ idle_turn(struct turn *t)
 	decline(t);
 	follow_role(t);
 	no_leader(t);
-	no_more_isolated(t);
+	no_more_alarms(t);
 	/* Nothing may stand on a step of this turn that is not on the disk yet. */
 	if (p->marks.kept_out || p->leaving || p->unguarded || t->v->now_ms < p->retry_ms || !turn_saved(t))
 		return;

@@ -141,7 +141,7 @@ changed(struct syncd *s)
 		    (unsigned long long)c->peer_durable_lsn);
 	if (c->role != s->seen_role) {
 		s->seen_role = c->role;
-		ship_facts(s->ship);
+		ship_role(s->ship);
 	}
 	s->seen_mode = c->mode;
 	owners_role(s->owners);

@@ -796,6 +796,18 @@ active_facts(struct ship *h)
 	ship_facts(h);
 }
 
+/* An active that was heard while this node was one too is the one to follow now; it has
+ * said who it is, and does not say it again. */
+void
+ship_role(struct ship *h)
+{
+	if (h->up && h->peer_known && h->peer.role == DATA_ACTIVE &&
+	    h->s->commit.role == DATA_STANDBY)
+		active_facts(h);
+	else
+		ship_facts(h);
+}
+
 static void
 got_facts(struct ship *h, struct wire_in *in)
 {

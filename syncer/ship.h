@@ -22,6 +22,7 @@ void ship_frame(struct ship *, uint8_t type, struct span body);
 void ship_kick(struct ship *);
 void ship_flush(struct ship *);
 void ship_facts(struct ship *);		/* tell the peer who we are now */
+void ship_role(struct ship *);		/* and this is new: our role */
 void ship_changed(struct ship *);	/* standby: in sync or not any more */
 void ship_durable(struct ship *);
 void ship_second(struct ship *);
