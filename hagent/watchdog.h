@@ -1,9 +1,10 @@
 /* watchdog.h - the watchdog device, which resets this node unless it is petted in time.
  *
  * It is petted while watchdog_hold() says nothing against it: the agent lives, the test
- * command, if there is one, succeeds, and nobody wants the node to be reset.  A device that cannot be opened is tried again
- * every ten seconds.  Armed means: open, with the time-out that the configuration
- * says, and the last pet arrived; only then may the other node count on it. */
+ * command, if there is one, succeeds, and nobody wants the node to be reset.  A device
+ * that cannot be opened is tried again every ten seconds.  Armed means: open, with the
+ * time-out that the configuration says, and the last pet arrived; only then may the
+ * other node count on it. */
 #ifndef HAGENT_WATCHDOG_H
 #define HAGENT_WATCHDOG_H
 

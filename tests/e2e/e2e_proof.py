@@ -164,6 +164,23 @@ def watchdog_fires_when_asked(t):
 
 
 @test
+def watchdog_fires_without_memory(t):
+    """A node whose ha/state cannot be written must not serve."""
+    lab, devices = watched_lab(t)
+    try:
+        active, standby = lab.active(), lab.standby()
+        ha = "/var/lib/mailpair/ha"
+        lab.execute(standby, "/bin/sh", "-c",
+                    "mount --bind %s %s && mount -o remount,bind,ro %s" % (ha, ha, ha))
+        wait_for("the watchdog fires", 10, devices[standby].expired)
+        t.true("not petted: the agent is silent" in lab.log(standby, "hagentd"), "the log says why")
+        t.equal(lab.active(), active, "the active stays")
+    finally:
+        for d in devices.values():
+            d.end()
+
+
+@test
 def watchdog_is_missing(t):
     lab = t.lab(hagent=[("deadtime-ms", 5000), ("watchdog", None, [
         ("device", "/dev/watchdog"), ("timeout-s", TIMEOUT_S)])])

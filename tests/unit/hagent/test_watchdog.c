@@ -255,7 +255,8 @@ test_command(void **state)
 static void
 none_configured(void **state)
 {
-	struct bench b = { .base = event_base_new(), .conf = { .device = none, .test_command = none } };
+	struct bench b = { .base = event_base_new(),
+		.conf = { .device = none, .test_command = none } };
 
 	(void)state;
 	b.w = watchdog_new(b.base, &b.conf, on_changed, &b);
