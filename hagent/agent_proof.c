@@ -44,7 +44,11 @@ void
 agent_on_watchdog(void *arg, bool armed, uint32_t ms, const char *why)
 {
 	struct agent *a = arg;
+	bool news = armed != a->watchdog.armed || strcmp(why, a->watchdog.why) != 0;
 
+	if (news && a->conf->watchdog.device[0] != '\0')
+		agent_record(a, EVENTLOG_NOTE, "watchdog %s%s", armed ? "armed" : "not armed: ",
+		    why);
 	a->watchdog.armed = armed;
 	a->watchdog.timeout_ms = ms;
 	snprintf(a->watchdog.why, sizeof(a->watchdog.why), "%s", why);
@@ -85,6 +89,9 @@ keep_answer(struct agent *a, bool well, const char *words)
 {
 	int64_t soon = clock_ms() + CHECK_AGAIN_MS;
 
+	if (a->fence.verb == FENCE_TEST && well != (a->fence.silent[0] == '\0'))
+		agent_record(a, EVENTLOG_NOTE, "fence devices %s: %s", well ? "answer again"
+		    : "do not answer as they should", words);
 	if (!well && a->fence.check_ms > soon)
 		a->fence.check_ms = soon;
 	snprintf(a->fence.silent, sizeof(a->fence.silent), "%s", well ? "" : words);
@@ -121,6 +128,8 @@ agent_on_fenced(void *arg, enum exec_fence verb, uint64_t tag, enum exec_fenced 
 		test_done(a, (uint32_t)tag, result, words);
 		return;
 	}
+	agent_record(a, EVENTLOG_NOTE, "fencing of %s %s: %s",
+	    a->conf->node[1 - a->conf->self], ev.ok ? "verified" : "failed", words);
 	agent_event(a, &ev);
 }
 

@@ -374,7 +374,8 @@ idle_turn(struct turn *t)
 	no_leader(t);
 	no_more_alarms(t);
 	/* Nothing may stand on a step of this turn that is not on the disk yet. */
-	if (p->marks.kept_out || p->leaving || p->unguarded || t->v->now_ms < p->retry_ms || !turn_saved(t))
+	if (p->marks.kept_out || p->leaving || p->unguarded || t->v->now_ms < p->retry_ms
+	    || !turn_saved(t))
 		return;
 	probe_freed(t);
 	if (!promote_alive(t) && !policy_maintained(p, t->v))

@@ -209,6 +209,8 @@ def watchdog_is_required(t):
     try:
         lab.wait_in_step(60)
         t.true("watchdog armed" in hactl(t, lab, lab.active(), "status"), "status")
+        text = hactl(t, lab, lab.active(), "events")
+        t.true("watchdog not armed: No such file" in text and "watchdog armed\n" in text, text)
     finally:
         for d in devices.values():
             d.end()
@@ -303,6 +305,8 @@ def fencing_before_take_over(t):
     wait_for("the take-over", 40, taken_over, 0.05)
     t.equal(power.orders, [(active, "standby")], "what was switched off, and as what")
     t.true("off, verified after" in fence_words(lab, standby), fence_words(lab, standby))
+    t.true("fencing of %s verified: bmc-%s: off" % (active, active) in
+           hactl(t, lab, standby, "events"), "events")
     power.on(active)
     lab.power_on(active)
     lab.wait_in_step(60)
