@@ -1,5 +1,5 @@
 /* test_fence_plan.c - one line a step: what is started, what is answered, how it ends;
- * and the arguments that devices are given. */
+ * the same in any order, against what must never be; and what devices are given. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -184,6 +184,140 @@ plans(void **state)
 	}
 }
 
+/* ---- any order of answers -------------------------------------------------- */
+
+/* What the test knows by itself of a unit. */
+struct seen {
+	bool busy, off_done, verified;
+	enum fence_do what;
+	int64_t ends_ms;
+};
+
+struct chaos {
+	struct fence_plan p;
+	struct seen seen[FENCE_UNITS_MAX];
+	unsigned seed;
+	int64_t now, limit;	/* of the whole plan */
+};
+
+static unsigned
+pick(struct chaos *c, unsigned n)
+{
+	c->seed = c->seed * 1103515245 + 12345;
+	return c->seed / 65536 % n;
+}
+
+static void
+chaos_begin(struct chaos *c, unsigned seed, bool test)
+{
+	int longest[4] = { 0 }, all = 0;
+
+	memset(c, 0, sizeof(*c));
+	c->seed = seed;
+	c->p.poll_ms = 50;
+	for (unsigned i = 0, n = 1 + pick(c, 6); i < n; i++) {
+		unsigned level = 1 + pick(c, 3);
+		int ms = 100 + (int)pick(c, 900);
+
+		fence_plan_add(&c->p, "u", level, ms, pick(c, 2) == 0);
+		longest[level] = ms > longest[level] ? ms : longest[level];
+		all = ms > all ? ms : all;
+	}
+	c->limit = test ? all : longest[1] + longest[2] + longest[3];
+	fence_plan_begin(&c->p, test, 0);
+}
+
+static void
+chaos_start(struct chaos *c)
+{
+	enum fence_do d;
+	unsigned n;
+	int limit;
+
+	while ((d = fence_plan_next(&c->p, c->now, &n, &limit)) != FENCE_DO_NOTHING) {
+		struct seen *s = &c->seen[n];
+
+		assert_false(s->busy);
+		assert_in_range(limit, 1, c->p.unit[n].limit_ms);
+		assert_true(c->p.test ? d == FENCE_DO_STATUS : d != FENCE_DO_STATUS ||
+		    s->off_done);
+		assert_true(d != FENCE_DO_ON || c->p.end == FENCE_END_OFF);
+		s->busy = true;
+		s->what = d;
+		s->ends_ms = c->now + 1 + pick(c, (unsigned)limit);
+	}
+}
+
+/* The next end of something, or the plan's own time. */
+static bool
+chaos_turn(struct chaos *c)
+{
+	static const enum fence_said any[] = { FENCE_SAID_DONE, FENCE_SAID_DONE, FENCE_SAID_OFF,
+		FENCE_SAID_OFF, FENCE_SAID_FAILED };
+	int64_t at = fence_plan_wake(&c->p);
+	unsigned n = UINT32_MAX;
+	enum fence_said said = any[pick(c, 5)];
+	struct seen *s;
+
+	for (unsigned i = 0; i < c->p.n; i++) {
+		if (c->seen[i].busy && (at == -1 || c->seen[i].ends_ms < at)) {
+			at = c->seen[i].ends_ms;
+			n = i;
+		}
+	}
+	if (at == -1)
+		return false;
+	c->now = at > c->now ? at : c->now;
+	if (n == UINT32_MAX)
+		return true;
+	s = &c->seen[n];
+	s->busy = false;
+	if (s->what == FENCE_DO_OFF)
+		s->off_done = said == FENCE_SAID_DONE;
+	if (s->what == FENCE_DO_STATUS && said == FENCE_SAID_OFF && s->off_done)
+		s->verified = true;
+	fence_plan_said(&c->p, n, said, "words", c->now);
+	return true;
+}
+
+static bool
+a_level_is_off(const struct chaos *c)
+{
+	bool whole[4] = { false, true, true, true }, there[4] = { false };
+
+	for (unsigned i = 0; i < c->p.n; i++) {
+		there[c->p.unit[i].level] = true;
+		whole[c->p.unit[i].level] = whole[c->p.unit[i].level] && c->seen[i].verified;
+	}
+	return (whole[1] && there[1]) || (whole[2] && there[2]) || (whole[3] && there[3]);
+}
+
+static void
+any_order(void **state)
+{
+	unsigned ends[4] = { 0 };
+
+	(void)state;
+	for (unsigned seed = 1; seed <= 20000; seed++) {
+		struct chaos c;
+
+		chaos_begin(&c, seed, seed % 5 == 0);
+		do {
+			chaos_start(&c);
+			if (c.p.end == FENCE_END_OPEN && c.now > c.limit)
+				fail_msg("seed %u: open at %lld", seed, (long long)c.now);
+		} while (chaos_turn(&c));
+		if (c.p.end == FENCE_END_OPEN || !fence_plan_idle(&c.p))
+			fail_msg("seed %u: it does not end", seed);
+		if (c.p.end == FENCE_END_OFF && !a_level_is_off(&c))
+			fail_msg("seed %u: off, and no level is", seed);
+		ends[c.p.end]++;
+	}
+	/* Each end is met often enough to mean something. */
+	assert_true(ends[FENCE_END_OFF] > 1000 && ends[FENCE_END_FAILED] > 1000 &&
+	    ends[FENCE_END_ANSWERS] > 100);
+}
+
 static void
 texts(void **state)
 {
@@ -259,7 +393,7 @@ input(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(plans), cmocka_unit_test(texts),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(plans), cmocka_unit_test(any_order), cmocka_unit_test(texts),
 		cmocka_unit_test(arguments), cmocka_unit_test(input) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
