@@ -195,31 +195,6 @@ check_watchdog(const struct hagent_conf *c, int line)
 		    c->deadtime_ms);
 }
 
-/* ---- the mode needs what it relies on ------------------------------------ */
-
-static bool
-switched_off(const struct hagent_conf *c, unsigned node)
-{
-	for (size_t i = 0; i < c->nfences; i++)
-		if (c->fences[i].node == node)
-			return true;
-	return false;
-}
-
-static void
-check_mode(const struct hagent_conf *c)
-{
-	int line = conf_option_line(c->path, "mode");
-
-	for (unsigned i = 0; c->mode == MODE_FENCING && i < 2; i++)
-		if (c->node[i] != NULL && !switched_off(c, i))
-			conf_error(c->path, line, "mode: \"fencing\" expects a fence section for "
-			    "each node, and none switches off %s", c->node[i]);
-	if (c->mode == MODE_QUORUM && c->watchdog.device[0] == '\0')
-		conf_error(c->path, line, "mode: \"quorum\" expects a watchdog with a device: it "
-		    "is what ends a node without quorum");
-}
-
 void
 conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 {
@@ -235,7 +210,6 @@ conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 	w->test_interval_ms = (int)cfg_getint(sec, "test-interval-ms");
 	w->test_timeout_ms = (int)cfg_getint(sec, "test-timeout-ms");
 	check_watchdog(c, conf_line(sec));
-	check_mode(c);
 }
 
 void

@@ -7,7 +7,7 @@
 
 extern const char *const conf_proof_actions[];	/* words of "action", NULL at the end */
 
-/* Needs the nodes, the mode and the times.  Mistakes are printed with their line. */
+/* Needs the nodes and the times.  Mistakes are printed with their line. */
 void conf_proof_read(struct hagent_conf *, cfg_t *);
 void conf_proof_free(struct hagent_conf *);
 

@@ -161,6 +161,22 @@ check_watchdog(json_t *s, struct check_result *r)
 }
 
 static void
+check_fence(json_t *s, struct check_result *r)
+{
+	json_t *f = json_object_get(s, "fence"), *answers = json_object_get(f, "answers");
+	size_t n = json_array_size(json_object_get(f, "devices"));
+
+	if (!json_is_object(f))
+		say(r, CTL_OK, "not used");
+	else if (!json_is_boolean(answers))
+		say(r, CTL_OK, "%zu, not asked yet", n);
+	else if (json_is_true(answers))
+		say(r, CTL_OK, "%zu answered", n);
+	else
+		say(r, CTL_WARNING, "%.150s", answer_text(json_object_get(f, "last"), "words"));
+}
+
+static void
 check_vip(json_t *s, struct check_result *r)
 {
 	json_t *v, *active = active_of(s);
@@ -328,6 +344,7 @@ static const struct {
 	{ "serial", "heartbeat links over serial lines", check_serial },
 	{ "quorum", "the vote of the cluster", check_quorum },
 	{ "watchdog", "the device that resets a hanging node is armed", check_watchdog },
+	{ "fence", "the devices that switch the other node off answer", check_fence },
 	{ "vip", "the addresses are where the services are", check_vip },
 	{ "commit", "how many copies an acknowledgement stands for", check_commit },
 	{ "lag", "records that the standby is behind: warning 1000, critical 100000", check_lag },

@@ -66,8 +66,8 @@ def expect_events(t, lab, active, standby):
 
 def expect_checks(t, lab, node):
     names = [line.split()[0] for line in hactl(t, lab, node, "check", "--list").splitlines()]
-    t.equal(names, "role peer links serial quorum watchdog vip commit lag disk clock config-equal "
-            "resources".split(), "names of the checks")
+    t.equal(names, "role peer links serial quorum watchdog fence vip commit lag disk clock "
+            "config-equal resources".split(), "names of the checks")
     checks = [c for c in names if c != "disk"]      # that one is this machine's
     for n in NODES:
         t.true("ha-1 " in lab.execute(n, "hactl", "check", "disk", check=False).stdout, "disks")
