@@ -723,11 +723,7 @@ take_next(struct executor *x)
 	/* The next agent opens every link anew. */
 	if (x->relay_pid > 0)
 		kill(x->relay_pid, SIGKILL);
-	/* One that was begun meanwhile goes on with the devices that it knows. */
-	if (fence_idle(x->fence)) {
-		fence_free(x->fence);
-		x->fence = fence_new(x->base, x->conf, on_fenced, x);
-	}
+	fence_reload(x->fence);
 	if (!x->start->debug)
 		log_level_set((enum log_level)x->conf->log_level);
 	(void)config_changed(x);

@@ -30,7 +30,7 @@
 struct unit {
 	struct fence *f;
 	unsigned n;		/* in the plan */
-	const struct fence_conf *conf;
+	struct fence_conf conf;	/* a copy: a reload must not change what is under way */
 	struct script *script;	/* NULL: nothing runs */
 	enum fence_do what;
 	char lines[FENCE_ARGS_BYTES];	/* its input; wiped when it has ended */
@@ -50,6 +50,7 @@ struct fence {
 	struct event *wake;
 	struct fence_plan plan;
 	struct unit units[FENCE_UNITS_MAX];
+	bool stale;		/* the configuration has changed since the units were made */
 	bool asked;		/* cur waits for its answer */
 	struct fence_ask cur;
 	TAILQ_HEAD(, waiting) waiting;
@@ -69,7 +70,7 @@ static void turn(struct fence *);
 static enum fence_said
 said(const struct unit *u, const struct exec_ran *ran)
 {
-	int off = u->conf->program ? OFF_PROGRAM : OFF_SCRIPT;
+	int off = u->conf.program ? OFF_PROGRAM : OFF_SCRIPT;
 
 	if (ran->outcome != RAN_EXIT)
 		return FENCE_SAID_FAILED;
@@ -84,9 +85,9 @@ unit_said(struct unit *u, enum fence_said s, const char *words)
 {
 	/* A status may be asked many times; the last one is in the end's words. */
 	if (u->what == FENCE_DO_STATUS)
-		log_debug("fence device %s status: %s", u->conf->name, words);
+		log_debug("fence device %s status: %s", u->conf.name, words);
 	else
-		log_info("fence device %s %s: %s", u->conf->name, fence_do_name(u->what), words);
+		log_info("fence device %s %s: %s", u->conf.name, fence_do_name(u->what), words);
 	fence_plan_said(&u->f->plan, u->n, s, words, clock_ms());
 }
 
@@ -108,7 +109,7 @@ on_ran(const struct exec_ran *ran, void *arg)
 static const char *
 unit_input(struct unit *u)
 {
-	const struct fence_conf *c = u->conf;
+	const struct fence_conf *c = &u->conf;
 	char *file = NULL;
 	size_t len = 0;
 	struct stat st;
@@ -138,7 +139,7 @@ static void
 unit_run(struct unit *u, int limit_ms)
 {
 	const struct hagent_conf *conf = u->f->conf;
-	char *argv[HAGENT_ARGS_MAX + 4] = { u->conf->agent };
+	char *argv[HAGENT_ARGS_MAX + 4] = { u->conf.agent };
 	char *env[] = {
 		mem_dup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
 		mem_dup("LC_ALL=C"),
@@ -151,10 +152,10 @@ unit_run(struct unit *u, int limit_ms)
 		.input = { u->lines, u->len } };
 
 	snprintf(verb, sizeof(verb), "%s", fence_do_name(u->what));
-	if (!u->conf->program) {
+	if (!u->conf.program) {
 		argv[1] = verb;
 		argv[2] = conf->node[1 - conf->self];
-		memcpy(argv + 3, u->conf->args, sizeof(u->conf->args));
+		memcpy(argv + 3, u->conf.args, sizeof(u->conf.args));
 	}
 	u->script = script_run(u->f->base, &s, on_ran, u);
 	for (size_t i = 0; env[i] != NULL; i++)
@@ -192,6 +193,48 @@ plan_ended(struct fence *f)
 	answer(f, results[f->plan.end], words);
 }
 
+static void
+unit_clear(struct unit *u)
+{
+	free(u->conf.name);
+	free(u->conf.agent);
+	free(u->conf.args_file);
+	for (size_t i = 0; i < HAGENT_ARGS_MAX; i++)
+		free(u->conf.args[i]);
+}
+
+static void
+unit_take(struct unit *u, const struct fence_conf *c)
+{
+	u->conf = *c;
+	u->conf.name = mem_dup(c->name);
+	u->conf.agent = mem_dup(c->agent);
+	u->conf.args_file = mem_dup(c->args_file);
+	for (size_t i = 0; i < HAGENT_ARGS_MAX; i++)
+		u->conf.args[i] = mem_dup(c->args[i]);
+}
+
+/* The devices as they are configured now; nothing of the old ones runs. */
+static void
+make_units(struct fence *f)
+{
+	for (unsigned i = 0; i < f->plan.n; i++)
+		unit_clear(&f->units[i]);
+	f->stale = false;
+	f->plan = (struct fence_plan){ .poll_ms = f->conf->fence_poll_ms,
+		.end = FENCE_END_FAILED };	/* of no plan yet */
+	for (size_t i = 0; i < f->conf->nfences; i++) {
+		struct unit *u = &f->units[f->plan.n];
+
+		if (f->conf->fences[i].node == f->conf->self)
+			continue;
+		*u = (struct unit){ .f = f, .n = f->plan.n };
+		unit_take(u, &f->conf->fences[i]);
+		fence_plan_add(&f->plan, u->conf.name, u->conf.level, u->conf.timeout_ms,
+		    u->conf.reboot);
+	}
+}
+
 /* Nothing runs: the next request may begin. */
 static bool
 begin_next(struct fence *f)
@@ -208,6 +251,8 @@ begin_next(struct fence *f)
 	f->cur = w->ask;
 	f->asked = true;
 	free(w);
+	if (f->stale)
+		make_units(f);
 	fence_plan_begin(&f->plan, f->cur.verb == FENCE_TEST, clock_ms());
 	return true;
 }
@@ -309,6 +354,12 @@ fence_idle(const struct fence *f)
 }
 
 void
+fence_reload(struct fence *f)
+{
+	f->stale = true;
+}
+
+void
 fence_forget_waiting(struct fence *f)
 {
 	struct waiting *w;
@@ -345,18 +396,8 @@ fence_new(struct event_base *base, const struct hagent_conf *conf, fence_done_cb
 	f->done = done;
 	f->arg = arg;
 	f->wake = evtimer_new(base, on_wake, f);
-	f->plan.poll_ms = conf->fence_poll_ms;
-	f->plan.end = FENCE_END_FAILED;		/* of no plan yet */
 	TAILQ_INIT(&f->waiting);
-	for (size_t i = 0; i < conf->nfences; i++) {
-		const struct fence_conf *c = &conf->fences[i];
-		struct unit *u = &f->units[f->plan.n];
-
-		if (c->node == conf->self)
-			continue;
-		*u = (struct unit){ .f = f, .n = f->plan.n, .conf = c };
-		fence_plan_add(&f->plan, c->name, c->level, c->timeout_ms, c->reboot);
-	}
+	make_units(f);
 	return f;
 }
 
@@ -366,6 +407,8 @@ fence_free(struct fence *f)
 	if (f == NULL)
 		return;
 	fence_forget_waiting(f);
+	for (unsigned i = 0; i < f->plan.n; i++)
+		unit_clear(&f->units[i]);
 	event_free(f->wake);
 	free(f);
 }

@@ -32,6 +32,9 @@ void fence_free(struct fence *);
 /* done may be called before this returns. */
 void fence_ask(struct fence *, const struct fence_ask *);
 bool fence_idle(const struct fence *);	/* nothing is asked, nothing runs */
+/* The configuration given at the start has other contents now: what is under way goes on
+ * with the devices that it began with. */
+void fence_reload(struct fence *);
 /* Nobody waits any more for what has not begun. */
 void fence_forget_waiting(struct fence *);
 /* The caller's SIGCHLD found the end of a process; false: it is none of ours. */

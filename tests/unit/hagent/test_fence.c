@@ -317,6 +317,38 @@ requests(void **state)
 	end(b);
 }
 
+/* Other contents in the place of the old ones while a device works: it is judged by what
+ * it was when it began, the next request uses the new ones. */
+static void
+reloaded(void **state)
+{
+	struct bench *b = begin();
+	struct fence_conf *c = add(b, "late", 1);
+
+	(void)state;
+	ask(b, 1, FENCE_OFF);
+	c->program = true;		/* would take another code for "off" */
+	memset(c->name, 'x', strlen(c->name));
+	free(c->agent);
+	c->agent = at("fails");
+	fence_reload(b->f);
+	turn(b, 1);
+	if (b->result[0] != FENCED_OFF || strncmp(b->words[0], "late: off, verified", 19) != 0)
+		fail_msg("%s", b->words[0]);
+	c->program = false;
+	ask(b, 2, FENCE_OFF);
+	turn(b, 2);
+	assert_int_equal(b->result[1], FENCED_UNKNOWN);
+	assert_string_equal(b->words[1] + strlen(b->words[1]) - 18, "no route to device");
+	assert_true(strncmp(b->words[1], "xxxx: off: exit 1", 17) == 0);
+	b->conf.nfences = 0;
+	fence_reload(b->f);
+	ask(b, 3, FENCE_OFF);
+	assert_string_equal(b->words[2], "no fence device for ha-2 is configured");
+	b->conf.nfences = 1;
+	end(b);
+}
+
 static void
 secrets(void **state)
 {
@@ -449,7 +481,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(devices), cmocka_unit_test(levels), cmocka_unit_test(reboot),
-		cmocka_unit_test(requests), cmocka_unit_test(secrets), cmocka_unit_test(refused),
+		cmocka_unit_test(requests), cmocka_unit_test(reloaded),
+		cmocka_unit_test(secrets), cmocka_unit_test(refused),
 		cmocka_unit_test(package),
 	};
 
