@@ -168,6 +168,9 @@ install: all
 	install -m 755 etc/make-users.sh $(private)/make-users
 	set -e; for f in $(wildcard etc/*.conf); do to=$(etc)/mailpair/$${f##*/}; \
 	    if [ -e $$to ]; then echo "kept $$to"; else $(conf_paths) $$f >$$to; chmod 644 $$to; fi; done
+	install -d $(private)/etc
+	set -e; for f in $(wildcard etc/*.conf); do $(conf_paths) $$f >$(private)/etc/$${f##*/}; \
+	    chmod 644 $(private)/etc/$${f##*/}; done
 	set -e; for f in $(wildcard hagent/*.[58] syncer/*.[58] mail/*.[58]); do \
 	    install -m 644 $$f $(share)/man/man$${f##*.}; done
 	install -m 644 etc/mailpair.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mailpair.conf

@@ -69,6 +69,9 @@ hactl_usage(FILE *out, int code)
 	    "       hactl fence test | watchdog test [--fire]\n"
 	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
 	    "       hactl reload [--dry-run] | key show | new | use | drop\n"
+	    "       hactl setup [--answers FILE] | join FILE\n"
+	    "       hactl preflight\n"
+	    "       hactl report [--output FILE]\n"
 	    "       hactl import-heartbeat DIR [--output FILE] ...\n"
 	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
 	return code;
@@ -135,6 +138,10 @@ static const struct {
 } locals[] = {
 	{ "import-heartbeat", hactl_import },
 	{ "key", hactl_key },
+	{ "report", hactl_report },
+	{ "setup", hactl_setup },
+	{ "preflight", hactl_preflight },
+	{ "join", hactl_join },
 };
 
 int

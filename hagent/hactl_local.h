@@ -15,6 +15,10 @@ struct cluster_keys;
 /* argv[0] is the verb. */
 int hactl_import(int argc, char **argv); /* import-heartbeat */
 int hactl_key(int argc, char **argv);
+int hactl_report(int argc, char **argv);
+int hactl_preflight(int argc, char **argv);
+int hactl_setup(int argc, char **argv);
+int hactl_join(int argc, char **argv);
 
 /* hactl_file.c; what went wrong is printed */
 int hactl_write(const char *path, const void *, size_t, mode_t); /* replaces it */

@@ -18,7 +18,8 @@ _mailpair_hactl() {
 	local noun=${COMP_WORDS[1]:-} verb=${COMP_WORDS[2]:-}
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		words="status links history events check switchover failover standby online"
-		words="$words resource maintenance fence watchdog sync reload key import-heartbeat"
+		words="$words resource maintenance fence watchdog sync reload key import-heartbeat setup join"
+		words="$words preflight report"
 		words="$words --json --timeout --no-color --version --help"
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 		return
@@ -27,7 +28,7 @@ _mailpair_hactl() {
 	--to)
 		mapfile -t COMPREPLY < <(compgen -W "$(_mailpair_sections node)" -- "$cur")
 		return ;;
-	--path | --output | --key-file | import-heartbeat)
+	--path | --output | --key-file | --answers | --bundle | --etc | import-heartbeat | join)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
 	--for)
@@ -52,7 +53,11 @@ _mailpair_hactl() {
 	maintenance)
 		words="on off"
 		[ "$COMP_CWORD" -eq 2 ] || words="--for --dry-run --yes --json" ;;
-	reload) words="--json --timeout" ;;
+	reload) words="--dry-run --json --timeout" ;;
+	setup) words="--answers --bundle --force --dry-run --etc --node" ;;
+	join) words="--fingerprint --force --dry-run --etc --node" ;;
+	preflight) words="--config --node" ;;
+	report) words="--output" ;;
 	key) words="show new use drop" ;;
 	fence) words="test --json" ;;
 	watchdog) words="test --fire --yes --json" ;;

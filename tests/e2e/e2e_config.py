@@ -236,3 +236,114 @@ def key_rotation(t):
     wait_for("frames with the dropped key are refused", 20, lambda: "frame refused: key" in
              lab.log(nodes[0], "hagentd"), 0.2)
     t.equal(lab.active(), active, "active node at the end")
+
+
+ANSWERS = """
+cluster = mail.example.org
+node-1 = ha-1 192.0.2.11
+node-2 = ha-2 192.0.2.12
+second-path = eth1 10.99.1.11 10.99.1.12 /dev/ttyS0
+vip = 192.0.2.5/24 eth0
+ping = 192.0.2.1
+"""
+
+
+def stopped(lab):
+    """Nodes without a configuration: the daemons end, are started again and end."""
+    for node in NODES:
+        lab.execute(node, "sh", "-c", "rm -rf /etc/mailpair/*; mkdir -p /etc/mailpair/tls;"
+                    " cp /usr/local/lib/mailpair/etc/*.conf /etc/mailpair/")
+    for node in NODES:
+        for service in ("hagentd", "maild", "syncd"):
+            lab.kill_service(node, service)
+        lab.execute(node, "sh", "-c", "rm -rf /var/lib/mailpair/*")
+
+
+@test
+def setup_and_join(t):
+    lab = t.lab()
+    stopped(lab)
+    first, second = NODES
+    put(lab, first, "etc/answers", ANSWERS)
+    text = hactl(t, lab, first, "setup", "--answers", "/etc/answers", "--dry-run")
+    t.true("WOULD  write /etc/mailpair/cluster.key 0600" in text, text)
+    t.true(not os.path.exists(lab.node_dir(first) + "/etc/mailpair/cluster.key"), "a dry run")
+    # The shipped examples may be replaced, what somebody wrote may not.
+    text = hactl(t, lab, first, "setup", "--answers", "/etc/answers")
+    printed = re.search(r"fingerprint ([0-9a-f]{4}(-[0-9a-f]{4}){3})", text).group(1)
+    hactl(t, lab, first, "setup", "--answers", "/etc/answers", code=13)
+    with open(lab.node_dir(first) + "/etc/mailpair/join.bundle", encoding="ascii") as f:
+        bundle = f.read()
+    t.equal(os.stat(lab.node_dir(first) + "/etc/mailpair/join.bundle").st_mode & 0o777, 0o600,
+            "mode of the bundle")
+    put(lab, second, "etc/join.bundle", bundle, 0o600)
+    hactl(t, lab, second, "join", "/etc/join.bundle", "--fingerprint", "0000-" + printed[5:], code=14)
+    t.true(not os.path.exists(lab.node_dir(second) + "/etc/mailpair/cluster.key"), "refused")
+    put(lab, first, "etc/join.bundle", bundle, 0o600)
+    hactl(t, lab, first, "join", "/etc/join.bundle", "--fingerprint", printed, code=13)
+    hactl(t, lab, second, "join", "/etc/join.bundle", "--fingerprint", printed)
+    t.true(not os.path.exists(lab.node_dir(second) + "/etc/join.bundle"), "bundle is removed")
+    for node in NODES:
+        for daemon in ("hagentd", "syncd", "maild"):
+            lab.execute(node, daemon, "-n")
+        for name in ("cluster.key", "syncd.key", "tls/mail.key"):
+            t.equal(os.stat(lab.node_dir(node) + "/etc/mailpair/" + name).st_mode & 0o777, 0o600,
+                    "mode of %s on %s" % (name, node))
+    # The lab starts what ended again: a pair of the new configuration.
+    lab.wait_in_step(90)
+    wait_for("a greeting on the address", 20, lambda: serves(lab, "192.0.2.5"), 0.2)
+
+
+@test
+def report_has_no_secrets(t):
+    lab = t.lab()
+    node = lab.active()
+    # hagentd would refuse it; in a report it is still no password.
+    write_conf(lab, node, read_conf(lab, node) + 'fence "ipmi" {\n\targs = { "ip=10.0.0.9", '
+               '"passwd=hunter2secret" }\n}\n')
+    out = hactl(t, lab, node, "report", "--output", "/var/lib/mailpair/report.tar.gz")
+    t.true("secrets taken out" in out, out)
+    hactl(t, lab, node, "report", "--output", "/var/lib/mailpair/report.tar.gz", code=13)
+    path = lab.node_dir(node) + "/var/report.tar.gz"
+    t.equal(os.stat(path).st_mode & 0o777, 0o600, "mode")
+    import tarfile
+    with tarfile.open(path) as tar:
+        texts = {m.name.split("/")[-1]: tar.extractfile(m).read() for m in tar if m.isfile()}
+    for name in ("hagent.conf", "syncd.conf", "status.json", "links.json", "events.json",
+                 "ip-addr.txt", "modes.txt", "version.txt"):
+        t.true(texts.get(name), "no %s in %s" % (name, sorted(texts)))
+    t.true(b'"nodes"' in texts["status.json"] and b"192.0.2." in texts["ip-addr.txt"], "content")
+    secrets = [b"hunter2secret"]
+    for name in ("cluster.key", "syncd.key", "tls/mail.key"):
+        with open(lab.node_dir(node) + "/etc/mailpair/" + name, "rb") as f:
+            secrets += [x for x in f.read().split(b"\n") if x and not x.startswith(b"---")]
+    for name, text in texts.items():
+        for secret in secrets:
+            for form in (secret, secret.lower(), secret.upper()):
+                t.true(form not in text, "a secret is in " + name)
+
+
+@test
+def preflight(t):
+    lab = t.lab()
+    for node in NODES:
+        # No watchdog and no fence device: fit, with less protection.
+        text = hactl(t, lab, node, "preflight", code=1)
+        for word in ("OK    config", "OK    keys", "OK    users", "OK    serial", "OK    ping",
+                     "OK    vip", "OK    daemons", "OK    links      eth0 is heard", "OK    disk",
+                     "WARN  watchdog", "WARN  fence", "HINT  "):
+            t.true(word in text, "%s: no %r in\n%s" % (node, word, text))
+        t.true("FAIL" not in text, text)
+    node = lab.standby()
+    lab.execute(node, "chmod", "644", "/etc/mailpair/syncd.key")
+    lab.unplug(node, "eth1")
+    write_conf(lab, node, read_conf(lab, node).replace('"192.0.2.1"', '"192.0.2.77"'))
+    wait_for("the silent link", 20, lambda: "FAIL  links      eth1" in lab.execute(
+        node, "hactl", "preflight", check=False).stdout, 0.5)
+    text = hactl(t, lab, node, "preflight", code=2)
+    for word in ("FAIL  keys", "FAIL  ping       192.0.2.77 does not answer", "not fit",
+                 "FAIL  network    eth1: eth1 has no carrier"):
+        t.true(word in text, "no %r in\n%s" % (word, text))
+    write_conf(lab, node, "nonsense\n")
+    text = hactl(t, lab, node, "preflight", code=2)
+    t.true("FAIL  config     hagent.conf: ERROR /etc/mailpair/hagent.conf:" in text, text)
