@@ -60,22 +60,26 @@ fit_times(struct import *im)
 	fit(im, &im->deadping, "deadping", 1000, 600000);
 }
 
+/* Its time-out: what silence of deadtime has room for; 0: none. */
+static long
+watchdog_s(const struct import *im)
+{
+	long most = (im->deadtime.ms - 1000) / 2000;
+
+	return most < 2 ? 0 : most > 4 ? 4 : most;
+}
+
 bool
 import_finish(struct import *im)
 {
 	fit_times(im);
 	import_find_links(im);
 	import_find_vips(im);
-	if (im->watchdog.line != 0)
+	if (im->watchdog.line != 0 && watchdog_s(im) == 0)
 		import_note(im, IMPORT_WARN, IMPORT_HA_CF, im->watchdog.line,
-		    "watchdog %s is not "
-		    "switched on by the import: see mode and watchdog in hagent.conf(5)",
+		    "watchdog %s is left out: deadtime has to be at least 5 s for one, see "
+		    "watchdog in hagent.conf(5)",
 		    im->watchdog_device);
-	if (im->failback.ms == 1)
-		import_note(im, IMPORT_WARN, IMPORT_HA_CF, im->failback.line,
-		    "the group does not "
-		    "go back to %s by itself: hactl switchover --to %s",
-		    im->preferred, im->preferred);
 	if (im->npings == 0)
 		import_note(im, IMPORT_WARN, IMPORT_HA_CF, 0,
 		    "no ping target: with mode = "
@@ -252,6 +256,23 @@ write_cluster(const struct import *im, FILE *out)
 	fputc('\n', out);
 }
 
+static void
+write_decision(const struct import *im, FILE *out)
+{
+	if (im->failback.line != 0)
+		fprintf(out, "# ha.cf:%d auto_failback\n", im->failback.line);
+	if (im->failback.ms == 1 && im->preferred[0] != '\0')
+		fprintf(out, "failback = \"auto\"\n# haresources:%d\npreferred = \"%s\"\n",
+		    im->preferred_line, im->preferred);
+	else
+		fprintf(out, "failback = \"off\"\n");
+	if (im->watchdog.line != 0 && watchdog_s(im) != 0) {
+		fprintf(out, "\n# ha.cf:%d watchdog\nwatchdog {\n\tdevice = ", im->watchdog.line);
+		quote(out, im->watchdog_device);
+		fprintf(out, "\n\ttimeout-s = %ld\n}\n", watchdog_s(im));
+	}
+}
+
 void
 import_write(const struct import *im, FILE *out)
 {
@@ -268,9 +289,8 @@ import_write(const struct import *im, FILE *out)
 		fprintf(out, "# ha.cf:%d debug %ld\nlog-level = \"debug\"\n",
 		    im->debug.line, im->debug.ms);
 	fprintf(out, "\nmode = \"serial+ping\"\n");
-	if (im->failback.line != 0)
-		fprintf(out, "# ha.cf:%d auto_failback\n", im->failback.line);
-	fprintf(out, "failback = \"off\"\n\n# ha.cf:%d node\n", im->node_line);
+	write_decision(im, out);
+	fprintf(out, "\n# ha.cf:%d node\n", im->node_line);
 	for (int i = 0; i < 2; i++)
 		fprintf(out, "node \"%s\" { }\n", im->node[i]);
 	write_links(im, out);

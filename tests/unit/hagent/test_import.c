@@ -105,7 +105,7 @@ static const struct {
     {SEED, "ha-a 192.0.2.50 maild\n",
 	{"keepalive-ms = 2000\n", "\"ha-a=10.1.0.1\", \"ha-b=10.1.0.2\"",
 	    "vip \"192.0.2.50/24\" { interface = \"eth0\" }", "resource \"syncer\"",
-	    "~WARN ha.cf:9 watchdog", "~WARN ha.cf:10 "}},
+	    "device = \"/dev/watchdog\"\n\ttimeout-s = 4", "preferred = \"ha-a\""}},
     {NODES SERIAL "keepalive 200ms\ndeadtime 1.5s\n", "ha-a x\n",
 	{"keepalive-ms = 200\n", "deadtime-ms = 1500\n", "syncd-socket = \"\""}},
     /* Times that do not fit are made to, and said. */
@@ -170,6 +170,10 @@ static const struct {
     {NODES SERIAL "no_such_thing 1\n", "ha-a x\n",
 	{"link", "~WARN ha.cf:4 no_such_thing is not known"}},
     {NODES SERIAL "debug 1\n", "ha-a x\n", {"log-level = \"debug\""}},
+    {NODES SERIAL "watchdog /dev/watchdog\ndeadtime 5\n", "ha-a x\n", {"timeout-s = 2"}},
+    {NODES SERIAL "watchdog /dev/watchdog\ndeadtime 4\n", "ha-a x\n",
+	{"link", "~WARN ha.cf:4 watchdog /dev/watchdog is left out"}},
+    {NODES SERIAL "auto_failback on\n", "", {"failback = \"off\""}},
     {NODES SERIAL "watchdog\n", "ha-a x\n", {"link", "~WARN ha.cf:4 watchdog"}},
     /* haresources. */
     {NODES SERIAL,
