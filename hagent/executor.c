@@ -390,7 +390,8 @@ on_fence(struct executor *x, uint32_t id, struct wire_in *in)
 /* ---- a new configuration --------------------------------------------------- */
 
 static void
-answer_reload(struct executor *x, int code, const char *text, const char *hint)
+answer_reload(struct executor *x, uint32_t agent, uint32_t id, int code, const char *text,
+    const char *hint)
 {
 	struct wire_out w;
 
@@ -398,7 +399,7 @@ answer_reload(struct executor *x, int code, const char *text, const char *hint)
 	wire_put_u8(&w, (uint8_t)code);
 	wire_put_str(&w, text);
 	wire_put_str(&w, hint);
-	answer(x, x->reload_agent, EX_RELOADED, x->reload_id, &w, -1);
+	answer(x, agent, EX_RELOADED, id, &w, -1);
 }
 
 /* The agent goes before the configuration does: its indexes are those of the old one. */
@@ -411,16 +412,18 @@ on_reloaded(void *arg, struct reload_result *r)
 	reload_free(x->reload);
 	x->reload = NULL;
 	if (r->code != CTL_OK) {
-		answer_reload(x, r->code, r->text, r->hint);
+		answer_reload(x, x->reload_agent, x->reload_id, r->code, r->text, r->hint);
 		return;
 	}
 	if (x->reload_dry || x->shutting) {
 		hagent_conf_free(r->conf);
-		answer_reload(x, CTL_OK, "the new configuration could be taken now", "");
+		answer_reload(x, x->reload_agent, x->reload_id, CTL_OK,
+		    "the new configuration could be taken now", "");
 		return;
 	}
 	x->next = *r;
-	answer_reload(x, CTL_OK, "the new configuration is taken", "hactl status");
+	answer_reload(x, x->reload_agent, x->reload_id, CTL_OK, "the new configuration is taken",
+	    "hactl status");
 	wire_out_init(&w);
 	answer(x, x->agents, EX_REPLACE, 0, &w, -1);
 	arm(x->replace, REPLACE_MS);
@@ -440,12 +443,8 @@ on_reload(struct executor *x, uint32_t id, struct wire_in *in)
 	};
 
 	if (x->reload != NULL || x->next.conf != NULL || x->shutting || !fence_idle(x->fence)) {
-		uint32_t other = x->reload_id;
-
-		x->reload_id = id;
-		answer_reload(x, CTL_CONFLICT, "another reload, a fencing or the end of hagentd "
-		    "is under way", "hactl status, then hactl reload again");
-		x->reload_id = other;
+		answer_reload(x, x->agents, id, CTL_CONFLICT, "another reload, a fencing or the "
+		    "end of hagentd is under way", "hactl status, then hactl reload again");
 		return;
 	}
 	x->reload_id = id;
