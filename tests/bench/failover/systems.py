@@ -313,6 +313,70 @@ crm no
         lab.execute(active, "/usr/share/heartbeat/hb_standby")
 
 
+CIB = """<cib admin_epoch="1" epoch="1" num_updates="0" validate-with="pacemaker-3.5">
+<configuration>
+<crm_config><cluster_property_set id="options">
+<nvpair id="options-1" name="stonith-enabled" value="false"/>
+<nvpair id="options-2" name="no-quorum-policy" value="ignore"/>
+</cluster_property_set></crm_config>
+<nodes/>
+<resources><group id="mail">
+<primitive id="banner" class="lsb" type="banner"><operations>
+<op id="banner-m" name="monitor" interval="1s" timeout="5s"/></operations></primitive>
+<primitive id="vip" class="ocf" provider="heartbeat" type="IPaddr2">
+<instance_attributes id="vip-a"><nvpair id="vip-1" name="ip" value="%s"/>
+<nvpair id="vip-2" name="cidr_netmask" value="24"/><nvpair id="vip-3" name="nic" value="eth0"/>
+</instance_attributes><operations>
+<op id="vip-m" name="monitor" interval="10s" timeout="5s"/></operations></primitive>
+</group></resources>
+<constraints/>
+<rsc_defaults><meta_attributes id="defaults">
+<nvpair id="defaults-1" name="resource-stickiness" value="100"/></meta_attributes></rsc_defaults>
+</configuration><status/></cib>
+""" % VIP
+
+
+class Pacemaker(System):
+    daemon, needs = "/usr/sbin/pacemakerd", "/usr/sbin/pacemakerd"
+    settle_s = 90
+
+    def __init__(self, name, token_ms):
+        self.name, self.token_ms = name, token_ms
+        self.dead_s = (token_ms or 3000) / 1000
+
+    def configure(self, etc, node):
+        token = "token: %d\n" % self.token_ms if self.token_ms else ""
+        nodes = "".join("node {\nname: %s\nnodeid: %d\nring0_addr: %s\nring1_addr: %s\n}\n"
+                        % (n, i + 1, OTHER[n], LAN[n]) for i, n in enumerate(NODES))
+        write(etc + "/corosync/corosync.conf", "totem {\nversion: 2\ncluster_name: mail\n"
+              "transport: knet\ncrypto_cipher: none\ncrypto_hash: none\n%s}\n"
+              "logging {\nto_syslog: no\nto_stderr: yes\n}\n"
+              "quorum {\nprovider: corosync_votequorum\ntwo_node: 1\nwait_for_all: 0\n}\n"
+              "nodelist {\n%s}\n" % (token, nodes))
+        write(etc + "/cib.xml", CIB)
+        shutil.copy(BUILT, etc + "/init.d/banner")
+
+    def commands(self, node):
+        var = "/var/lib/pacemaker"
+        return [["corosync", ["/bin/sh", "-c", "mkdir -p /var/lib/corosync /var/log/cluster && "
+                              "exec /usr/sbin/corosync -f"], False],
+                ["pacemaker", ["/bin/sh", "-c", "cd / && mkdir -p %s/cib %s/pengine %s/cores "
+                               "%s/blackbox && cp /etc/cib.xml %s/cib && chown -R "
+                               "hacluster:haclient %s && until corosync-cfgtool -s; do sleep 0.1; "
+                               "done >/dev/null 2>&1; exec /usr/sbin/pacemakerd"
+                               % ((var,) * 6)]]]
+
+    def ready(self, lab):
+        active = super().ready(lab)
+        if active is None or not self.pid(lab, active, "banner start"):
+            return None
+        r = lab.execute(active, "crm_mon", "-1", check=False)
+        return active if "Online: [ ha-1 ha-2 ]" in r.stdout else None
+
+    def switchover(self, lab, active):
+        lab.execute(active, "crm_standby", "-N", active, "-l", "reboot", "-v", "on")
+
+
 class Ours(System):
     peer = False
     daemon = "hagentd -f"
@@ -352,6 +416,8 @@ def every():
         Keepalived("keepalived-fast", 0.1),
         Heartbeat("heartbeat", "2", "30", 30.0),
         Heartbeat("heartbeat-fast", "100ms", "500ms", 0.5),
+        Pacemaker("pacemaker", 0),
+        Pacemaker("pacemaker-fast", 300),
         Ours("ours", False, False),
         Ours("ours-fast", True, False),
         Ours("ours-mail", False, True),
