@@ -73,8 +73,10 @@ interface_why(const char *node, const char *interface, char *buf, size_t size)
 	snprintf(path, sizeof(path), "/sys/class/net/%s/carrier", interface);
 	if (fs_read(path, 8192, &text, &len) == -1) {
 		/* The kernel refuses to tell of an interface that is down. */
-		snprintf(buf, size, errno == EINVAL ? "%s:%s is down"
-		    : errno == ENOENT ? "%s has no interface %s" : "", node, interface);
+		if (errno == EINVAL)
+			snprintf(buf, size, "%s:%s is down", node, interface);
+		else if (errno == ENOENT)
+			snprintf(buf, size, "%s has no interface %s", node, interface);
 		return buf;
 	}
 	if (text[0] == '0')
