@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""decision.py - two hagentd in namespaces of their own: the preferred node gets the role
+back, maintenance holds everything still on both nodes and ends by itself, a second owner of
+the service address is noticed.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import agentpair        # noqa: E402
+
+LINKS = """
+link "u1" { interface = "eth1" address = { "ha-1=10.1.0.1", "ha-2=10.1.0.2" } }
+link "lan" { interface = "eth0" address = { "ha-1=192.0.2.11", "ha-2=192.0.2.12" } }
+vip "192.0.2.5/24" { interface = "eth0" }
+ping = { "192.0.2.1=3" }
+keepalive-ms = 100
+warntime-ms = 500
+deadtime-ms = 1000
+ping-interval-ms = 300
+ping-timeout-ms = 900
+vip-check-ms = 700
+preferred = "ha-2"
+failback = "auto"
+failback-delay-s = 2
+maintenance-s = 600
+"""
+
+
+def network(pair, i):
+    for dev, address in (("eth1", "10.1.0.%d/24" % i), ("eth0", "192.0.2.1%d/24" % i)):
+        pair.net(i, "ip addr flush dev %s" % dev)
+        pair.net(i, "ip addr add %s dev %s" % (address, dev))
+        pair.net(i, "ip link set %s up" % dev)
+
+
+def power_off(pair, i):
+    """A kernel that lives answers for its addresses; this one does not."""
+    pair.crash(i)
+    for dev in ("eth0", "eth1"):
+        pair.net(i, "ip link set %s down" % dev)
+
+
+def maintained(pair):
+    return all(pair.status(i)["maintenance_ms"] > 0 for i in (1, 2))
+
+
+def alarms(pair, i):
+    return {a["name"] for a in pair.status(i)["alarms"]}
+
+
+def failback(pair, when):
+    pair.until("the preferred node serves %s" % when, lambda: pair.active() == 2, limit=30)
+    pair.until("and the history says why",
+               lambda: pair.status(2)["last_switch"]["reason"] == "back to the preferred node")
+
+
+def maintenance(pair):
+    """Asked on the standby; the active dies meanwhile."""
+    pair.check("--dry-run is allowed, and changes nothing",
+               pair.ask(1, "maintenance", "on", "--dry-run")["exit"] == 0
+               and not maintained(pair))
+    pair.check("maintenance by hand", pair.ask(1, "maintenance", "on")["exit"] == 0)
+    pair.until("is on both nodes", lambda: maintained(pair))
+    pair.check("and is said", any("maintenance for another" in p
+                                  for p in pair.status(2)["problems"]))
+    pair.check("ends by hand", pair.ask(2, "maintenance", "off")["exit"] == 0)
+    pair.until("on both nodes", lambda: all(
+        pair.status(i)["maintenance_ms"] == 0 for i in (1, 2)))
+    pair.check("a span that is none is refused",
+               os.system("%s/hactl maintenance on --for 2 >%s/out 2>&1"
+                         % (agentpair.BUILD, pair.work)) >> 8 == 10)
+    pair.check("maintenance for 8 s", pair.ask(1, "maintenance", "on", "--for", "8s")["exit"] == 0)
+    pair.until("is on both nodes again", lambda: maintained(pair))
+    power_off(pair, 2)
+    pair.until("the standby knows that the active is gone",
+               lambda: pair.status(1)["peer"]["state"] == "silent")
+    pair.check("and nobody takes over", not pair.status(1)["serving"]
+               and pair.status(1)["maintenance_ms"] > 0)
+    pair.until("until it ends by itself", lambda: pair.status(1)["serving"]
+               and pair.status(1)["maintenance_ms"] == 0, limit=25)
+    network(pair, 2)
+    pair.start((2,))
+    failback(pair, "when it is back")
+
+
+def second_owner(pair):
+    pair.check("nobody contests the address", "contested" not in alarms(pair, 2))
+    pair.net(3, "ip addr add 192.0.2.5/32 dev br0")
+    pair.until("a second owner of the address is an alarm",
+               lambda: "contested" in alarms(pair, 2))
+    pair.check("and no reason to stop", pair.status(2)["serving"])
+    pair.net(3, "ip addr del 192.0.2.5/32 dev br0")
+    pair.until("which ends with it", lambda: "contested" not in alarms(pair, 2))
+
+
+def main():
+    with agentpair.Pair("decision", LINKS) as pair:
+        pair.lan()
+        pair.veth("eth1")
+        for i in (1, 2):
+            network(pair, i)
+        pair.start()
+        failback(pair, "when both have met")
+        pair.check("what the pair relies on is said",
+                   "not survived" in pair.status(1)["relies"])
+        second_owner(pair)
+        maintenance(pair)
+
+
+agentpair.case(main)
