@@ -347,6 +347,7 @@ no_more_alarms(struct turn *t)
 {
 	const struct policy_view *v = t->v;
 
+	turn_alarm(t, ALARM_FLAPPING, false, "");
 	if (policy_peer_serves(v))
 		turn_alarm(t, ALARM_CONTESTED, false, "");
 	if (!v->peer.silent || (v->ping_ok && v->quorum != QUORUM_LOST))

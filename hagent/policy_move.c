@@ -117,6 +117,17 @@ ping_turn(struct turn *t)
 	(void)move_begin(t, DEMOTE_MOVE, REASON_PING);
 }
 
+/* An operator is at work: the role would change under what he wants. */
+static bool
+operator_at_work(const struct policy *p)
+{
+	bool held = false;
+
+	for (unsigned i = 0; i < p->conf->nres; i++)
+		held = held || p->res[i].held;
+	return held || p->op.op != OP_NONE;
+}
+
 /* The preferred node could have the role without loss and without coming back at once. */
 static bool
 failback_fits(const struct turn *t)
@@ -124,7 +135,7 @@ failback_fits(const struct turn *t)
 	const struct policy *p = t->p;
 	const struct policy_view *v = t->v;
 
-	return p->conf->failback != FAILBACK_OFF && p->conf->preferred == !p->conf->node
+	return !operator_at_work(p) && p->conf->failback != FAILBACK_OFF && p->conf->preferred == !p->conf->node
 	    && policy_peer_ready(v) && !p->alarm[ALARM_FLAPPING]
 	    && (!p->conf->syncd || (v->syncd_up && v->data.mode == DATA_SYNC))
 	    && (!p->conf->pings || peer_score(v) >= own_score(v));
