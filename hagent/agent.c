@@ -3,7 +3,7 @@
  * Start: as root it makes the control socket, then drops; loads ha/state, raises the
  * boot counter and makes it durable before the first frame leaves.  Then everything
  * is an event: a frame, an answer of the executor, a word of syncd, a request of
- * hactl, or a tick each 50 ms; each leads to one policy_step() whose actions
+ * hactl, or a tick (agent_tick_ms()); each leads to one policy_step() whose actions
  * agent_act() carries out.
  *
  * Refuses to run (AGENT_EXIT_REFUSED) when the state cannot be read: a node that
@@ -26,7 +26,6 @@
 #include "ipc.h"
 #include "mem.h"
 
-#define TICK_MS 50
 #define PROBE_SLACK_MS 50	/* from the question to the answer, besides the wait */
 #define REOPEN_MS 500
 #define STEPS_MAX 8
@@ -58,7 +57,7 @@ agent_view(struct agent *a, struct policy_view *v)
 	memset(v, 0, sizeof(*v));
 	v->now_ms = clock_ms();
 	v->wall_ms = clock_wall_ms();
-	random_bytes(v->random, sizeof(v->random));
+	memcpy(v->random, a->random, sizeof(v->random));
 	peer_look(&a->peer, v->now_ms, &v->peer);
 	for (unsigned i = 0; i < a->conf->npings; i++)
 		if (agent_ping_ok(a, i, v->now_ms))
@@ -82,6 +81,9 @@ step(struct agent *a, const struct policy_event *ev)
 	agent_view(a, &v);
 	v.ev = *ev;
 	policy_step(&a->policy, &v, &a->actions);
+	/* Whoever took it made a generation, and that is never done without an action. */
+	if (a->actions.n > 0)
+		random_bytes(a->random, sizeof(a->random));
 	agent_act(a, &a->actions);
 }
 
@@ -275,21 +277,6 @@ on_broken(void *arg, unsigned n, const char *why)
 
 /* ---- timers -------------------------------------------------------------- */
 
-/* Until the next moment at which silence alone changes something, or TICK_MS. */
-static int
-next_tick(const struct agent *a)
-{
-	const int64_t moments[] = { a->pconf.suspect_ms, a->pconf.dead_ms + 1 };
-	struct peer_view v;
-	int ms = TICK_MS;
-
-	peer_look(&a->peer, clock_ms(), &v);
-	for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++)
-		if (moments[i] > v.silent_ms && moments[i] - v.silent_ms < ms)
-			ms = (int)(moments[i] - v.silent_ms);
-	return ms;
-}
-
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -297,10 +284,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	arm(a->tick, next_tick(a));
 	agent_watch_links(a);
 	agent_tick(a);
 	agent_reload_tick(a);
+	arm(a->tick, agent_tick_ms(a));
 	agent_alive(a, clock_ms());
 	agent_fence_check(a, clock_ms());
 }
@@ -464,6 +451,7 @@ start_parts(struct agent *a, int exec_fd, int ctl_fd, const struct cluster_keys 
 	int64_t now = clock_ms();
 
 	random_bytes(a->nonce, sizeof(a->nonce));
+	random_bytes(a->random, sizeof(a->random));
 	peer_init(&a->peer, (uint8_t)a->conf->self, a->state.boot, a->nonce,
 	    a->state.peer_boot, now);
 	policy_conf_fill(a);
@@ -482,7 +470,7 @@ start_parts(struct agent *a, int exec_fd, int ctl_fd, const struct cluster_keys 
 	a->ctl = ctl_server_new(a->base, ctl_fd, agent_on_request, a);
 	a->tick = evtimer_new(a->base, on_tick, a);
 	a->ping_timer = evtimer_new(a->base, on_ping, a);
-	arm(a->tick, TICK_MS);
+	arm(a->tick, 0);
 	arm(a->ping_timer, 0);
 }
 

@@ -120,6 +120,7 @@ struct agent {
 	struct ping *pings[HAGENT_PINGS_MAX];
 	uint8_t cluster[16];
 	uint8_t nonce[16];
+	uint8_t random[16];		/* for the next generation; fresh after each use */
 
 	struct state state;
 	struct policy_conf pconf;
@@ -190,6 +191,9 @@ void agent_watch_links(struct agent *);
  * says nothing while the interface is down. */
 void agent_link_sent(struct agent *, unsigned link);
 
+/* How long the policy may sleep when nothing happens: not past the moment at which a link
+ * turns silent, and longer while there is nothing to wait for. */
+int agent_tick_ms(const struct agent *);
 void agent_view_quorum(const struct agent *, struct policy_view *);
 const char *agent_quorum_why(const struct agent *, const struct policy_view *);
 /* The corosync link's state, or NULL when there is none or corosync does not answer. */

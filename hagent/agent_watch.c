@@ -3,6 +3,9 @@
 #include "agent_parts.h"
 #include "clock.h"
 
+#define TICK_MS 50
+#define CALM_MS 250
+
 void
 agent_watch_link(struct agent *a, unsigned n)
 {
@@ -46,6 +49,49 @@ agent_link_sent(struct agent *a, unsigned n)
 		log_info("link %s is open again", a->conf->links[n].name);
 	l->told = false;
 	l->why[0] = '\0';
+}
+
+/* Active or standby, every link works, and nothing is under way. */
+static bool
+calm(const struct agent *a, int64_t now_ms)
+{
+	const struct policy *p = &a->policy;
+	struct peer_view v;
+
+	if ((p->role != ROLE_ACTIVE && p->role != ROLE_STANDBY) || p->op.op != OP_NONE ||
+	    a->actions.n > 0)
+		return false;
+	peer_look(&a->peer, now_ms, &v);
+	return v.alive && v.links_alive == v.links;
+}
+
+/* Shorter when a moment is nearer at which silence alone changes something. */
+static int64_t
+until_news(const struct agent *a, int64_t now_ms, int64_t ms)
+{
+	int64_t link = peer_next_ms(&a->peer, now_ms) - now_ms, suspect;
+	struct peer_view v;
+
+	peer_look(&a->peer, now_ms, &v);
+	suspect = a->pconf.suspect_ms - v.silent_ms;
+	if (suspect > 0 && suspect < ms)
+		ms = suspect;
+	return link < ms ? link : ms;
+}
+
+int
+agent_tick_ms(const struct agent *a)
+{
+	int64_t now = clock_ms(), ms = calm(a, now) ? CALM_MS : TICK_MS;
+
+	/* Well below what the policy takes for a pause of this process, and what the
+	 * watchdog takes for its end. */
+	if (ms > a->pconf.dead_ms / 4)
+		ms = a->pconf.dead_ms / 4;
+	if (a->conf->watchdog.device[0] != '\0' && ms > a->conf->watchdog.timeout_ms / 8)
+		ms = a->conf->watchdog.timeout_ms / 8;
+	ms = until_news(a, now, ms);
+	return ms > 1 ? (int)ms : 1;
 }
 
 static int

@@ -170,6 +170,8 @@ peer_accept(struct peer *p, unsigned link, const struct frame *f, int64_t now_ms
 	}
 	if (gap > 1)
 		l->stat.lost += gap - 1;
+	else if (f->seq < l->window.top && l->stat.lost > 0)
+		l->stat.lost--;		/* not lost, overtaken */
 	count_late(l, gap, now_ms);
 	l->stat.accepted++;
 	l->heard_ms = now_ms;
@@ -241,19 +243,46 @@ peer_link_state(const struct peer *p, unsigned link, int64_t now_ms)
 	return now_ms - l->heard_ms > l->warn_ms ? PEER_LINK_WARN : PEER_LINK_OK;
 }
 
+/* Just behind since + after, if that is still to come and nearer than before. */
+static int64_t
+nearer(int64_t before, int64_t since, int64_t after, int64_t now_ms)
+{
+	int64_t then = since + after + 1;
+
+	return since >= 0 && then > now_ms && then < before ? then : before;
+}
+
+int64_t
+peer_next_ms(const struct peer *p, int64_t now_ms)
+{
+	int64_t next = INT64_MAX;
+
+	for (unsigned i = 0; i < p->nlinks; i++) {
+		const struct peer_link *l = &p->link[i];
+
+		next = nearer(next, l->heard_ms, l->warn_ms, now_ms);
+		next = nearer(next, l->heard_ms >= 0 ? l->heard_ms : p->start_ms, l->dead_ms, now_ms);
+		next = nearer(next, l->proof_ms, l->dead_ms, now_ms);
+		next = nearer(next, l->echoed_ms, 2 * l->dead_ms, now_ms);
+	}
+	return next;
+}
+
 int64_t
 peer_late_ms(const struct peer_link_stat *s, unsigned percent)
 {
 	uint64_t all = 0, upto = 0;
+	int64_t bound;
+	unsigned b = 0;
 
-	for (unsigned b = 0; b < PEER_BUCKETS; b++)
-		all += s->late[b];
-	for (unsigned b = 0; b < PEER_BUCKETS; b++) {
-		upto += s->late[b];
-		if (all > 0 && upto * 100 >= all * percent)
-			return b == 0 ? 0 : ((int64_t)1 << b) - 1;
-	}
-	return 0;
+	for (unsigned i = 0; i < PEER_BUCKETS; i++)
+		all += s->late[i];
+	if (all == 0)
+		return 0;
+	for (upto = s->late[0]; b < PEER_BUCKETS - 1 && upto * 100 < all * percent; b++)
+		upto += s->late[b + 1];
+	bound = b == PEER_BUCKETS - 1 ? INT64_MAX : ((int64_t)1 << b) - 1;
+	return bound < s->late_max_ms ? bound : s->late_max_ms;
 }
 
 const struct control *

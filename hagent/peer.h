@@ -97,7 +97,10 @@ enum frame_rc peer_accept(struct peer *, unsigned link, const struct frame *, in
 void peer_refused(struct peer *, unsigned link, enum frame_rc);
 void peer_look(const struct peer *, int64_t now_ms, struct peer_view *);
 enum peer_link_state peer_link_state(const struct peer *, unsigned link, int64_t now_ms);
-/* Lateness below which `percent` of the frames came, in ms (upper end of a bucket). */
+/* The next moment at which time alone changes what is said of a link; INT64_MAX: none. */
+int64_t peer_next_ms(const struct peer *, int64_t now_ms);
+/* Lateness below which `percent` of the frames came, in ms: the upper end of a bucket, or
+ * the highest that was seen. */
 int64_t peer_late_ms(const struct peer_link_stat *, unsigned percent);
 const struct control *peer_control(const struct peer_view *, enum control_type);
 

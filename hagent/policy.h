@@ -13,7 +13,8 @@
  *   - each RES, VIP, PROBE and syncd request is answered by exactly one event, if
  *     need be with a failure; a lost syncd connection is in the view;
  *   - policy_fill() is asked for each frame that is sent.
- * Call it for each event and at least each 50 ms with EV_TICK. */
+ * Call it for each event, and with EV_TICK at least each 50 ms; each 250 ms is enough while
+ * this node is active or standby, every link is alive and the last call gave no action. */
 #ifndef HAGENT_POLICY_H
 #define HAGENT_POLICY_H
 

@@ -210,6 +210,84 @@ statistics(void **state)
 	assert_true(a.link[0].stat.late_max_ms >= 100);
 }
 
+/* A frame that was overtaken is not lost, and not late. */
+static void
+overtaken(void **state)
+{
+	struct frame f[4];
+
+	(void)state;
+	meet(100);
+	for (int i = 0; i < 4; i++)
+		say(&b, NULL, 0, 1000 + 250 * i, &f[i]);
+	assert_int_equal(peer_accept(&a, 0, &f[0], 1000), FRAME_OK);
+	assert_int_equal(peer_accept(&a, 0, &f[3], 1750), FRAME_OK);
+	assert_int_equal(a.link[0].stat.lost, 2);
+	assert_int_equal(peer_accept(&a, 0, &f[1], 1800), FRAME_OK);
+	assert_int_equal(a.link[0].stat.lost, 1);
+	assert_int_equal(peer_accept(&a, 0, &f[1], 1800), FRAME_REPLAY);
+	assert_int_equal(a.link[0].stat.lost, 1);
+	assert_int_equal(a.link[0].stat.refused[FRAME_REPLAY], 1);
+}
+
+/* Buckets and the highest one, as they are shown. */
+static void
+histogram(void **state)
+{
+	static const struct {
+		uint32_t late[PEER_BUCKETS];
+		int64_t max;
+		unsigned percent;
+		int64_t ms;
+	} rows[] = {
+		{ { 0 }, 0, 99, 0 },
+		{ { 100 }, 0, 99, 0 },
+		{ { 99, 1 }, 1, 99, 0 },
+		{ { 98, 2 }, 1, 99, 1 },
+		{ { 50, 0, 0, 50 }, 5, 50, 0 },
+		{ { 50, 0, 0, 50 }, 5, 99, 5 },	/* of 4-7, but none was above 5 */
+		{ { 50, 0, 0, 50 }, 7, 99, 7 },
+		{ { [PEER_BUCKETS - 1] = 1 }, 90000, 50, 90000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct peer_link_stat s = { .late_max_ms = rows[i].max };
+
+		memcpy(s.late, rows[i].late, sizeof(s.late));
+		if (peer_late_ms(&s, rows[i].percent) != rows[i].ms)
+			fail_msg("row %zu: %lld", i, (long long)peer_late_ms(&s, rows[i].percent));
+	}
+}
+
+/* Nothing that is said of a link changes by time alone before the moment that is told,
+ * and something does at it. */
+static void
+next_moment(void **state)
+{
+	int64_t now = 1000, next;
+
+	(void)state;
+	assert_int_equal(peer_next_ms(&a, 0), 2001);	/* from our start: silent */
+	meet(100);
+	for (int i = 0; i < 8; i++, now += 250) {
+		say(&a, &b, 0, now, NULL);
+		say(&b, &a, 0, now, NULL);
+	}
+	now -= 250;
+	for (int changes = 0; (next = peer_next_ms(&a, now)) != INT64_MAX; changes++) {
+		assert_true(next > now && changes < 10);
+		for (unsigned l = 0; l < 2; l++)
+			assert_int_equal(peer_link_state(&a, l, next - 1),
+			    peer_link_state(&a, l, now));
+		assert_int_equal(look(&a, next - 1).silent, look(&a, now).silent);
+		assert_int_equal(look(&a, next - 1).links_alive, look(&a, now).links_alive);
+		now = next;
+	}
+	assert_true(look(&a, now).silent);
+	assert_int_equal(peer_link_state(&a, 0, now), PEER_LINK_DEAD);
+}
+
 int
 main(void)
 {
@@ -217,7 +295,9 @@ main(void)
 		cmocka_unit_test_setup(one_way, setup), cmocka_unit_test_setup(replays, setup),
 		cmocka_unit_test_setup(not_durable, setup),
 		cmocka_unit_test_setup(delayed, setup), cmocka_unit_test_setup(order, setup),
-		cmocka_unit_test_setup(statistics, setup) };
+		cmocka_unit_test_setup(statistics, setup),
+		cmocka_unit_test_setup(overtaken, setup), cmocka_unit_test(histogram),
+		cmocka_unit_test_setup(next_moment, setup) };
 
 	return cmocka_run_group_tests_name("peer", tests, NULL, NULL);
 }
