@@ -497,15 +497,18 @@ stop_parts(struct agent *a)
 int
 agent_run(const struct hagent_conf *conf, const struct cluster_keys *keys, int fd)
 {
+	struct realtime rt;
 	struct agent *a;
 	int ctl_fd = listen_ctl(conf), metrics_fd = agent_metrics_listen(conf);
 	int code;
 
 	if (ctl_fd == -1)
 		return 1;
+	realtime_enter(&rt, conf->realtime, conf->lock_memory);
 	daemon_drop(conf->user, NULL, DAEMON_BOX_STORE);
 	a = mem_alloc(sizeof(*a));
 	a->conf = conf;
+	a->realtime = rt;
 	a->start_wall_ms = clock_wall_ms();
 	a->link_ops = (struct link_ops){ on_frame, on_broken };
 	a->probe = PROBE_CLEAR;

@@ -287,6 +287,18 @@ json_ping(const struct agent *a, unsigned n, int64_t now)
 	return o;
 }
 
+/* How this process runs. */
+static json_t *
+json_realtime(const struct agent *a)
+{
+	json_t *o = json_object();
+
+	put(o, "scheduled", json_boolean(a->realtime.scheduled));
+	put(o, "locked", json_boolean(a->realtime.locked));
+	put(o, "why", str(a->realtime.why));
+	return o;
+}
+
 static void
 put_links(json_t *o, const struct agent *a, int64_t now)
 {
@@ -298,6 +310,7 @@ put_links(json_t *o, const struct agent *a, int64_t now)
 		json_array_append_new(pings, json_ping(a, i, now));
 	put(o, "links", links);
 	put(o, "pings", pings);
+	put(o, "realtime", json_realtime(a));
 }
 
 json_t *

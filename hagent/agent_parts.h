@@ -29,6 +29,7 @@
 #include "log.h"
 #include "ping.h"
 #include "policy.h"
+#include "realtime.h"
 #include "syncd_client.h"
 
 #define AGENT_CALLS_MAX 64
@@ -163,6 +164,7 @@ struct agent {
 	struct agent_watchdog watchdog;
 	struct agent_fence fence;
 	bool hup;		/* SIGHUP came and waits for a settled role */
+	struct realtime realtime;
 	int64_t start_wall_ms;
 	int exit_code;
 };

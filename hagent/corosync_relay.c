@@ -33,6 +33,7 @@
 #include "frame.h"
 #include "log.h"
 #include "mem.h"
+#include "realtime.h"
 
 #define RETRY_MS 100
 #define POLL_MS 250
@@ -445,7 +446,9 @@ int
 corosync_relay_run(const struct hagent_conf *conf, const struct link_conf *link, int fd)
 {
 	struct relay r = { .conf = conf, .link = link, .fd = fd };
+	struct realtime rt;
 
+	realtime_enter(&rt, conf->realtime, false);
 	prctl(PR_SET_NAME, "hagentd-corosyn");
 	snprintf(r.group.value, sizeof(r.group.value), "%s", link->group_name);
 	r.group.length = (uint32_t)strlen(r.group.value);

@@ -35,6 +35,7 @@
 #include "mem.h"
 #include "notify.h"
 #include "privopen.h"
+#include "realtime.h"
 #include "reload.h"
 #include "resource_run.h"
 #include "respawn.h"
@@ -905,9 +906,12 @@ int
 executor_run(const struct executor_start *s)
 {
 	struct executor *x = mem_alloc(sizeof(*x));
+	struct realtime rt;
 	int code;
 
 	set_up(x, s);
+	/* It pets the watchdog and moves addresses; memory is the agent's to lock. */
+	realtime_enter(&rt, s->conf->realtime, false);
 	/* From the loop, so that every agent is forked at the same place. */
 	(void)config_changed(x);
 	arm(x->respawn, 0);

@@ -342,6 +342,16 @@ print_corosync(json_t *c, FILE *out)
 	    answer_int(c, "links_to_peer"), answer_text(c, "cipher"), answer_text(c, "hash"));
 }
 
+static void
+print_realtime(json_t *r, FILE *out)
+{
+	fprintf(out, "agent here: %s scheduling, memory %s\n",
+	    answer_true(r, "scheduled") ? "real-time" : "ordinary",
+	    answer_true(r, "locked") ? "locked" : "not locked");
+	if (strcmp(answer_text(r, "why"), "-") != 0)
+		fprintf(out, "   refused: %.120s\n", answer_text(r, "why"));
+}
+
 void
 hactl_print_links(json_t *s, bool color, FILE *out)
 {
@@ -371,6 +381,7 @@ hactl_print_links(json_t *s, bool color, FILE *out)
 		    json_is_true(json_object_get(l, "answers")) ? "answers" : "silent ",
 		    answer_span(answer_int(l, "heard_ms"), heard, sizeof(heard)),
 		    answer_int(l, "rtt_us"));
+	print_realtime(json_object_get(s, "realtime"), out);
 }
 
 void

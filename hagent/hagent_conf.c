@@ -257,6 +257,8 @@ load_file(const char *path)
 		CFG_INT("vip-check-ms", 10000, CFGF_NONE),
 		CFG_INT("maintenance-s", 3600, CFGF_NONE),
 		CFG_STR("cold-start", "last-active", CFGF_NONE),
+		CFG_BOOL("realtime", cfg_true, CFGF_NONE),
+		CFG_BOOL("lock-memory", cfg_true, CFGF_NONE),
 		CFG_STR("log-level", "info", CFGF_NONE),
 		CFG_INT("events-max", 1000, CFGF_NONE),
 		CFG_STR("metrics", "127.0.0.1:9694", CFGF_NONE),
@@ -378,6 +380,8 @@ read_scalars(struct hagent_conf *c, cfg_t *cfg)
 	c->join_wait_ms = (int)cfg_getint(cfg, "join-wait-ms");
 	c->switch_ms = (int)cfg_getint(cfg, "switch-ms");
 	c->retry_ms = (int)cfg_getint(cfg, "retry-ms");
+	c->realtime = cfg_getbool(cfg, "realtime");
+	c->lock_memory = cfg_getbool(cfg, "lock-memory");
 	c->log_level = conf_word(level_words, cfg_getstr(cfg, "log-level"));
 }
 

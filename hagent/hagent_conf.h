@@ -159,6 +159,7 @@ struct hagent_conf {
 	char *notify;			/* path of a script; "" none */
 	int notify_timeout_ms, notify_max;
 	int events_max;
+	bool realtime, lock_memory;
 	int log_level;			/* enum log_level */
 	uint64_t hash;			/* over every setting, the same on both nodes */
 };

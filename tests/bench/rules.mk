@@ -7,4 +7,6 @@ bench-failover: all $(O)/tests/bench/banner
 	    tests/bench/failover/bench.py
 bench-steady: all
 	O=$(O) MINUTES="$(MINUTES)" tests/bench/steady.py
-.PHONY: bench-failover bench-steady
+bench-latency: all
+	O=$(O) tests/with_users.sh tests/bench/latency $(SECONDS)
+.PHONY: bench-failover bench-steady bench-latency

@@ -201,6 +201,17 @@ class Pair:
             time.sleep(0.1)
         return self.check(what, False)
 
+    def stays(self, what, condition, seconds):
+        end = time.monotonic() + seconds
+        good = True
+        while good and time.monotonic() < end:
+            try:
+                good = condition()
+            except (ValueError, KeyError, OSError):
+                good = False
+            time.sleep(0.2)
+        return self.check(what, good)
+
 
 def run(command, check=True):
     p = subprocess.run(command.split(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -229,6 +229,38 @@ def split(pair, epoch):
     pair.check("a split ring costs nothing while another link works", pair.serves_since(epoch))
 
 
+def serves(pair, i):
+    return pair.status(i)["serving"]
+
+
+def gates(pair):
+    """The active node dies while the third vote is missing: nobody takes over before it
+    is there."""
+    old = pair.active()
+    new = 3 - old
+    pair.third.terminate()
+    pair.third.wait()
+    pair.until("without the quorum device, two votes are enough", lambda: all(
+        pair.ring(i)["corosync"]["votes"] == 2 and pair.quorum(i)["state"] == "have"
+        for i in (1, 2)))
+    for name in ("eth0", "eth1"):
+        pair.net(old, "ip link set %s down" % name)
+    pair.crash(old)
+    pair.until("the other node is silent, and one vote of three is no quorum",
+               lambda: pair.quorum(new)["state"] == "lost"
+               and pair.status(new)["peer"]["state"] == "silent")
+    pair.stays("nobody takes over", lambda: not serves(pair, new), 5)
+    pair.qnetd()
+    pair.until("with the device's vote the standby does", lambda: serves(pair, new), limit=40)
+    for name in ("eth0", "eth1"):
+        pair.net(old, "ip link set %s up" % name)
+    pair.start((old,))
+    pair.until("the old one is standby when it is back",
+               lambda: pair.status(old)["self"]["role"] == "standby", limit=25)
+    pair.corosync(old)
+    pair.until("and of the ring", lambda: pair.rings(state="ok"))
+
+
 def restart_all(pair, **conf):
     for i in (1, 2):
         pair.kill_corosync(i)
@@ -263,7 +295,7 @@ def unencrypted(pair, epoch):
 
 
 def main():
-    with CoroPair() as pair:
+    with CoroPair('quorum = "require"\nping = { "192.0.2.1" }\n') as pair:
         network(pair)
         pair.start()
         pair.until("one node is active without corosync", lambda: pair.active() is not None)
@@ -272,8 +304,9 @@ def main():
         present(pair)
         for part in (alone, hung, killed, split):
             part(pair, epoch)
+        gates(pair)
         two_node(pair)
-        unencrypted(pair, epoch)
+        unencrypted(pair, pair.epoch())
         pair.check("no process of corosync's stays behind", pair.relays() <= 2)
 
 

@@ -107,6 +107,8 @@ shipped_states_the_defaults(void **state)
 	SAME(vip_check_ms);
 	SAME(maintenance_s);
 	SAME(cold_start);
+	SAME(realtime);
+	SAME(lock_memory);
 	SAME(log_level);
 	SAME(events_max);
 	SAME(notify_timeout_ms);
