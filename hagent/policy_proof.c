@@ -54,6 +54,11 @@ presumption(const struct policy *p, const struct policy_view *v, const char **wh
 	*why = "no ping target answers: this node may be the one that is cut off";
 	if (!p->conf->pings || !v->ping_ok)
 		return PROOF_NONE;
+	/* The ring notices a dead node later than our links do; until then this quorum is
+	 * the one of before, which a node that is cut off has as well. */
+	*why = "who gives the quorum still counts the other node as a member";
+	if (uses_quorum(p) && v->quorum_peer)
+		return PROOF_NONE;
 	*why = "the other node's watchdog may not have fired yet";
 	if (!proof_lease_over(p, v))
 		return PROOF_NONE;
