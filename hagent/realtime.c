@@ -15,12 +15,15 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "fs.h"
 #include "log.h"
+#include "span.h"
 
 #define PRIORITY 1
 #define RT_MAX_MS 500
@@ -71,11 +74,33 @@ touch_stack(void)
 		deep[i] = 0;
 }
 
+/* What is mapped now; the most that a number can say when the kernel does not tell. */
+static uint64_t
+mapped_bytes(void)
+{
+	uint64_t pages = 0;
+	struct span first, rest;
+	char *text;
+	size_t len;
+
+	if (fs_read("/proc/self/statm", 4096, &text, &len) == -1)
+		return UINT64_MAX;
+	rest = (struct span){ text, len };
+	if (!span_cut(&rest, ' ', &first) || span_u64(first, UINT32_MAX, &pages) != PARSE_OK)
+		pages = UINT32_MAX;
+	free(text);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static int
 lock_memory(void)
 {
 	struct rlimit room = { MEMORY_BYTES, MEMORY_BYTES }, now;
 
+	if (mapped_bytes() > MEMORY_BYTES / 2) {
+		errno = ENOMEM;		/* a sanitizer, for one, maps terabytes */
+		return -1;
+	}
 	if (getrlimit(RLIMIT_MEMLOCK, &now) == -1)
 		return -1;
 	if (now.rlim_cur < MEMORY_BYTES && setrlimit(RLIMIT_MEMLOCK, &room) == -1)
