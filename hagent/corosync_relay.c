@@ -204,10 +204,10 @@ connect_stats(struct relay *r)
 static cs_error_t
 connect_cpg(struct relay *r)
 {
-	cpg_model_v1_data_t model = { .model = CPG_MODEL_V1, .cpg_deliver_fn = on_frame,
+	cpg_model_v1_data_t calls = { .model = CPG_MODEL_V1, .cpg_deliver_fn = on_frame,
 		.cpg_confchg_fn = on_group };
 
-	return cpg_model_initialize(&r->cpg, CPG_MODEL_V1, (cpg_model_data_t *)&model, r);
+	return cpg_model_initialize(&r->cpg, CPG_MODEL_V1, (cpg_model_data_t *)&calls, r);
 }
 
 static cs_error_t
