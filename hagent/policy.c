@@ -543,7 +543,9 @@ void
 policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f)
 {
 	bool serving = p->role == ROLE_PROMOTE || p->role == ROLE_ACTIVE || p->role == ROLE_DEMOTE;
-	struct gen g = serving ? p->gen : policy_newest(p, v);
+	/* A grant may fail on its way: what the log says is told, not what was meant. */
+	bool logged = p->role == ROLE_ACTIVE && v->syncd_up && v->data.role == DATA_ACTIVE;
+	struct gen g = serving && !logged ? p->gen : policy_newest(p, v);
 
 	memset(f, 0, sizeof(*f));
 	f->role = (uint8_t)p->role;

@@ -270,12 +270,25 @@ syncd_event(struct turn *t)
 	}
 }
 
+/* A grant whose number could not be saved, or that syncd never got, is none. */
+static void
+follow_log(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+
+	if (v->syncd_up && v->data.role == DATA_ACTIVE && !p->repromote
+	    && v->data.gen.no != p->gen.no && v->now_ms - p->saved_ms > p->conf->retry_ms)
+		p->gen = v->data.gen;
+}
+
 static void
 syncd_turn(struct turn *t)
 {
 	struct policy *p = t->p;
 	const struct policy_view *v = t->v;
 
+	follow_log(t);
 	if (v->syncd_up) {
 		p->syncd_gone_ms = -1;
 		turn_alarm(t, ALARM_SYNCD, false, "");
