@@ -49,7 +49,8 @@ adopt_by_frame(struct turn *t)
 
 /* Who was paused for long does not know what the other node did meanwhile: an active
  * may have been replaced, a standby excluded.  Only the other node's own word, that
- * it holds nothing newer, or serves in our generation, ends that. */
+ * it holds nothing newer, or serves in our generation, ends that.  (Without syncd there
+ * is no data: that it serves is enough.) */
 static void
 wake(struct turn *t)
 {
@@ -62,7 +63,8 @@ wake(struct turn *t)
 	if ((f->flags & (FRAME_F_SYNCD | FRAME_F_NO_SYNCD)) == 0)
 		return;
 	if (policy_idle(p))
-		p->slept = !policy_peer_serves(t->v) || f->gen != policy_newest(p, t->v).no;
+		p->slept = !policy_peer_serves(t->v)
+		    || (p->conf->syncd && f->gen != policy_newest(p, t->v).no);
 	else
 		p->slept = f->gen > p->gen.no;
 }

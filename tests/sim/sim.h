@@ -80,6 +80,7 @@ struct plan {
 	enum policy_mode mode;
 	bool watchdog;		/* on both nodes */
 	bool strict;		/* nothing is acknowledged with one copy */
+	bool bare;		/* a pair without syncd: addresses and resources only */
 	int preferred;		/* node that takes the role back; -1 */
 	bool may_split;		/* every path may be cut at once */
 	bool single;		/* each fault waits until the pair is in step again */

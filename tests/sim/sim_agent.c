@@ -210,6 +210,10 @@ vip(struct sim *s, int n, const struct policy_action *a)
 		.ok = true };
 
 	s->n[n].vip = e.up;
+	s->promotions += s->plan->bare && e.up;
+	if (s->plan->bare && e.up && s->n[n].disk.marks.fixed < s->n[n].policy.gen.no)
+		sim_fail(s, "node %d serves in gen %llu before it is durable", n,
+		    (unsigned long long)s->n[n].policy.gen.no);
 	sim_say(s, "node %d: vip %s", n, e.up ? "up" : "down");
 	agent_answer(s, n, &e, 5 + (int64_t)sim_random(s, 30));
 }

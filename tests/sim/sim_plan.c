@@ -82,6 +82,7 @@ pick_mode(struct plan *p, uint64_t *r)
 	p->mode = modes[pick(r, sizeof(modes) / sizeof(modes[0]))];
 	p->watchdog = pick(r, 100) < 30 || p->mode == POLICY_QUORUM;
 	p->strict = pick(r, 100) < 10;
+	p->bare = pick(r, 100) < 12;
 	p->preferred = pick(r, 100) < 15 ? (int)pick(r, 2) : -1;
 	p->may_split = pick(r, 1000) < (p->mode == POLICY_SERIAL_PING ? 150 : 500);
 }
@@ -142,7 +143,7 @@ plan_print(const struct plan *p)
 
 	printf("plan of seed %llu: mode %s%s%s%s%s%s, a message each %lld ms\n",
 	    (unsigned long long)p->seed, mode_names[p->mode], p->watchdog ? ", watchdog" : "",
-	    p->strict ? ", commit strict" : "",
+	    p->bare ? ", no syncd" : p->strict ? ", commit strict" : "",
 	    p->preferred < 0 ? "" : p->preferred == 0 ? ", node 0 preferred" : ", node 1 preferred",
 	    p->single ? ", single faults" : "", p->may_split ? ", may split" : "",
 	    (long long)p->client_ms);

@@ -96,9 +96,9 @@ bool
 sim_in_step(const struct sim *s)
 {
 	for (int n = 0; n < 2; n++)
-		if (s->n[n].policy.role == ROLE_ACTIVE && s->n[n].c.mode == DATA_SYNC
-		    && s->n[n].vip && s->n[n].agent && s->n[!n].agent
-		    && s->n[!n].policy.role == ROLE_STANDBY)
+		if (s->n[n].policy.role == ROLE_ACTIVE && s->n[n].vip && s->n[n].agent
+		    && (s->plan->bare || s->n[n].c.mode == DATA_SYNC)
+		    && s->n[!n].policy.role == ROLE_STANDBY && s->n[!n].agent)
 			return true;
 	return false;
 }
@@ -242,7 +242,7 @@ power_on(struct sim *s, int n)
 	x->up_at = -1;
 	x->paused_until = x->agent_paused = 0;
 	x->agent_at = s->now + 100 + (int64_t)sim_random(s, 500);
-	x->syncd_at = s->now + 100 + (int64_t)sim_random(s, 500);
+	x->syncd_at = s->plan->bare ? -1 : s->now + 100 + (int64_t)sim_random(s, 500);
 }
 
 static void
@@ -366,7 +366,7 @@ conf(const struct plan *p, int n)
 		.fence_delay_ms = n == 1 ? 800 : 0, .preferred = p->preferred,
 		.failback = p->preferred < 0 ? FAILBACK_OFF : FAILBACK_AUTO,
 		.failback_delay_ms = 3000,
-		.cold_last_active = true, .syncd = true, .pings = true, .nres = NRES, .nvips = 1,
+		.cold_last_active = true, .syncd = !p->bare, .pings = true, .nres = NRES, .nvips = 1,
 		.dead_ms = DEAD_MS, .initdead_ms = 6000, .isolated_ms = 2000,
 		.ping_handover_ms = 1500, .evidence_ms = 1500, .probe_fresh_ms = 1000,
 		.suspect_ms = DEAD_MS - 200,
