@@ -246,7 +246,9 @@ syncd_event(struct turn *t)
 		p->data_standby_ms = -1;
 		break;
 	case AL_ALONE_WANTED:
-		if (e->no == t->v->data.gen.no && p->alone_no == 0) {
+		/* Not one that crossed a grant to join: the standby's mark is older than that,
+		 * and it may be in step by now. */
+		if (e->no == t->v->data.gen.no && e->no >= p->gen.no && p->alone_no == 0) {
 			p->alone_no = e->no;
 			p->alone_ms = t->v->now_ms;
 			p->outdate_out = p->gen.no;
