@@ -22,6 +22,7 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->boot = boot;
 	p->slept = true;	/* syncd may have gone on believing while nobody listened */
 	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
+	p->take_ms = -1;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
 	p->fence.wanted_ms = p->unquorate_ms = p->quorum_ms = p->failback_ms = -1;
 	p->probe_ms = p->contest_ms = now_ms - (1 << 30);
@@ -373,6 +374,10 @@ idle_turn(struct turn *t)
 	if (!turn_saved(t) && t->v->now_ms - p->saved_ms > p->conf->retry_ms)
 		turn_save(t);
 	decline(t);
+	if (p->marks.kept_out || p->leaving || !policy_complete(p, t->v))
+		p->take_ms = -1;
+	else if (p->take_ms < 0)
+		p->take_ms = t->v->now_ms;
 	follow_role(t);
 	no_leader(t);
 	no_more_alarms(t);

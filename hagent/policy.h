@@ -261,6 +261,7 @@ struct policy {
 	struct state_marks marks;	/* from and to ha/state */
 	enum ha_role role;
 	int64_t since_ms, start_ms;
+	int64_t take_ms;		/* since when our frames say that we may take over; -1 */
 	int64_t turned_ms, awake_ms;	/* last call; since when without a pause */
 	uint64_t save_no;		/* last number given to ACT_SAVE */
 	int64_t saved_ms;		/* when that was */

@@ -152,15 +152,19 @@ alive_evidence(const struct policy *p, const struct policy_view *v, const char *
 		return PROOF_RELEASE;
 	if (complete && d != NULL && p->complete != 0 && d->gen == p->marks.released)
 		return PROOF_RELEASE;
+	if (!complete)
+		return policy_leads(p, v) ? PROOF_MEETING : PROOF_NONE;
+	/* While we did not say that we may take over, the other one may have begun to serve:
+	 * from here on, only by an answer to that word. */
+	if (p->take_ms < 0 || v->peer.answers_ms < p->take_ms)
+		return PROOF_NONE;
 	/* It restarted since it served, or since we handed over to it: what it could have
 	 * acknowledged needed us. */
-	if (complete && then != 0 && v->peer.boot != then && (v->peer.f.flags & FRAME_F_TAKE) == 0)
+	if (then != 0 && v->peer.boot != then && (v->peer.f.flags & FRAME_F_TAKE) == 0)
 		return PROOF_REBOOT;
-	if (!complete && policy_leads(p, v))
-		return PROOF_MEETING;
 	/* The other one is idle by its word and cannot take over.  After a while: what
 	 * makes it complete may just have been on its way when its frame was sent. */
-	if (!complete || v->now_ms - p->since_ms <= p->conf->dead_ms)
+	if (v->now_ms - p->since_ms <= p->conf->dead_ms)
 		return PROOF_NONE;
 	if ((v->peer.f.flags & FRAME_F_TAKE) == 0)
 		return PROOF_MEETING;
