@@ -414,6 +414,9 @@ reattach(struct turn *t)
 	p->last_active = p->conf->node;
 	p->slept = true;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
+	/* The agent before may have counted already: the other node does not count anew. */
+	if (t->v->quorum == QUORUM_LOST && p->unquorate_ms >= 0)
+		p->unquorate_ms = t->v->now_ms - p->conf->isolated_ms;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].held = (t->v->held >> i & 1) != 0;
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");

@@ -240,7 +240,9 @@ power_on(struct sim *s, int n)
 
 	x->up = true;
 	x->up_at = -1;
-	x->paused_until = x->agent_paused = 0;
+	x->paused_until = x->agent_paused = x->vote_at = 0;
+	x->quorum = QUORUM_NONE;
+	x->quorum_peer = false;
 	x->agent_at = s->now + 100 + (int64_t)sim_random(s, 500);
 	x->syncd_at = s->plan->bare ? -1 : s->now + 100 + (int64_t)sim_random(s, 500);
 }
