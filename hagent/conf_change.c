@@ -164,6 +164,7 @@ same_link(const struct link_conf *a, const struct link_conf *b)
 	return a->medium == b->medium && same(a->interface, b->interface) &&
 	       memcmp(a->address, b->address, sizeof(a->address)) == 0 &&
 	       memcmp(&a->group, &b->group, sizeof(a->group)) == 0 &&
+	       same(a->group_name, b->group_name) &&
 	       same(a->device, b->device) && a->baud == b->baud;
 }
 

@@ -73,6 +73,7 @@ struct executor {
 	struct reload *reload;
 	uint32_t reload_id, reload_agent;
 	bool reload_dry;
+	bool reload_started;	/* the group was up when the reload was asked for */
 	struct reload_result next;		/* .conf NULL: none */
 	uint32_t new_resources, new_vips;	/* to go up with the next agent */
 	struct watchdog *watchdog;
@@ -403,6 +404,15 @@ answer_reload(struct executor *x, uint32_t agent, uint32_t id, int code, const c
 	answer(x, agent, EX_RELOADED, id, &w, -1);
 }
 
+/* The new file was checked for a group that was up, or was not, and for scripts by their
+ * numbers.  Is all of that still so? */
+static bool
+reload_fits(const struct executor *x, const struct reload_result *r)
+{
+	return x->group_started == x->reload_started &&
+	    (!r->moved || resource_runs_idle(x->runs)) && fence_idle(x->fence);
+}
+
 /* The agent goes before the configuration does: its indexes are those of the old one. */
 static void
 on_reloaded(void *arg, struct reload_result *r)
@@ -414,6 +424,12 @@ on_reloaded(void *arg, struct reload_result *r)
 	x->reload = NULL;
 	if (r->code != CTL_OK) {
 		answer_reload(x, x->reload_agent, x->reload_id, r->code, r->text, r->hint);
+		return;
+	}
+	if (!reload_fits(x, r)) {
+		hagent_conf_free(r->conf);
+		answer_reload(x, x->reload_agent, x->reload_id, CTL_CONFLICT,
+		    "the role changed while the new configuration was checked", "hactl reload");
 		return;
 	}
 	if (x->reload_dry || x->shutting) {
@@ -451,6 +467,7 @@ on_reload(struct executor *x, uint32_t id, struct wire_in *in)
 	x->reload_id = id;
 	x->reload_agent = x->agents;
 	x->reload_dry = dry != 0;
+	x->reload_started = x->group_started;
 	x->reload = reload_new(x->base, &ask, on_reloaded, x);
 }
 
@@ -630,9 +647,16 @@ spawn_agent(struct executor *x)
 	int fds[2];
 	pid_t pid;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1 ||
-	    (pid = fork()) == -1) {
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1) {
 		log_warn("executor cannot start the agent");
+		arm(x->respawn, DELAY_MAX_MS);
+		return;
+	}
+	pid = fork();
+	if (pid == -1) {
+		log_warn("executor cannot start the agent");
+		close(fds[0]);
+		close(fds[1]);
 		arm(x->respawn, DELAY_MAX_MS);
 		return;
 	}
@@ -761,7 +785,12 @@ agent_ended(struct executor *x, int st)
 		end(x, 1);
 		return;
 	}
-	if (x->next.conf != NULL) {
+	if (x->next.conf != NULL && !reload_fits(x, &x->next)) {
+		log_warnx("executor: the role changed meanwhile, the configuration stays as it was");
+		cluster_keys_wipe(&x->next.keys);
+		hagent_conf_free(x->next.conf);
+		x->next.conf = NULL;
+	} else if (x->next.conf != NULL) {
 		take_next(x);
 		arm(x->respawn, 0);
 		return;

@@ -11,6 +11,7 @@
 struct redactor {
 	FILE *out;
 	bool pem, fence;
+	bool args; /* inside the list of its arguments, which goes on */
 	int depth; /* of braces, inside a fence section */
 };
 
@@ -29,7 +30,7 @@ static bool
 secret_name(struct span s)
 {
 	static const char *const words[] = {
-	    "passw", "passphrase", "secret", "token", "community", "credential"};
+	    "passw", "passphrase", "secret", "token", "community", "credential", "apikey"};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (contains_nocase(s, words[i]))
@@ -86,6 +87,7 @@ put_line(struct redactor *r, struct span line)
 	} else if (r->fence && contains_nocase((struct span){line.p, end}, "args")) {
 		fwrite(line.p, 1, end, r->out);
 		fputs("= { " GONE " }", r->out);
+		r->args = memchr(line.p, '}', line.len) == NULL;
 	} else if (secret_name(line)) {
 		/* Somewhere in the line, such as "passwd=x" among other words. */
 		fputs("(line with a secret) " GONE, r->out);
@@ -123,6 +125,9 @@ redact(struct span text, FILE *out)
 		if (contains_nocase(line, "PRIVATE KEY-----")) {
 			r.pem = contains_nocase(line, "-----BEGIN");
 			fputs(r.pem ? "(private key) " GONE : "", out);
+		} else if (r.args) {
+			fputs(GONE, out);
+			r.args = memchr(line.p, '}', line.len) == NULL;
 		} else if (!r.pem && r.fence && !was_fence &&
 			   contains_nocase(line, "args")) {
 			fputs("(fence section) " GONE, out);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -206,6 +207,24 @@ input_fd(struct span in)
 	return fds[0];
 }
 
+/* What protects hagentd itself is not meant for services: the limit of real-time work,
+ * and the preference of the OOM killer.  Where /proc is not there nothing was inherited
+ * that could be taken back. */
+static void
+own_limits(void)
+{
+	struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (setrlimit(RLIMIT_RTTIME, &none) == -1)
+		no_exec("the limit of real-time work cannot be lifted");
+	if (fd == -1)
+		return;
+	if (write(fd, "0", 1) == -1)
+		no_exec("oom_score_adj cannot be set");
+	close(fd);
+}
+
 /* In the child, between fork and exec: nothing but what exec needs. */
 static void __attribute__((noreturn))
 exec_script(const struct script_conf *c, int words, int out, pid_t parent)
@@ -223,6 +242,7 @@ exec_script(const struct script_conf *c, int words, int out, pid_t parent)
 		_exit(EXIT_NO_EXEC);
 	close_range(3, ~0U, 0);
 	umask(022);
+	own_limits();
 	become(c->user);
 	/* Behind setuid(), which would undo it. */
 	if (c->tied && (prctl(PR_SET_PDEATHSIG, SIGTERM) == -1 || getppid() != parent))

@@ -22,13 +22,15 @@
 	"\"n2=10.0.0.3\" } }\n"
 #define L2 "link \"s\" { medium = \"serial\" device = \"/dev/ttyS0\" }\n"
 #define L2B "link \"s\" { medium = \"serial\" device = \"/dev/ttyS0\" baud = 9600 }\n"
+#define L3 "link \"k\" { medium = \"corosync\" }\n"
+#define L3B "link \"k\" { medium = \"corosync\" process-group = \"other\" }\n"
 #define V1 "vip \"192.0.2.5/24\" { interface = \"eth0\" }\n"
 #define V1B "vip \"192.0.2.5/24\" { interface = \"eth1\" }\n"
 #define V2 "vip \"192.0.2.6/24\" { interface = \"eth0\" }\n"
 #define R(name) "resource \"" name "\" { script = \"/bin/true\" }\n"
 #define RA "resource \"r1\" { script = \"/bin/true\" args = { \"x\" } }\n"
 #define HEAD "cluster = \"c\"\nnode \"n1\" { }\nnode \"n2\" { }\n"
-#define ALL HEAD L1 L2 V1 R("r1") R("r2")
+#define ALL HEAD L1 L2 L3 V1 R("r1") R("r2")
 
 static char dir[] = "/tmp/test_conf_change.XXXXXX";
 
@@ -61,6 +63,8 @@ static const struct {
     {HEAD L1 L2B V1 R("r1") R("r2"), NULL, NULL, 0, 0},
     {HEAD L1 V1 R("r1") R("r2"), NULL, NULL, 0, 0},
     {HEAD L1B L2B V1 R("r1") R("r2"), "no link stays", "no link stays", 0, 0},
+    {HEAD L1B L2B L3 V1 R("r1") R("r2"), NULL, NULL, 0, 0},
+    {HEAD L1B L2B L3B V1 R("r1") R("r2"), "no link stays", "no link stays", 0, 0},
     {HEAD L2 L1 V1 R("r1") R("r2"), "no link stays", "no link stays", 0, 0},
     {HEAD L2 V1 R("r1") R("r2"), "no link stays", "no link stays", 0, 0},
     /* Resources. */

@@ -35,6 +35,10 @@ static const struct {
      "}\nresource \"r\" {\n\targs = { \"a\" }\n}\n",
 	"fence \"ipmi\" {\n\tagent = \"fence_ipmilan\"\n\targs = { REDACTED }\n}\n"
 	"resource \"r\" {\n\targs = { \"a\" }\n}\n"},
+    {"fence \"y\" {\n\targs = {\n\t\t\"ip=10.0.0.9\",\n\t\t\"apikey=hunter2\" }\n\tlevel = 1\n}\n"
+     "args = 1\n",
+	"fence \"y\" {\n\targs = { REDACTED }\nREDACTED\nREDACTED\n\tlevel = 1\n}\nargs = 1\n"},
+    {"apikey=hunter2\n", "apikey= REDACTED\n"},
     {"fence \"x\" { args = { \"a=hunter2\" } }\nping = { \"192.0.2.1\" }\n",
 	"(fence section) REDACTED\nping = { \"192.0.2.1\" }\n"},
 };
