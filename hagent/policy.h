@@ -361,6 +361,8 @@ struct policy {
 
 	int64_t maint_until_ms;		/* maintenance, of our own clock; 0 none */
 	bool maint_loaded;
+	int64_t peer_maint_ms;		/* when the peer's is over at the latest, by our clock;
+					 * 0 it has none, INT64_MAX not known */
 	uint32_t maint_told_boot;	/* boot of the peer that was asked to have it too */
 
 	bool alarm[ALARMS];

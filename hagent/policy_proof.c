@@ -31,9 +31,7 @@ peer_armed(const struct policy *p, const struct policy_view *v)
 }
 
 /* When its watchdog is armed, has it certainly fired?  It is petted for half a time-out
- * after the agent hangs, and fires after a whole one.  A node that lives without quorum
- * gives up after isolated-ms, and is reset when an address then does not go at the second
- * attempt. */
+ * after the agent hangs, and fires after a whole one. */
 bool
 proof_lease_over(const struct policy *p, const struct policy_view *v)
 {
@@ -43,9 +41,12 @@ proof_lease_over(const struct policy *p, const struct policy_view *v)
 		return true;
 	if (p->conf->mode != POLICY_QUORUM)
 		return !peer_armed(p, v) || v->peer.silent_ms > lease;
+	/* A node that lives without quorum gives up after isolated-ms, and is reset when an
+	 * address then does not go at the second attempt; but not before a maintenance that
+	 * both have is over there. */
 	lease += p->conf->isolated_ms + p->conf->retry_ms;
 	return peer_armed(p, v) && v->peer.silent_ms > lease && p->quorum_ms >= 0
-	    && v->now_ms - p->quorum_ms > lease;
+	    && v->now_ms - p->quorum_ms > lease && v->now_ms - lease > p->peer_maint_ms;
 }
 
 static enum policy_proof
@@ -76,7 +77,13 @@ quorum(const struct policy *p, const struct policy_view *v, const char **why)
 	*why = "the other node said that no watchdog is armed there";
 	if (!peer_armed(p, v))
 		return PROOF_NONE;
-	*why = "the other node's watchdog may not have fired yet";
+	/* How long it goes on without a quorum is in its configuration, not in ours. */
+	*why = "the other node's configuration is another one";
+	if (v->peer.f.config != p->conf->config)
+		return PROOF_NONE;
+	*why = v->now_ms < p->peer_maint_ms
+	    ? "the other node may be in maintenance, and does not give up by itself"
+	    : "the other node's watchdog may not have fired yet";
 	return proof_lease_over(p, v) ? PROOF_QUORUM : PROOF_NONE;
 }
 
@@ -175,6 +182,42 @@ since(int64_t *ms, bool is, int64_t now_ms)
 		*ms = now_ms;
 }
 
+/* What the other node said of maintenance, and when ours of the same length is over:
+ * an operator may end ours while it does not hear of that. */
+static void
+note_maintenance(struct turn *t)
+{
+	const struct policy_view *v = t->v;
+	struct policy *p = t->p;
+
+	if (!v->peer.alive)
+		return;
+	if ((v->peer.f.flags & FRAME_F_MAINTENANCE) == 0)
+		p->peer_maint_ms = 0;
+	else
+		p->peer_maint_ms = p->maint_until_ms > v->now_ms ? p->maint_until_ms : INT64_MAX;
+}
+
+/* In mode quorum the node that has it excludes the one that has not: an idle one has to
+ * forget that it is in step, before the lease is over that the other one waits for.  Only
+ * that one's own word ends it (wake() in policy.c). */
+static void
+excluded(struct turn *t)
+{
+	const struct policy_view *v = t->v;
+	struct policy *p = t->p;
+	int64_t wait = p->conf->isolated_ms;
+
+	if (p->conf->mode != POLICY_QUORUM || !policy_idle(p) || p->unquorate_ms < 0
+	    || v->now_ms - p->unquorate_ms < wait || v->now_ms - v->peer.answers_ms < wait)
+		return;
+	if (!p->slept)
+		turn_note(t, "no quorum and no peer: it may acknowledge without this node now");
+	p->slept = true;
+	p->awake_ms = v->now_ms;
+	p->complete = 0;
+}
+
 void
 proof_turn(struct turn *t)
 {
@@ -183,6 +226,7 @@ proof_turn(struct turn *t)
 	bool lost = uses_quorum(p) && v->quorum != QUORUM_HAVE;
 
 	fence_answer(t);
+	note_maintenance(t);
 	if (!policy_silent(p, v)) {
 		p->fence.off = false;
 		p->fence.failed = 0;
@@ -192,5 +236,6 @@ proof_turn(struct turn *t)
 	}
 	since(&p->unquorate_ms, lost, v->now_ms);
 	since(&p->quorum_ms, v->quorum == QUORUM_HAVE && !v->quorum_peer, v->now_ms);
+	excluded(t);
 	turn_alarm(t, ALARM_QUORUM, lost && p->role != ROLE_BOOT, "this node has no quorum");
 }
