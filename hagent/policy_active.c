@@ -36,18 +36,6 @@ active_begin(struct turn *t)
 		turn_op_done(t, 0, "this node is active", "");
 }
 
-/* The other node may be quorate and count the end of our lease; it began its count
- * after the frame of ours that it answered last, not after its last one came here. */
-static bool
-lost_quorum(const struct turn *t)
-{
-	const struct policy_view *v = t->v;
-	int64_t wait = t->p->conf->isolated_ms;
-
-	return t->p->unquorate_ms >= 0 && v->now_ms - t->p->unquorate_ms >= wait
-	    && v->now_ms - v->peer.answers_ms >= wait && !t->p->peer_is_off;
-}
-
 /* The other node will not take over: it said so before it fell silent. */
 static bool
 both_maintained(const struct turn *t)
@@ -71,7 +59,7 @@ active_must_leave(struct turn *t)
 		contest_soon(t);
 	turn_alarm(t, ALARM_SPLIT, policy_peer_serves(v) && v->peer.f.role == ROLE_ACTIVE,
 	    "both nodes are active; the other one has to give way");
-	if (lost_quorum(t) && !both_maintained(t)) {
+	if (proof_quorum_lost(p, v, 0) && !both_maintained(t)) {
 		turn_alarm(t, ALARM_ISOLATED, true, "no quorum and no peer");
 		demote_begin(t, DEMOTE_URGENT, true, REASON_NO_QUORUM);
 		return true;

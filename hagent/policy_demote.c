@@ -224,12 +224,32 @@ st_save(struct turn *t)
 		turn_add(t, ACT_EXIT);
 }
 
+/* In mode quorum the other node counts on it that what runs here is down, or this node
+ * reset, when the lease is over: no goodbye to clients, and no slow stop. */
+static void
+hurry(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (p->conf->mode != POLICY_QUORUM || p->demote > DEM_RES
+	    || policy_maintained(p, t->v) || !proof_quorum_lost(p, t->v, 0))
+		return;
+	if (p->demote == DEM_DRAIN) {
+		p->urgent = true;
+		tell_syncd(t);
+		step(t, DEM_VIP);
+	}
+	if (proof_quorum_lost(p, t->v, p->conf->retry_ms))
+		does_not_stop(t, 2, "without a quorum, and not everything has stopped in time");
+}
+
 void
 demote_turn(struct turn *t)
 {
 	struct policy *p = t->p;
 	enum demote_step s;
 
+	hurry(t);
 	do {
 		s = p->demote;
 		switch (s) {

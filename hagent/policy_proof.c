@@ -23,6 +23,19 @@ proof_quorate(const struct policy *p, const struct policy_view *v)
 	return !uses_quorum(p) || v->quorum == QUORUM_HAVE || hook_on("quorum-ignored");
 }
 
+/* Has this node been without quorum and without an answer of the peer for isolated-ms and
+ * so much more?  The other node may be quorate and count the end of our lease; it began
+ * its count after the frame of ours that it answered last, not after its last one came
+ * here.  An operator's word that the peer is off outweighs it. */
+bool
+proof_quorum_lost(const struct policy *p, const struct policy_view *v, int64_t more_ms)
+{
+	int64_t wait = p->conf->isolated_ms + more_ms;
+
+	return p->unquorate_ms >= 0 && v->now_ms - p->unquorate_ms >= wait
+	    && v->now_ms - v->peer.answers_ms >= wait && !p->peer_is_off;
+}
+
 /* The peer's last words count: whoever armed no watchdog has no lease that ends. */
 static bool
 peer_armed(const struct policy *p, const struct policy_view *v)
@@ -41,8 +54,8 @@ proof_lease_over(const struct policy *p, const struct policy_view *v)
 		return true;
 	if (p->conf->mode != POLICY_QUORUM)
 		return !peer_armed(p, v) || v->peer.silent_ms > lease;
-	/* A node that lives without quorum gives up after isolated-ms, and is reset when an
-	 * address then does not go at the second attempt; but not before a maintenance that
+	/* A node that lives without quorum gives up after isolated-ms, and is reset when not
+	 * everything has stopped retry-ms later; but not before a maintenance that
 	 * both have is over there. */
 	lease += p->conf->isolated_ms + p->conf->retry_ms;
 	return peer_armed(p, v) && v->peer.silent_ms > lease && p->quorum_ms >= 0
@@ -206,10 +219,8 @@ excluded(struct turn *t)
 {
 	const struct policy_view *v = t->v;
 	struct policy *p = t->p;
-	int64_t wait = p->conf->isolated_ms;
 
-	if (p->conf->mode != POLICY_QUORUM || !policy_idle(p) || p->unquorate_ms < 0
-	    || v->now_ms - p->unquorate_ms < wait || v->now_ms - v->peer.answers_ms < wait)
+	if (p->conf->mode != POLICY_QUORUM || !policy_idle(p) || !proof_quorum_lost(p, v, 0))
 		return;
 	if (!p->slept)
 		turn_note(t, "no quorum and no peer: it may acknowledge without this node now");
