@@ -174,12 +174,21 @@ def table_processes(t):
     lab = table.lab
     whole = {"active": "stays", "other": "standby", "data": "SYNC"}
 
+    def boot():
+        return ((lab.status(table.active) or {}).get("self") or {}).get("boot")
+
+    def killed(kill):
+        """Kills, and waits for the agent's successor: until then a status is none, or old."""
+        before = boot()
+        kill()
+        wait_for("another agent", 10, lambda: boot() not in (None, before), 0.02)
+
     def kill_agent():
         agent = min(lab.children(table.active, lab.pid_of(table.active, "hagentd")))
         lab.execute(table.active, "/bin/sh", "-c", "kill -9 %d" % agent)
-    table.row("agent dies, services alive", kill_agent, whole, "nothing")
-    table.row("hagentd dies, services alive", lambda: lab.kill_service(table.active, "hagentd"),
-              whole, "nothing")
+    table.row("agent dies, services alive", lambda: killed(kill_agent), whole, "nothing")
+    table.row("hagentd dies, services alive",
+              lambda: killed(lambda: lab.kill_service(table.active, "hagentd")), whole, "nothing")
     table.row("mail server process dies", lambda: lab.kill_service(table.active, "maild"),
               whole, "short")
     table.row("syncd of the standby dies", lambda: lab.kill_service(table.standby, "syncd"),
