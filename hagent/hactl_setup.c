@@ -268,9 +268,11 @@ make_all(struct run *r, const char *tmp)
 		snprintf(
 		    pin[i], sizeof(pin[i]), "sha256:%s", hex_encode(p.sha256, 32, hex));
 	}
-	return add_cluster_key(r) == -1 || add_mail_certificate(r, tmp) == -1
+	/* They are written in this order.  A supervisor may try the daemons all the time: with
+	 * the key there they must not start on the examples that were shipped. */
+	return add_confs(r, pins) == -1 || add_mail_certificate(r, tmp) == -1
 		   ? -1
-		   : add_confs(r, pins);
+		   : add_cluster_key(r);
 }
 
 /* ---- installing ---------------------------------------------------------------------
