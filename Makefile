@@ -119,7 +119,7 @@ check-e2e: all
 table: all
 	O=$(O) tests/e2e/run table_
 sim: $(O)/tests/sim/sim
-	O=$(O) N=$(N) tests/sim/run
+	O=$(O) N=$(N) SEED=$(or $(SEED),$(shell date +%y%m%d)000000) tests/sim/run
 demo:
 	MAIL="$(MAIL)" KEEP="$(KEEP)" O=$(O) sh demo.sh
 
