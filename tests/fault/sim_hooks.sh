@@ -14,7 +14,7 @@ case $out in
 *violations=0) say 0 "simulator without a mistake  # $out" ;;
 *) say 1 "simulator without a mistake  # $out" ;;
 esac
-for bug in promote-without-belief solo-without-evidence number-not-durable ignore-outdate \
+for bug in promote-without-belief solo-without-evidence number-not-durable \
     release-before-stopped accept-replayed-frame accept-without-echo accept-old-boot \
     ack-before-peer accept-old-generation fenced-acknowledges join-before-caught-up \
     cut-acknowledged-tail keep-torn-record fence-unknown-is-off quorum-ignored \
@@ -29,6 +29,8 @@ done
 hooks_build "situations" "$build/tests/policy/policy"
 found_by "$build/tests/policy/policy" tests/policy/release-of-old-generation.txt \
     release-of-any-generation "release of an old generation" "tests/policy"
+found_by "$build/tests/policy/policy" tests/policy/outdated.txt ignore-outdate \
+    "OUTDATE is kept" "tests/policy"
 hooks_build "peer" "$build/tests/unit/hagent/test_peer"
 found_by "$build/tests/unit/hagent/test_peer" "" restart-counts-as-silence "the peer's view" \
     "tests/unit/hagent/test_peer"
