@@ -7,16 +7,12 @@
  * It decides nothing: on SIGTERM it asks the agent to leave, and only ends when that
  * is done or the time for it is over. */
 #define _GNU_SOURCE	/* close_range, pipe2 */
-#include "executor.h"
-
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,79 +21,30 @@
 
 #include "agent.h"
 #include "clock.h"
-#include "ctl.h"
-#include "config_digest.h"
-#include "corosync_relay.h"
 #include "daemon.h"
-#include "exec_proto.h"
+#include "executor_int.h"
 #include "fence.h"
 #include "ipc.h"
 #include "mem.h"
 #include "notify.h"
-#include "privopen.h"
 #include "realtime.h"
-#include "reload.h"
 #include "resource_run.h"
 #include "respawn.h"
-#include "vip.h"
 #include "watchdog.h"
 
 #define YOUNG_MS 2000		/* an agent that dies before this age delays the next */
 #define DELAY_MAX_MS 1000
-#define LOOK_MS 10000		/* at the configuration files */
-#define REPLACE_MS 2000	/* for an agent that was told to end */
 
-struct vip_ask {
-	struct executor *x;
-	uint32_t id, agent;
-};
-
-struct executor {
-	const struct executor_start *start;
-	struct hagent_conf *conf;
-	struct event_base *base;
-	struct event *signals, *respawn, *limit, *look, *replace;
-	int signal_fd;
-	struct ipc *agent;
-	pid_t agent_pid;
-	pid_t relay_pid;	/* of the process for the corosync link; 0 none */
-	uint32_t agents;	/* started so far; also names the present one */
-	int64_t agent_started_ms;
-	int delay_ms;
-	bool group_started, shutting, left, ending;
-	uint32_t held;		/* resources that an operator stopped */
-	int exit_code;
-	uint32_t config;	/* digest of the three files */
-	bool config_told;	/* that it cannot be made; once */
-	/* A new configuration: it is looked at, for whom; it waits for the agent to end. */
-	struct reload *reload;
-	uint32_t reload_id, reload_agent;
-	bool reload_dry;
-	bool reload_started;	/* the group was up when the reload was asked for */
-	struct reload_result next;		/* .conf NULL: none */
-	uint32_t new_resources, new_vips;	/* to go up with the next agent */
-	struct watchdog *watchdog;
-	struct fence *fence;
-	struct notify *notify;
-	struct vip *vips[HAGENT_VIPS_MAX];
-	/* The peer's own address on each udp link: only ever probed for. */
-	struct vip_conf peer_conf[HAGENT_LINKS_MAX];
-	struct vip *peers[HAGENT_LINKS_MAX];
-	struct resource_runs *runs;
-	struct respawns *helpers;
-	int child_fd;		/* in the forked agent: its end; else -1 */
-};
-
-static void
-arm(struct event *ev, int ms)
+void
+executor_arm(struct event *ev, int ms)
 {
 	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
 
 	evtimer_add(ev, &tv);
 }
 
-static void
-answer(struct executor *x, uint32_t agent, enum exec_type type, uint32_t id,
+void
+executor_answer(struct executor *x, uint32_t agent, enum exec_type type, uint32_t id,
     struct wire_out *w, int fd)
 {
 	struct span body = wire_out_span(w);
@@ -119,7 +66,7 @@ on_ran(void *arg, const struct resource_run_ask *ask, const struct exec_ran *ran
 
 	wire_out_init(&w);
 	exec_ran_put(&w, ran);
-	answer(arg, ask->agent, EX_RAN, ask->id, &w, -1);
+	executor_answer(arg, ask->agent, EX_RAN, ask->id, &w, -1);
 }
 
 /* An agent that is not there now asks for every status when it is. */
@@ -131,7 +78,7 @@ on_died(void *arg, uint16_t resource)
 
 	wire_out_init(&w);
 	wire_put_u16(&w, resource);
-	answer(x, x->agents, EX_DIED, 0, &w, -1);
+	executor_answer(x, x->agents, EX_DIED, 0, &w, -1);
 }
 
 static const struct resource_runs_ops runs_ops = { on_ran, on_died };
@@ -145,7 +92,7 @@ on_helper(void *arg, uint16_t n, const struct exec_helper *h)
 	wire_out_init(&w);
 	wire_put_u16(&w, n);
 	exec_helper_put(&w, h);
-	answer(x, x->agents, EX_HELPER, 0, &w, -1);
+	executor_answer(x, x->agents, EX_HELPER, 0, &w, -1);
 }
 
 static void
@@ -173,148 +120,6 @@ on_run(struct executor *x, uint32_t id, struct wire_in *in)
 	on_ran(x, &ask, &no);
 }
 
-/* ---- addresses and descriptors ------------------------------------------- */
-
-static void
-vip_answer(struct executor *x, uint32_t agent, uint32_t id, enum exec_vip_result r,
-    const char *error)
-{
-	struct wire_out w;
-
-	wire_out_init(&w);
-	wire_put_u8(&w, (uint8_t)r);
-	wire_put_str(&w, error);
-	answer(x, agent, EX_VIP_DONE, id, &w, -1);
-}
-
-static void
-on_probed(enum exec_vip_result r, const char *error, void *arg)
-{
-	struct vip_ask *a = arg;
-
-	vip_answer(a->x, a->agent, a->id, r, error);
-	free(a);
-}
-
-static void
-probe(struct executor *x, struct vip *v, uint32_t id)
-{
-	struct vip_ask *a = mem_alloc(sizeof(*a));
-
-	a->x = x;
-	a->id = id;
-	a->agent = x->agents;
-	vip_probe(v, on_probed, a);
-}
-
-static struct vip *
-vip_of(struct executor *x, unsigned n, uint8_t op)
-{
-	if (n < x->conf->nvips)
-		return x->vips[n];
-	if (op == VIP_PROBE && n >= EXEC_PEER0 && n - EXEC_PEER0 < x->conf->nlinks)
-		return x->peers[n - EXEC_PEER0];
-	return NULL;
-}
-
-static void
-on_vip(struct executor *x, uint32_t id, struct wire_in *in)
-{
-	uint16_t n = wire_get_u16(in);
-	uint8_t op = wire_get_u8(in);
-	struct vip *v = vip_of(x, n, op);
-	enum exec_vip_result r;
-
-	if (!wire_in_done(in) || v == NULL || op > VIP_QUERY) {
-		log_err("executor refuses vip=%u op=%u", n, op);
-		vip_answer(x, x->agents, id, VIP_FAILED, "no such address");
-		return;
-	}
-	if (op == VIP_PROBE) {
-		probe(x, v, id);
-		return;
-	}
-	errno = 0;
-	r = vip_do(v, (enum exec_vip_op)op);
-	if (r == VIP_FAILED)
-		log_warn("vip %s on %s", x->conf->vips[n].name, x->conf->vips[n].interface);
-	else if (op == VIP_ADD || op == VIP_DEL)
-		log_info("vip %s %s on %s", x->conf->vips[n].name, op == VIP_ADD ? "up" :
-		    "down", x->conf->vips[n].interface);
-	vip_answer(x, x->agents, id, r, r == VIP_FAILED ? strerror(errno) : "");
-}
-
-/* A child forgets everything of the executor's but its channel, now descriptor 3. */
-static void
-child_begin(const struct executor *x, int fd, const char *ident)
-{
-	sigset_t none;
-
-	closelog();
-	if (fd != 3 && dup2(fd, 3) == -1)
-		_exit(1);
-	close_range(4, ~0U, 0);
-	fcntl(3, F_SETFD, FD_CLOEXEC);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	log_init(ident, x->start->to_stderr,
-	    x->start->debug ? LOG_LEVEL_DEBUG : (enum log_level)x->conf->log_level);
-}
-
-/* The one before may hang in a call: whoever opens the link anew gave it up. */
-static int
-open_corosync(struct executor *x, const struct link_conf *l)
-{
-	int fds[2];
-	pid_t pid;
-
-	if (x->relay_pid > 0)
-		kill(x->relay_pid, SIGKILL);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		child_begin(x, fds[1], "hagentd/corosync");
-		cluster_keys_wipe(x->start->keys);
-		_exit(corosync_relay_run(x->conf, l, 3));
-	}
-	close(fds[1]);
-	if (pid == -1) {
-		close(fds[0]);
-		errno = EAGAIN;
-		return -1;
-	}
-	x->relay_pid = pid;
-	return fds[0];
-}
-
-static int
-open_link(struct executor *x, unsigned n)
-{
-	const struct link_conf *l = &x->conf->links[n];
-
-	return l->medium == MEDIUM_COROSYNC ? open_corosync(x, l)
-	    : privopen_link(l, x->conf->self);
-}
-
-static void
-on_open(struct executor *x, uint32_t id, struct wire_in *in)
-{
-	uint8_t what = wire_get_u8(in);
-	uint16_t n = wire_get_u16(in);
-	struct wire_out w;
-	int fd = -1;
-
-	errno = EINVAL;
-	if (wire_in_done(in) && what == OPEN_LINK && n < x->conf->nlinks)
-		fd = open_link(x, n);
-	else if (wire_in_done(in) && what == OPEN_PING && n < x->conf->npings)
-		fd = privopen_ping(&x->conf->pings[n]);
-	wire_out_init(&w);
-	wire_put_u32(&w, fd == -1 ? (uint32_t)errno : 0);
-	answer(x, x->agents, EX_OPENED, id, &w, fd);
-}
-
 /* ---- watchdog and fence devices ------------------------------------------ */
 
 static void
@@ -329,7 +134,7 @@ tell_watchdog(void *arg)
 	wire_put_u8(&w, s.armed);
 	wire_put_u32(&w, (uint32_t)s.timeout_ms);
 	wire_put_str(&w, s.why);
-	answer(x, x->agents, EX_WATCHDOG, 0, &w, -1);
+	executor_answer(x, x->agents, EX_WATCHDOG, 0, &w, -1);
 }
 
 static uint32_t
@@ -355,7 +160,7 @@ on_watchdog_test(struct executor *x, uint32_t id, struct wire_in *in)
 	    : watchdog_hold_text(s.hold));
 	wire_out_init(&w);
 	exec_watchdog_put(&w, &d);
-	answer(x, x->agents, EX_WATCHDOG_IS, id, &w, -1);
+	executor_answer(x, x->agents, EX_WATCHDOG_IS, id, &w, -1);
 }
 
 static void
@@ -374,7 +179,7 @@ on_fenced(void *arg, const struct fence_ask *ask, enum exec_fenced result, const
 	wire_out_init(&w);
 	wire_put_u8(&w, (uint8_t)result);
 	wire_put_str(&w, words);
-	answer(arg, ask->agent, EX_FENCED, ask->id, &w, -1);
+	executor_answer(arg, ask->agent, EX_FENCED, ask->id, &w, -1);
 }
 
 static void
@@ -387,109 +192,6 @@ on_fence(struct executor *x, uint32_t id, struct wire_in *in)
 		fence_ask(x->fence, &ask);
 	else
 		on_fenced(x, &ask, FENCED_UNKNOWN, "not understood");
-}
-
-/* ---- a new configuration --------------------------------------------------- */
-
-static void
-answer_reload(struct executor *x, uint32_t agent, uint32_t id, int code, const char *text,
-    const char *hint)
-{
-	struct wire_out w;
-
-	wire_out_init(&w);
-	wire_put_u8(&w, (uint8_t)code);
-	wire_put_str(&w, text);
-	wire_put_str(&w, hint);
-	answer(x, agent, EX_RELOADED, id, &w, -1);
-}
-
-/* The new file was checked for a group that was up, or was not, and for scripts by their
- * numbers.  Is all of that still so? */
-static bool
-reload_fits(const struct executor *x, const struct reload_result *r)
-{
-	return x->group_started == x->reload_started &&
-	    (!r->moved || resource_runs_idle(x->runs)) && fence_idle(x->fence);
-}
-
-/* The agent goes before the configuration does: its indexes are those of the old one. */
-static void
-on_reloaded(void *arg, struct reload_result *r)
-{
-	struct executor *x = arg;
-	struct wire_out w;
-
-	reload_free(x->reload);
-	x->reload = NULL;
-	if (r->code != CTL_OK) {
-		answer_reload(x, x->reload_agent, x->reload_id, r->code, r->text, r->hint);
-		return;
-	}
-	if (!reload_fits(x, r)) {
-		hagent_conf_free(r->conf);
-		answer_reload(x, x->reload_agent, x->reload_id, CTL_CONFLICT,
-		    "the role changed while the new configuration was checked", "hactl reload");
-		return;
-	}
-	if (x->reload_dry || x->shutting) {
-		hagent_conf_free(r->conf);
-		answer_reload(x, x->reload_agent, x->reload_id, CTL_OK,
-		    "the new configuration could be taken now", "");
-		return;
-	}
-	x->next = *r;
-	answer_reload(x, x->reload_agent, x->reload_id, CTL_OK, "the new configuration is taken",
-	    "hactl status");
-	wire_out_init(&w);
-	answer(x, x->agents, EX_REPLACE, 0, &w, -1);
-	arm(x->replace, REPLACE_MS);
-}
-
-static void
-on_reload(struct executor *x, uint32_t id, struct wire_in *in)
-{
-	uint8_t dry = wire_get_u8(in), peer_key = wire_get_u8(in);
-	struct reload_ask ask = {
-		.path = x->start->path,
-		.node = x->start->node,
-		.now = x->conf,
-		.started = x->group_started,
-		.scripts = !resource_runs_idle(x->runs),
-		.peer_key = peer_key,
-	};
-
-	if (x->reload != NULL || x->next.conf != NULL || x->shutting || !fence_idle(x->fence)) {
-		answer_reload(x, x->agents, id, CTL_CONFLICT, "another reload, a fencing or the "
-		    "end of hagentd is under way", "hactl status, then hactl reload again");
-		return;
-	}
-	x->reload_id = id;
-	x->reload_agent = x->agents;
-	x->reload_dry = dry != 0;
-	x->reload_started = x->group_started;
-	x->reload = reload_new(x->base, &ask, on_reloaded, x);
-}
-
-static void
-on_replace(evutil_socket_t fd, short what, void *arg)
-{
-	struct executor *x = arg;
-
-	(void)fd;
-	(void)what;
-	log_warnx("executor: the agent did not end for its successor");
-	if (x->agent_pid > 0)
-		kill(x->agent_pid, SIGKILL);
-}
-
-static void
-tell_hup(struct executor *x)
-{
-	struct wire_out w;
-
-	wire_out_init(&w);
-	answer(x, x->agents, EX_HUP, 0, &w, -1);
 }
 
 /* ---- the agent ----------------------------------------------------------- */
@@ -509,10 +211,10 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		on_run(x, m->id, &in);
 		break;
 	case EX_VIP:
-		on_vip(x, m->id, &in);
+		executor_on_vip(x, m->id, &in);
 		break;
 	case EX_OPEN:
-		on_open(x, m->id, &in);
+		executor_on_open(x, m->id, &in);
 		break;
 	case EX_GROUP:
 		x->group_started = wire_get_u8(&in) != 0;
@@ -540,7 +242,7 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 			log_warn("executor got a bad message to tell");
 		break;
 	case EX_RELOAD:
-		on_reload(x, m->id, &in);
+		executor_on_reload(x, m->id, &in);
 		break;
 	default:
 		log_err("executor got an unknown request type=%u", m->type);
@@ -569,49 +271,6 @@ on_agent_gone(struct ipc *ch, const char *why, void *arg)
 		kill(x->agent_pid, SIGKILL);
 }
 
-/* Files that cannot be read now keep the digest that they had. */
-static bool
-config_changed(struct executor *x)
-{
-	const char *file;
-	uint32_t digest;
-
-	if (config_digest(x->conf, &digest, &file) == -1) {
-		if (!x->config_told)
-			log_warn("%s cannot be compared with the other node's", file);
-		x->config_told = true;
-		return false;
-	}
-	x->config_told = false;
-	if (digest == x->config)
-		return false;
-	x->config = digest;
-	return true;
-}
-
-static void
-tell_config(struct executor *x)
-{
-	struct wire_out w;
-
-	wire_out_init(&w);
-	wire_put_u32(&w, x->config);
-	answer(x, x->agents, EX_CONFIG, 0, &w, -1);
-}
-
-/* Somebody edits a file, or copies it to the other node. */
-static void
-on_look(evutil_socket_t fd, short what, void *arg)
-{
-	struct executor *x = arg;
-
-	(void)fd;
-	(void)what;
-	arm(x->look, LOOK_MS);
-	if (config_changed(x))
-		tell_config(x);
-}
-
 static void
 welcome(struct executor *x)
 {
@@ -623,14 +282,31 @@ welcome(struct executor *x)
 	wire_put_u32(&w, x->agents - 1);
 	wire_put_u32(&w, x->new_resources);
 	wire_put_u32(&w, x->new_vips);
-	answer(x, x->agents, EX_WELCOME, 0, &w, -1);
-	tell_config(x);
+	executor_answer(x, x->agents, EX_WELCOME, 0, &w, -1);
+	executor_tell_config(x);
 	tell_watchdog(x);
 	respawns_tell(x->helpers);
 	if (x->shutting) {
 		wire_out_init(&w);
-		answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
+		executor_answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
 	}
+}
+
+/* A child forgets everything of the executor's but its channel, now descriptor 3. */
+void
+executor_child_begin(const struct executor *x, int fd, const char *ident)
+{
+	sigset_t none;
+
+	closelog();
+	if (fd != 3 && dup2(fd, 3) == -1)
+		_exit(1);
+	close_range(4, ~0U, 0);
+	fcntl(3, F_SETFD, FD_CLOEXEC);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	log_init(ident, x->start->to_stderr,
+	    x->start->debug ? LOG_LEVEL_DEBUG : (enum log_level)x->conf->log_level);
 }
 
 /* Leaves the loop in the child; executor_run() goes on there as the agent. */
@@ -649,7 +325,7 @@ spawn_agent(struct executor *x)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1) {
 		log_warn("executor cannot start the agent");
-		arm(x->respawn, DELAY_MAX_MS);
+		executor_arm(x->respawn, DELAY_MAX_MS);
 		return;
 	}
 	pid = fork();
@@ -657,7 +333,7 @@ spawn_agent(struct executor *x)
 		log_warn("executor cannot start the agent");
 		close(fds[0]);
 		close(fds[1]);
-		arm(x->respawn, DELAY_MAX_MS);
+		executor_arm(x->respawn, DELAY_MAX_MS);
 		return;
 	}
 	if (pid == 0) {
@@ -679,80 +355,6 @@ on_respawn(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	spawn_agent(arg);
-}
-
-/* ARP answers as long as the peer's kernel lives, whatever its services do. */
-static void
-set_up_peer(struct executor *x, size_t i)
-{
-	const struct link_conf *l = &x->conf->links[i];
-	const struct sockaddr_storage *peer = link_probe_address(l, 1 - x->conf->self);
-	struct vip_conf *c = &x->peer_conf[i];
-
-	if (peer == NULL)
-		return;
-	c->name = l->name;
-	c->interface = l->interface;
-	c->family = peer->ss_family;
-	if (c->family == AF_INET)
-		memcpy(c->addr, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-	else
-		memcpy(c->addr, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
-		    16);
-	x->peers[i] = vip_new(x->base, c, x->conf->probe_wait_ms);
-}
-
-static void
-set_up_addresses(struct executor *x)
-{
-	for (size_t i = 0; i < x->conf->nvips; i++)
-		x->vips[i] = vip_new(x->base, &x->conf->vips[i], x->conf->probe_wait_ms);
-	for (size_t i = 0; i < x->conf->nlinks; i++)
-		set_up_peer(x, i);
-}
-
-/* The addresses themselves stay as they are. */
-static void
-free_addresses(struct executor *x)
-{
-	for (size_t i = 0; i < HAGENT_VIPS_MAX; i++) {
-		vip_free(x->vips[i]);
-		x->vips[i] = NULL;
-	}
-	for (size_t i = 0; i < HAGENT_LINKS_MAX; i++) {
-		vip_free(x->peers[i]);
-		x->peers[i] = NULL;
-	}
-}
-
-/* In the place of the old one, to which others hold pointers. */
-static void
-take_next(struct executor *x)
-{
-	struct reload_result *next = &x->next;
-	struct hagent_conf old = *x->conf;
-
-	free_addresses(x);
-	*x->conf = *next->conf;
-	*next->conf = old;
-	hagent_conf_free(next->conf);
-	*x->start->keys = next->keys;
-	x->new_resources = next->resources;
-	x->new_vips = next->vips;
-	if (next->moved)
-		x->held = 0;
-	cluster_keys_wipe(&next->keys);
-	next->conf = NULL;
-	set_up_addresses(x);
-	/* The next agent opens every link anew. */
-	if (x->relay_pid > 0)
-		kill(x->relay_pid, SIGKILL);
-	fence_reload(x->fence);
-	if (!x->start->debug)
-		log_level_set((enum log_level)x->conf->log_level);
-	(void)config_changed(x);
-	log_info("executor: new configuration digest=%08x keys=%u", x->config,
-	    x->start->keys->n);
 }
 
 static void
@@ -785,14 +387,8 @@ agent_ended(struct executor *x, int st)
 		end(x, 1);
 		return;
 	}
-	if (x->next.conf != NULL && !reload_fits(x, &x->next)) {
-		log_warnx("executor: the role changed meanwhile, the configuration stays as it was");
-		cluster_keys_wipe(&x->next.keys);
-		hagent_conf_free(x->next.conf);
-		x->next.conf = NULL;
-	} else if (x->next.conf != NULL) {
-		take_next(x);
-		arm(x->respawn, 0);
+	if (executor_take_next(x)) {
+		executor_arm(x->respawn, 0);
 		return;
 	}
 	errno = 0;
@@ -800,7 +396,7 @@ agent_ended(struct executor *x, int st)
 	    WIFSIGNALED(st) ? WTERMSIG(st) : WEXITSTATUS(st));
 	if (!young)
 		x->delay_ms = 0;
-	arm(x->respawn, x->delay_ms);
+	executor_arm(x->respawn, x->delay_ms);
 	x->delay_ms = x->delay_ms == 0 ? 50 : x->delay_ms * 2;
 	if (x->delay_ms > DELAY_MAX_MS)
 		x->delay_ms = DELAY_MAX_MS;
@@ -848,9 +444,9 @@ shut_down(struct executor *x)
 		return;
 	x->shutting = true;
 	log_info("executor asked to end: leaving the pair in order");
-	arm(x->limit, leave_limit(x->conf));
+	executor_arm(x->limit, leave_limit(x->conf));
 	wire_out_init(&w);
-	answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
+	executor_answer(x, x->agents, EX_SHUTDOWN, 0, &w, -1);
 }
 
 static void
@@ -879,7 +475,7 @@ on_signal(evutil_socket_t fd, short what, void *arg)
 		else if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
 			shut_down(x);
 		else if (si.ssi_signo == SIGHUP)
-			tell_hup(x);
+			executor_tell_hup(x);
 	}
 }
 
@@ -903,7 +499,7 @@ open_signals(void)
 static int
 run_agent(struct executor *x)
 {
-	child_begin(x, x->child_fd, "hagentd/agent");
+	executor_child_begin(x, x->child_fd, "hagentd/agent");
 	return agent_run(x->start->conf, x->start->keys, 3);
 }
 
@@ -920,15 +516,14 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->signals = event_new(x->base, x->signal_fd, EV_READ | EV_PERSIST, on_signal, x);
 	x->respawn = evtimer_new(x->base, on_respawn, x);
 	x->limit = evtimer_new(x->base, on_limit, x);
-	x->look = evtimer_new(x->base, on_look, x);
-	x->replace = evtimer_new(x->base, on_replace, x);
 	event_add(x->signals, NULL);
 	x->fence = fence_new(x->base, x->conf, on_fenced, x);
 	x->notify = notify_new(x->base, x->conf);
 	x->watchdog = watchdog_new(x->base, &x->conf->watchdog, tell_watchdog, x);
 	x->runs = resource_runs_new(x->base, x->conf, &runs_ops, x);
 	x->helpers = respawns_new(x->base, x->conf, &helper_ops, x);
-	set_up_addresses(x);
+	executor_addresses_open(x);
+	executor_reload_open(x);
 }
 
 int
@@ -942,9 +537,7 @@ executor_run(const struct executor_start *s)
 	/* It pets the watchdog and moves addresses; memory is the agent's to lock. */
 	realtime_enter(&rt, s->conf->realtime, false);
 	/* From the loop, so that every agent is forked at the same place. */
-	(void)config_changed(x);
-	arm(x->respawn, 0);
-	arm(x->look, LOOK_MS);
+	executor_arm(x->respawn, 0);
 	daemon_ready();
 	if (event_base_dispatch(x->base) == -1)
 		log_fatal("executor event loop");
@@ -954,10 +547,8 @@ executor_run(const struct executor_start *s)
 	notify_free(x->notify);
 	watchdog_free(x->watchdog, !x->group_started);
 	fence_free(x->fence);
-	free_addresses(x);
-	reload_free(x->reload);
-	hagent_conf_free(x->next.conf);
-	cluster_keys_wipe(&x->next.keys);
+	executor_addresses_close(x);
+	executor_reload_close(x);
 	if (x->relay_pid > 0)
 		kill(x->relay_pid, SIGKILL);
 	ipc_free(x->agent);
@@ -966,8 +557,6 @@ executor_run(const struct executor_start *s)
 	event_free(x->signals);
 	event_free(x->respawn);
 	event_free(x->limit);
-	event_free(x->look);
-	event_free(x->replace);
 	close(x->signal_fd);
 	event_base_free(x->base);
 	code = x->exit_code;
