@@ -1,5 +1,9 @@
 /* hactl_run.c - fork, exec, read until the end or the limit; what was printed by then is
- * kept.  No shell, a clean PATH, nothing inherited but the environment. */
+ * kept.  No shell, a clean PATH, nothing inherited but the environment.
+ *
+ * A program may close its output and live, and it may not heed a signal: its end has the
+ * same limit as its output, then its whole process group gets TERM and, GRACE_MS later,
+ * KILL.  One that not even that ends (it hangs in the kernel) is left to init. */
 #include "hactl_run.h"
 
 #include <errno.h>
@@ -10,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +22,8 @@
 #include "mem.h"
 
 #define NOT_RUN 126
+#define GRACE_MS 1000
+#define ASK_AGAIN_MS 20
 
 static void __attribute__((noreturn)) exec_it(const char *const argv[], int out)
 {
@@ -59,10 +66,40 @@ read_all(int fd, int64_t end_ms, char *text, size_t *len)
 	}
 }
 
+/* It has ended, and is not reaped: its number and its group's stay what they are. */
+static bool
+wait_end(pid_t pid, int pidfd, int64_t end_ms)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	for (;;) {
+		int64_t left = end_ms - clock_ms();
+		siginfo_t info = {0};
+
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		    info.si_pid == pid)
+			return true;
+		if (left <= 0)
+			return false;
+		/* A kernel without pidfd has to be asked again and again. */
+		(void)poll(&p, 1, (int)(pidfd == -1 && left > ASK_AGAIN_MS ? ASK_AGAIN_MS : left));
+	}
+}
+
+/* Whoever of the group does not heed TERM gets KILL. */
+static void
+end_group(pid_t pid, int pidfd)
+{
+	kill(-pid, SIGTERM);
+	(void)wait_end(pid, pidfd, clock_ms() + GRACE_MS);
+	kill(-pid, SIGKILL);
+	(void)wait_end(pid, pidfd, clock_ms() + GRACE_MS);
+}
+
 int
 hactl_run(const char *const argv[], int limit_ms, char **text, size_t *len)
 {
-	int fds[2], st = -1;
+	int fds[2], pidfd, st;
 	int64_t end_ms = clock_ms() + limit_ms;
 	bool ended;
 	pid_t pid;
@@ -75,17 +112,23 @@ hactl_run(const char *const argv[], int limit_ms, char **text, size_t *len)
 	if (pid == 0)
 		exec_it(argv, fds[1]);
 	close(fds[1]);
-	ended = pid > 0 && read_all(fds[0], end_ms, *text, len);
+	if (pid == -1) {
+		close(fds[0]);
+		return -1;
+	}
+	(void)setpgid(pid, pid); /* whoever is first; no signal may miss the group */
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	ended = read_all(fds[0], end_ms, *text, len);
 	close(fds[0]);
 	(*text)[*len] = '\0';
-	if (pid == -1)
-		return -1;
+	ended = ended && wait_end(pid, pidfd, end_ms);
 	if (!ended)
-		kill(-pid, SIGKILL);
-	while (waitpid(pid, &st, 0) == -1 && errno == EINTR)
-		continue;
-	return ended && WIFEXITED(st) && WEXITSTATUS(st) != NOT_RUN ? WEXITSTATUS(st)
-								    : -1;
+		end_group(pid, pidfd);
+	if (pidfd != -1)
+		close(pidfd);
+	if (waitpid(pid, &st, WNOHANG) != pid || !ended)
+		return -1;
+	return WIFEXITED(st) && WEXITSTATUS(st) != NOT_RUN ? WEXITSTATUS(st) : -1;
 }
 
 const char *
