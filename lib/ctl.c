@@ -5,16 +5,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "conns.h"
 #include "ctl.h"
 #include "line.h"
-#include "listener.h"
 #include "log.h"
 #include "mem.h"
 
@@ -24,9 +23,8 @@
 #define IDLE_S 60
 
 struct client {
-	LIST_ENTRY(client) link;
+	struct conn conn;
 	struct ctl_server *server;
-	struct bufferevent *bev;
 	struct ctl_call *call;	/* the request that is being answered */
 	uid_t uid;
 	bool closing;		/* free it when its output has gone */
@@ -43,12 +41,9 @@ struct ctl_call {
 };
 
 struct ctl_server {
-	struct event_base *base;
-	struct listener *listen;
+	struct conns *clients;
 	ctl_request_cb *on_request;
 	void *arg;
-	LIST_HEAD(, client) clients;
-	size_t count;
 };
 
 static const struct timeval idle_time = { IDLE_S, 0 };
@@ -58,9 +53,7 @@ client_free(struct client *c)
 {
 	struct ctl_call *call = c->call;
 
-	LIST_REMOVE(c, link);
-	c->server->count--;
-	bufferevent_free(c->bev);
+	conns_remove(&c->conn);
 	free(c);
 	if (call == NULL)
 		return;
@@ -69,6 +62,12 @@ client_free(struct client *c)
 		call->gone(call, call->gone_arg);
 		free(call);
 	}
+}
+
+static void
+on_end(struct conn *c)
+{
+	client_free((struct client *)c);
 }
 
 static void
@@ -81,8 +80,8 @@ send_line(struct client *c, json_t *line)
 		log_warnx("ctl: an answer cannot be written as JSON");
 		text = mem_dup("{\"schema\":1,\"exit\":3,\"error\":\"answer not printable\"}");
 	}
-	bufferevent_write(c->bev, text, strlen(text));
-	bufferevent_write(c->bev, "\n", 1);
+	bufferevent_write(c->conn.bev, text, strlen(text));
+	bufferevent_write(c->conn.bev, "\n", 1);
 	free(text);
 }
 
@@ -112,7 +111,7 @@ static void
 refuse(struct client *c, const char *error)
 {
 	c->closing = true;
-	bufferevent_disable(c->bev, EV_READ);
+	bufferevent_disable(c->conn.bev, EV_READ);
 	send_line(c, last_line(CTL_USAGE, NULL, error, NULL, NULL));
 }
 
@@ -131,7 +130,7 @@ request(struct client *c, const struct line *line)
 	call->client = c;
 	call->uid = c->uid;
 	c->call = call;
-	bufferevent_set_timeouts(c->bev, NULL, &idle_time);
+	bufferevent_set_timeouts(c->conn.bev, NULL, &idle_time);
 	c->server->on_request(call, r, c->server->arg);
 	json_decref(r);
 }
@@ -140,7 +139,7 @@ request(struct client *c, const struct line *line)
 static void
 serve(struct client *c)
 {
-	struct evbuffer *in = bufferevent_get_input(c->bev);
+	struct evbuffer *in = bufferevent_get_input(c->conn.bev);
 	struct line line;
 	enum parse rc;
 
@@ -212,20 +211,20 @@ ctl_part(struct ctl_call *call, json_t *data)
 	json_object_set_new(line, "schema", json_integer(1));
 	json_object_set_new(line, "part", data == NULL ? json_null() : data);
 	send_line(c, line);
-	if (evbuffer_get_length(bufferevent_get_output(c->bev)) <= UNREAD_MAX)
+	if (evbuffer_get_length(bufferevent_get_output(c->conn.bev)) <= UNREAD_MAX)
 		return;
 	/* It reads nothing: what it has not got it will not get.  Freed by the loop,
 	 * since the caller is in the middle of its answer. */
 	c->closing = true;
-	bufferevent_disable(c->bev, EV_READ);
-	bufferevent_trigger_event(c->bev, BEV_EVENT_ERROR, BEV_OPT_DEFER_CALLBACKS);
+	bufferevent_disable(c->conn.bev, EV_READ);
+	bufferevent_trigger_event(c->conn.bev, BEV_EVENT_ERROR, BEV_OPT_DEFER_CALLBACKS);
 }
 
 size_t
 ctl_unread(const struct ctl_call *call)
 {
 	return call->client == NULL ? 0
-	    : evbuffer_get_length(bufferevent_get_output(call->client->bev));
+	    : evbuffer_get_length(bufferevent_get_output(call->client->conn.bev));
 }
 
 void
@@ -252,7 +251,7 @@ ctl_done(struct ctl_call *call, enum ctl_exit code, json_t *data, const char *er
 		return;
 	}
 	send_line(c, last_line(code, data, error, why, hint));
-	bufferevent_set_timeouts(c->bev, &idle_time, &idle_time);
+	bufferevent_set_timeouts(c->conn.bev, &idle_time, &idle_time);
 	serve(c);
 }
 
@@ -264,14 +263,15 @@ ctl_on_gone(struct ctl_call *call, void (*cb)(struct ctl_call *, void *), void *
 }
 
 static void
-welcome(struct ctl_server *s, int fd)
+on_accept(int fd, void *arg)
 {
 	static const char full[] = "{\"schema\":1,\"exit\":13,\"error\":\"too many clients\"}\n";
+	struct ctl_server *s = arg;
 	struct ucred cred = { .uid = (uid_t)-1 };
 	socklen_t len = sizeof(cred);
 	struct client *c;
 
-	if (s->count >= CLIENTS_MAX
+	if (conns_count(s->clients) >= CLIENTS_MAX
 	    || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1) {
 		/* Best effort: whether it hears why does not matter to us. */
 		(void)!send(fd, full, sizeof(full) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -281,23 +281,9 @@ welcome(struct ctl_server *s, int fd)
 	c = mem_alloc(sizeof(*c));
 	c->server = s;
 	c->uid = cred.uid;
-	c->bev = bufferevent_socket_new(s->base, fd,
-	    BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-	if (c->bev == NULL)
-		log_fatal("ctl: no bufferevent");
-	LIST_INSERT_HEAD(&s->clients, c, link);
-	s->count++;
-	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
-	bufferevent_setwatermark(c->bev, EV_READ, 0, REQUEST_MAX + 2);
-	bufferevent_set_timeouts(c->bev, &idle_time, &idle_time);
-	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
-}
-
-static void
-on_accept(int fd, const struct sockaddr *from, void *arg)
-{
-	(void)from;
-	welcome(arg, fd);
+	conns_add(s->clients, &c->conn, fd, BEV_OPT_DEFER_CALLBACKS, REQUEST_MAX + 2);
+	bufferevent_setcb(c->conn.bev, on_read, on_written, on_event, c);
+	bufferevent_set_timeouts(c->conn.bev, &idle_time, &idle_time);
 }
 
 struct ctl_server *
@@ -305,11 +291,9 @@ ctl_server_new(struct event_base *base, int fd, ctl_request_cb *cb, void *arg)
 {
 	struct ctl_server *s = mem_alloc(sizeof(*s));
 
-	s->base = base;
 	s->on_request = cb;
 	s->arg = arg;
-	LIST_INIT(&s->clients);
-	s->listen = listener_new(base, fd, "the control socket", on_accept, s);
+	s->clients = conns_new(base, fd, "the control socket", on_accept, on_end, s);
 	return s;
 }
 
@@ -318,8 +302,6 @@ ctl_server_free(struct ctl_server *s)
 {
 	if (s == NULL)
 		return;
-	while (!LIST_EMPTY(&s->clients))
-		client_free(LIST_FIRST(&s->clients));
-	listener_free(s->listen);
+	conns_free(s->clients);
 	free(s);
 }

@@ -10,16 +10,15 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "conns.h"
 #include "httpget.h"
 #include "line.h"
-#include "listener.h"
 #include "log.h"
 #include "mem.h"
 #include "span.h"
@@ -30,9 +29,8 @@
 #define BACKLOG 16
 
 struct client {
-	LIST_ENTRY(client) link;
+	struct conn conn;
 	struct httpget *server;
-	struct bufferevent *bev;
 	struct event *limit;
 	size_t read;		/* bytes of the request so far */
 	int status;		/* of the request line; 0: not there yet */
@@ -41,22 +39,24 @@ struct client {
 
 struct httpget {
 	struct event_base *base;
-	struct listener *listen;
+	struct conns *clients;
 	const char *path, *type;
 	httpget_cb *body;
 	void *arg;
-	LIST_HEAD(, client) clients;
-	size_t count;
 };
 
 static void
 client_free(struct client *c)
 {
-	LIST_REMOVE(c, link);
-	c->server->count--;
+	conns_remove(&c->conn);
 	event_free(c->limit);
-	bufferevent_free(c->bev);
 	free(c);
+}
+
+static void
+on_end(struct conn *c)
+{
+	client_free((struct client *)c);
 }
 
 /* ---- the answer ---------------------------------------------------------- */
@@ -77,7 +77,7 @@ reason(int status)
 static void
 answer(struct client *c, int status)
 {
-	struct evbuffer *out = bufferevent_get_output(c->bev), *body = evbuffer_new();
+	struct evbuffer *out = bufferevent_get_output(c->conn.bev), *body = evbuffer_new();
 
 	if (body == NULL)
 		log_fatal("no memory for an answer");
@@ -124,7 +124,7 @@ take_line(struct client *c, struct span line)
 static void
 read_request(struct client *c)
 {
-	struct evbuffer *in = bufferevent_get_input(c->bev);
+	struct evbuffer *in = bufferevent_get_input(c->conn.bev);
 	struct line line;
 	enum parse rc;
 
@@ -180,33 +180,24 @@ on_limit(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-on_accept(int fd, const struct sockaddr *from, void *arg)
+on_accept(int fd, void *arg)
 {
 	static const struct timeval limit = { LIMIT_S, 0 };
 	struct httpget *s = arg;
 	struct client *c = mem_alloc(sizeof(*c));
 
-	(void)from;
 	c->server = s;
-	c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	c->limit = evtimer_new(s->base, on_limit, c);
-	if (c->bev == NULL || c->limit == NULL)
+	if (c->limit == NULL)
 		log_fatal("no memory for a connection");
 	evtimer_add(c->limit, &limit);
-	LIST_INSERT_HEAD(&s->clients, c, link);
-	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
-	bufferevent_setwatermark(c->bev, EV_READ, 0, REQUEST_MAX + 2);
-	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
-	if (s->count++ >= CLIENTS_MAX)
+	conns_add(s->clients, &c->conn, fd, 0, REQUEST_MAX + 2);
+	bufferevent_setcb(c->conn.bev, on_read, on_written, on_event, c);
+	if (conns_count(s->clients) > CLIENTS_MAX)
 		answer(c, 503);
 	/* Of those that wait for nothing but their end, the oldest goes. */
-	if (s->count > 2 * CLIENTS_MAX) {
-		struct client *oldest = c;
-
-		while (LIST_NEXT(oldest, link) != NULL)
-			oldest = LIST_NEXT(oldest, link);
-		client_free(oldest);
-	}
+	if (conns_count(s->clients) > 2 * CLIENTS_MAX)
+		on_end(conns_oldest(s->clients));
 }
 
 /* ---- addresses ----------------------------------------------------------- */
@@ -272,8 +263,7 @@ httpget_new(struct event_base *base, int fd, const char *path, const char *type,
 	s->type = type;
 	s->body = body;
 	s->arg = arg;
-	LIST_INIT(&s->clients);
-	s->listen = listener_new(base, fd, "the port for metrics", on_accept, s);
+	s->clients = conns_new(base, fd, "the port for metrics", on_accept, on_end, s);
 	return s;
 }
 
@@ -282,8 +272,6 @@ httpget_free(struct httpget *s)
 {
 	if (s == NULL)
 		return;
-	while (!LIST_EMPTY(&s->clients))
-		client_free(LIST_FIRST(&s->clients));
-	listener_free(s->listen);
+	conns_free(s->clients);
 	free(s);
 }
