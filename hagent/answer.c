@@ -3,6 +3,7 @@
 #include "answer.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *
 answer_text(json_t *o, const char *member)
@@ -28,6 +29,18 @@ bool
 answer_true(json_t *o, const char *member)
 {
 	return json_is_true(json_object_get(o, member));
+}
+
+json_t *
+answer_node(json_t *status, const char *role)
+{
+	size_t i;
+	json_t *node;
+
+	json_array_foreach(json_object_get(status, "nodes"), i, node)
+		if (strcmp(answer_text(node, "role"), role) == 0)
+			return node;
+	return NULL;
 }
 
 const char *

@@ -38,18 +38,6 @@ by_limits(long long n, long long warn, long long critical)
 	return n >= critical ? CTL_CRITICAL : n >= warn ? CTL_WARNING : CTL_OK;
 }
 
-static json_t *
-active_of(json_t *s)
-{
-	size_t i;
-	json_t *n;
-
-	json_array_foreach(json_object_get(s, "nodes"), i, n)
-		if (strcmp(answer_text(n, "role"), "active") == 0)
-			return n;
-	return NULL;
-}
-
 static bool
 self_is(json_t *s, const char *role)
 {
@@ -61,7 +49,7 @@ self_is(json_t *s, const char *role)
 static void
 check_role(json_t *s, struct check_result *r)
 {
-	json_t *self = json_object_get(s, "self"), *active = active_of(s);
+	json_t *self = json_object_get(s, "self"), *active = answer_node(s, "active");
 	const char *name = answer_text(self, "name"), *role = answer_text(self, "role");
 
 	if (active == NULL)
@@ -179,7 +167,7 @@ check_fence(json_t *s, struct check_result *r)
 static void
 check_vip(json_t *s, struct check_result *r)
 {
-	json_t *v, *active = active_of(s);
+	json_t *v, *active = answer_node(s, "active");
 	size_t i, n = json_array_size(json_object_get(s, "vips"));
 
 	if (n == 0)

@@ -9,18 +9,6 @@
 
 #include "answer.h"
 
-static json_t *
-node_of(json_t *s, const char *role)
-{
-	size_t i;
-	json_t *n;
-
-	json_array_foreach(json_object_get(s, "nodes"), i, n)
-		if (strcmp(answer_text(n, "role"), role) == 0)
-			return n;
-	return NULL;
-}
-
 static bool
 alarm_on(json_t *s, const char *name)
 {
@@ -52,7 +40,7 @@ print_checked(json_t *s, json_t *to, FILE *out)
 static void
 print_handover(json_t *s, FILE *out)
 {
-	json_t *from = node_of(s, "active"), *to = node_of(s, "standby");
+	json_t *from = answer_node(s, "active"), *to = answer_node(s, "standby");
 	long long resources = (long long)json_array_size(json_object_get(s, "resources"));
 
 	if (from == NULL || to == NULL)
@@ -71,7 +59,7 @@ static bool
 hands_over(json_t *s, const char *op, const char *node)
 {
 	if (strcmp(op, "standby") == 0)
-		return node != NULL && strcmp(answer_text(node_of(s, "active"), "name"), node) == 0;
+		return node != NULL && strcmp(answer_text(answer_node(s, "active"), "name"), node) == 0;
 	return strcmp(op, "switchover") == 0;
 }
 

@@ -40,18 +40,6 @@ in_step(json_t *data)
 	    (strcmp(mode, "SYNC") == 0 || strcmp(mode, "INSYNC") == 0);
 }
 
-static json_t *
-active_of(json_t *s)
-{
-	size_t i;
-	json_t *node;
-
-	json_array_foreach(json_object_get(s, "nodes"), i, node)
-		if (strcmp(answer_text(node, "role"), "active") == 0)
-			return node;
-	return NULL;
-}
-
 /* How many copies an acknowledgement stands for now, and the rule where it is not the
  * usual one.  A standby that is not in step cannot know it. */
 static void
@@ -59,7 +47,7 @@ print_commit(json_t *s, json_t *data, FILE *out)
 {
 	const char *mode = answer_text(data, "mode"), *rule = answer_text(data, "commit");
 	const char *copies = "-";
-	json_t *active = active_of(s);
+	json_t *active = answer_node(s, "active");
 
 	if (in_step(data))
 		copies = "both";
@@ -215,7 +203,7 @@ print_vips(json_t *s, FILE *out)
 static void
 print_resources(json_t *s, FILE *out)
 {
-	json_t *active = active_of(s), *r;
+	json_t *active = answer_node(s, "active"), *r;
 	bool here = active != NULL && json_is_true(json_object_get(active, "local"));
 	size_t i;
 
@@ -233,7 +221,7 @@ print_resources(json_t *s, FILE *out)
 static void
 print_risk(json_t *s, FILE *out)
 {
-	json_t *data = json_object_get(s, "data"), *node = active_of(s);
+	json_t *data = json_object_get(s, "data"), *node = answer_node(s, "active");
 	bool known;
 
 	if (!json_is_object(data) || node == NULL)

@@ -109,31 +109,34 @@ take_out(struct script *s, const char *p, size_t n)
 }
 
 static void
-on_words(evutil_socket_t fd, short what, void *arg)
+read_some(struct script *s, int fd, struct event *ev,
+    void (*take)(struct script *, const char *, size_t))
 {
-	struct script *s = arg;
 	char buf[4096];
 	ssize_t n = read(fd, buf, sizeof(buf));
 
-	(void)what;
 	if (n > 0)
-		take_words(s, buf, (size_t)n);
+		take(s, buf, (size_t)n);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		event_del(s->words_ev);
+		event_del(ev);
+}
+
+static void
+on_words(evutil_socket_t fd, short what, void *arg)
+{
+	struct script *s = arg;
+
+	(void)what;
+	read_some(s, fd, s->words_ev, take_words);
 }
 
 static void
 on_out(evutil_socket_t fd, short what, void *arg)
 {
 	struct script *s = arg;
-	char buf[4096];
-	ssize_t n = read(fd, buf, sizeof(buf));
 
 	(void)what;
-	if (n > 0)
-		take_out(s, buf, (size_t)n);
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		event_del(s->out_ev);
+	read_some(s, fd, s->out_ev, take_out);
 }
 
 /* What is in the pipe when the script has ended; a daemon that it left behind may
