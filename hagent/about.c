@@ -1,7 +1,10 @@
-/* about.c - the control message ABOUT and what is made of it (see about.h).
+/* about.c - the control messages ABOUT and FILES and what is made of them (see about.h).
  *
- * arg: seconds in the role.  gen: wall clock in ms.  lsn: version as three bytes, disk
- * used in per cent + 1 (0 unknown), resources up, resources; the rest is 0. */
+ * ABOUT.  arg: seconds in the role.  gen: wall clock in ms.  lsn: version as three bytes, disk
+ * used in per cent + 1 (0 unknown), resources up, resources; the rest is 0.
+ *
+ * FILES.  arg: digest of all, as in the frame's head; gen: of hagent.conf and syncd.conf;
+ * lsn: of maild.conf and 32 zeros. */
 #include "about.h"
 
 #include <stdio.h>
@@ -23,14 +26,20 @@ about_put(const struct about *b, struct frame *f)
 	return true;
 }
 
+static const struct control *
+find(const struct frame *f, enum control_type type)
+{
+	for (unsigned i = 0; i < f->ncontrols; i++)
+		if (f->controls[i].type == type)
+			return &f->controls[i];
+	return NULL;
+}
+
 bool
 about_get(const struct frame *f, struct about *b)
 {
-	const struct control *c = NULL;
+	const struct control *c = find(f, CTRL_ABOUT);
 
-	for (unsigned i = 0; i < f->ncontrols; i++)
-		if (f->controls[i].type == CTRL_ABOUT)
-			c = &f->controls[i];
 	if (c == NULL)
 		return false;
 	b->wall_ms = (int64_t)c->gen;
@@ -40,6 +49,30 @@ about_get(const struct frame *f, struct about *b)
 	b->disk_used = (int)(c->lsn >> 32 & 0xff) - 1;
 	b->res_up = (uint8_t)(c->lsn >> 24);
 	b->res_all = (uint8_t)(c->lsn >> 16);
+	return true;
+}
+
+bool
+about_files_put(const struct config_digest *d, struct frame *f)
+{
+	if (f->ncontrols >= FRAME_CONTROLS)
+		return false;
+	f->controls[f->ncontrols++] = (struct control){ .type = CTRL_FILES, .arg = d->all,
+		.gen = (uint64_t)d->file[0] << 32 | d->file[1], .lsn = (uint64_t)d->file[2] << 32 };
+	return true;
+}
+
+bool
+about_files_get(const struct frame *f, struct config_digest *d)
+{
+	const struct control *c = find(f, CTRL_FILES);
+
+	if (c == NULL)
+		return false;
+	d->all = c->arg;
+	d->file[0] = (uint32_t)(c->gen >> 32);
+	d->file[1] = (uint32_t)c->gen;
+	d->file[2] = (uint32_t)(c->lsn >> 32);
 	return true;
 }
 

@@ -1,7 +1,8 @@
 /* about.h - what a node tells the other one for people: its wall clock, its version, how
- * full its disk is, its resources, how long it has had its role.  One control message
- * (PROTOCOL.md, ABOUT) that rides where a frame has room for it; no decision reads it,
- * and without it the other node's row in the status has gaps.  Pure. */
+ * full its disk is, its resources, how long it has had its role, and, while the two
+ * configurations differ, the digest of each file.  Control messages (PROTOCOL.md, ABOUT
+ * and FILES) that ride where a frame has room for them; no decision reads them, and
+ * without them the other node's row in the status has gaps.  Pure. */
 #ifndef HAGENT_ABOUT_H
 #define HAGENT_ABOUT_H
 
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config_digest.h"
 #include "frame.h"
 
 #define ABOUT_CLOCKS 8
@@ -23,6 +25,8 @@ struct about {
 
 bool about_put(const struct about *, struct frame *);	/* false: there is no room */
 bool about_get(const struct frame *, struct about *);	/* false: it is not in there */
+bool about_files_put(const struct config_digest *, struct frame *);
+bool about_files_get(const struct frame *, struct config_digest *);
 void about_version_set(struct about *, const char *);	/* "1.0.0" */
 const char *about_version(const struct about *, char *buf, size_t size);
 

@@ -51,13 +51,46 @@ agent_about_send(struct agent *a, unsigned link, const struct policy_view *v, st
 	b.disk_used = agent_disk_used(a, v->now_ms);
 	about_version_set(&b, MAILPAIR_VERSION);
 	about_put(&b, f);
+	if (v->peer.alive && v->peer.have && v->peer.f.config != a->config.all)
+		about_files_put(&a->config, f);
+}
+
+const char *
+agent_config_differ(const struct agent *a, const struct policy_view *v, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	/* What it told belongs to the configuration that it has now. */
+	if (v->peer.have && v->peer.f.config != a->config.all &&
+	    a->peer_config.all == v->peer.f.config)
+		config_digest_differ(a->config.file, a->peer_config.file, buf, size);
+	return buf;
+}
+
+static void
+files_heard(struct agent *a, const struct frame *f)
+{
+	struct config_digest d;
+	char names[64];
+
+	if (!about_files_get(f, &d) || memcmp(&d, &a->peer_config, sizeof(d)) == 0)
+		return;
+	a->peer_config = d;
+	if (d.all == a->config.all || d.all != f->config)
+		return;
+	config_digest_differ(a->config.file, d.file, names, sizeof(names));
+	log_info("configuration differs from the other node's in: %s", names);
+	agent_record(a, EVENTLOG_CONFIG, "other than on %s: %s", a->conf->node[1 - a->conf->self],
+	    names);
 }
 
 /* Only of a frame that has just become the newest proven one: an old one is no clock. */
 void
 agent_about_heard(struct agent *a, const struct frame *f)
 {
-	if (!a->peer.have || a->peer.last.order != f->order || !about_get(f, &a->about))
+	if (!a->peer.have || a->peer.last.order != f->order)
+		return;
+	files_heard(a, f);
+	if (!about_get(f, &a->about))
 		return;
 	if (a->about_boot != f->boot)
 		memset(&a->about_clock, 0, sizeof(a->about_clock));

@@ -308,13 +308,14 @@ on_welcome(void *arg, const struct exec_welcome *w)
 
 /* Before the first frame leaves: links are opened by answers that come behind it. */
 static void
-on_config(void *arg, uint32_t digest)
+on_config(void *arg, const struct config_digest *d)
 {
 	struct agent *a = arg;
 
-	log_info("configuration digest=%08x", digest);
-	agent_record(a, EVENTLOG_CONFIG, "configuration is %08x", digest);
-	a->pconf.config = digest;
+	log_info("configuration digest=%08x", d->all);
+	agent_record(a, EVENTLOG_CONFIG, "configuration is %08x", d->all);
+	a->pconf.config = d->all;
+	a->config = *d;
 }
 
 static void

@@ -280,16 +280,30 @@ alarm_hint(enum policy_alarm alarm)
 	}
 }
 
+/* Of the alarm about the configuration. */
+static const char *
+config_why(const struct report *r, char *buf, size_t size)
+{
+	char names[64];
+
+	if (agent_config_differ(r->a, r->v, names, sizeof(names))[0] == '\0')
+		return NULL;
+	snprintf(buf, size, "not the same on both: %s", names);
+	return buf;
+}
+
 static void
 say_alarms(struct report *r)
 {
+	char why[100];
+
 	for (int i = 0; i < ALARMS; i++) {
 		const struct agent_alarm *al = &r->a->alarms[i];
 		enum policy_alarm alarm = (enum policy_alarm)i;
 
 		if (al->on)
-			say(r, NULL, alarm_hint(alarm), "alarm %s: %s", policy_alarm_name(alarm),
-			    al->text);
+			say(r, alarm == ALARM_CONFIG ? config_why(r, why, sizeof(why)) : NULL,
+			    alarm_hint(alarm), "alarm %s: %s", policy_alarm_name(alarm), al->text);
 	}
 }
 

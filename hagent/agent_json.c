@@ -51,6 +51,16 @@ hash_text(uint32_t digest)
 }
 
 static json_t *
+json_files(const struct config_digest *d)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < CONFIG_FILES; i++)
+		put(o, config_digest_file(i), d->file[i] == 0 ? str("missing") : hash_text(d->file[i]));
+	return o;
+}
+
+static json_t *
 json_self(struct agent *a, const struct policy_view *v)
 {
 	json_t *o = json_object();
@@ -115,6 +125,8 @@ json_peer(const struct agent *a, const struct policy_view *v)
 	if (!p->have)
 		return o;
 	put(o, "config", hash_text(p->f.config));
+	if (a->peer_config.all == p->f.config && p->f.config != a->config.all)
+		put(o, "config_files", json_files(&a->peer_config));
 	put_int(o, "generation", (int64_t)p->f.gen);
 	put_int(o, "durable_lsn", (int64_t)p->f.durable);
 	put_int(o, "applied_lsn", (int64_t)p->f.applied);
@@ -394,6 +406,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	    : str(a->conf->node[a->conf->preferred]));
 	put(o, "mode", str(pair_mode_name(a->conf->mode)));
 	put(o, "config", hash_text(a->pconf.config));
+	put(o, "config_files", json_files(&a->config));
 	put(o, "problems", problems);
 	put(o, "advice", advice);
 	json_array_append(nodes, a->conf->self == 0 ? self : peer);

@@ -18,6 +18,7 @@
 #include <jansson.h>
 
 #include "about.h"
+#include "config_digest.h"
 #include "ctl.h"
 #include "eventlog.h"
 #include "exec_client.h"
@@ -151,6 +152,8 @@ struct agent {
 	struct agent_alarm alarms[ALARMS];
 	struct agent_call calls[AGENT_CALLS_MAX];
 	uint32_t last_call;
+	struct config_digest config;	/* ours */
+	struct config_digest peer_config;	/* told by the peer for that .all; 0 never */
 	struct about about;		/* of the peer */
 	struct about_clock about_clock;
 	uint32_t about_boot;
@@ -250,6 +253,9 @@ void agent_metrics_start(struct agent *, int fd);
 void agent_about_send(struct agent *, unsigned link, const struct policy_view *, struct frame *);
 void agent_about_heard(struct agent *, const struct frame *);
 bool agent_about_known(const struct agent *, int64_t now_ms);
+/* Which files differ from the peer's; "" when that is not known. */
+const char *agent_config_differ(const struct agent *, const struct policy_view *, char *buf,
+    size_t size);
 int agent_disk_used(struct agent *, int64_t now_ms);	/* per cent, -1 unknown */
 unsigned agent_resources_up(const struct agent *);
 

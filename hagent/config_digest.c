@@ -6,6 +6,7 @@
 #include "config_digest.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,13 @@
 
 #define FILE_MAX (1u << 20)
 
-static const char *const files[] = { "syncd.conf", "maild.conf" };
+static const char *const files[CONFIG_FILES] = { "hagent.conf", "syncd.conf", "maild.conf" };
+
+const char *
+config_digest_file(unsigned n)
+{
+	return files[n];
+}
 
 /* A file that is not there gives 32 zeros, which no file does. */
 static int
@@ -38,20 +45,38 @@ file_sum(const char *dir, int dir_len, const char *name, uint8_t sum[32])
 }
 
 int
-config_digest(const struct hagent_conf *c, uint32_t *digest, const char **file)
+config_digest(const struct hagent_conf *c, struct config_digest *digest, const char **file)
 {
 	const char *slash = strrchr(c->path, '/');
 	int dir_len = slash == NULL ? 0 : (int)(slash + 1 - c->path);
-	uint8_t sums[8 + 2 * 32], all[32];
+	uint8_t sums[8 + 2 * 32], sum[32];
 
 	wire_store64(sums, c->hash);
 	for (size_t i = 0; i < 2; i++) {
-		if (file_sum(c->path, dir_len, files[i], sums + 8 + i * 32) == -1) {
-			*file = files[i];
+		if (file_sum(c->path, dir_len, files[i + 1], sums + 8 + i * 32) == -1) {
+			*file = files[i + 1];
 			return -1;
 		}
 	}
-	sha256(sums, sizeof(sums), all);
-	*digest = wire_load32(all);
+	sha256(sums, 8, sum);
+	digest->file[0] = wire_load32(sum);
+	digest->file[1] = wire_load32(sums + 8);
+	digest->file[2] = wire_load32(sums + 8 + 32);
+	sha256(sums, sizeof(sums), sum);
+	digest->all = wire_load32(sum);
 	return 0;
+}
+
+const char *
+config_digest_differ(const uint32_t a[CONFIG_FILES], const uint32_t b[CONFIG_FILES], char *buf,
+    size_t size)
+{
+	buf[0] = '\0';
+	for (unsigned i = 0; i < CONFIG_FILES; i++) {
+		size_t len = strlen(buf);
+
+		if (a[i] != b[i])
+			snprintf(buf + len, size - len, "%s%s", len > 0 ? ", " : "", files[i]);
+	}
+	return buf;
 }

@@ -124,6 +124,7 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 {
 	struct exec_client *c = arg;
 	struct exec_welcome welcome;
+	struct config_digest config;
 	struct wire_in in;
 
 	(void)ch;
@@ -138,7 +139,10 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		c->ops->welcome(c->arg, &welcome);
 		break;
 	case EX_CONFIG:
-		c->ops->config(c->arg, wire_get_u32(&in));
+		config.all = wire_get_u32(&in);
+		for (unsigned i = 0; i < CONFIG_FILES; i++)
+			config.file[i] = wire_get_u32(&in);
+		c->ops->config(c->arg, &config);
 		break;
 	case EX_RAN:
 	case EX_VIP_DONE:

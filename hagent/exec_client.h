@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "config_digest.h"
 #include "eventlog.h"
 #include "exec_proto.h"
 
@@ -13,7 +14,7 @@ struct exec_client;
 
 struct exec_client_ops {
 	void (*welcome)(void *, const struct exec_welcome *);
-	void (*config)(void *, uint32_t digest);
+	void (*config)(void *, const struct config_digest *);
 	void (*ran)(void *, unsigned resource, enum exec_verb, const struct exec_ran *);
 	void (*died)(void *, unsigned resource);	/* its watched process has ended */
 	void (*helper)(void *, unsigned helper, const struct exec_helper *);

@@ -37,7 +37,8 @@ enum exec_type {
 	EX_RAN,		/* struct exec_ran */
 	EX_VIP_DONE,	/* u8 enum exec_vip_result, str error */
 	EX_OPENED,	/* u32 errno, 0 with the descriptor */
-	EX_CONFIG,	/* u32 digest of the configuration; after EX_WELCOME, and when it changed */
+	EX_CONFIG,	/* u32 digest of the configuration, u32 of each file; after EX_WELCOME,
+			 * and when it changed */
 	EX_SHUTDOWN,	/* the daemon is asked to end: release, then EX_LEAVING */
 	EX_FENCED = 44,	/* u8 enum exec_fenced, str words */
 	EX_WATCHDOG,	/* u8 armed, u32 time-out in ms, str why not; after EX_WELCOME, and on

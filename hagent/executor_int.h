@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "config_digest.h"
 #include "exec_proto.h"
 #include "executor.h"
 #include "reload.h"
@@ -39,7 +40,7 @@ struct executor {
 	bool group_started, shutting, left, ending;
 	uint32_t held;		/* resources that an operator stopped */
 	int exit_code;
-	uint32_t config;	/* digest of the three files */
+	struct config_digest config;
 	bool config_told;	/* that it cannot be made; once */
 	/* A new configuration: it is looked at, for whom; it waits for the agent to end. */
 	struct reload *reload;

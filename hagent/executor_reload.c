@@ -6,8 +6,8 @@
  * is told to each agent and whenever it changes, so that the nodes can compare it. */
 #include <event2/event.h>
 #include <signal.h>
+#include <string.h>
 
-#include "config_digest.h"
 #include "ctl.h"
 #include "executor_int.h"
 #include "fence.h"
@@ -23,8 +23,8 @@
 static bool
 config_changed(struct executor *x)
 {
+	struct config_digest digest;
 	const char *file;
-	uint32_t digest;
 
 	if (config_digest(x->conf, &digest, &file) == -1) {
 		if (!x->config_told)
@@ -33,7 +33,7 @@ config_changed(struct executor *x)
 		return false;
 	}
 	x->config_told = false;
-	if (digest == x->config)
+	if (memcmp(&digest, &x->config, sizeof(digest)) == 0)
 		return false;
 	x->config = digest;
 	return true;
@@ -45,7 +45,9 @@ executor_tell_config(struct executor *x)
 	struct wire_out w;
 
 	wire_out_init(&w);
-	wire_put_u32(&w, x->config);
+	wire_put_u32(&w, x->config.all);
+	for (unsigned i = 0; i < CONFIG_FILES; i++)
+		wire_put_u32(&w, x->config.file[i]);
 	executor_answer(x, x->agents, EX_CONFIG, 0, &w, -1);
 }
 
@@ -193,7 +195,7 @@ take_next(struct executor *x)
 	if (!x->start->debug)
 		log_level_set((enum log_level)x->conf->log_level);
 	(void)config_changed(x);
-	log_info("executor: new configuration digest=%08x keys=%u", x->config,
+	log_info("executor: new configuration digest=%08x keys=%u", x->config.all,
 	    x->start->keys->n);
 }
 

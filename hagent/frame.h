@@ -66,6 +66,7 @@ enum control_type {
 	CTRL_SWITCH,		/* what made me active: policy_switch.c */
 	CTRL_ALONE,		/* gen: the newest in my log that acknowledged alone */
 	CTRL_ABOUT,		/* for people only: about.h */
+	CTRL_FILES,		/* the same */
 	CTRLS
 };
 struct control {

@@ -278,6 +278,33 @@ check_clock(json_t *s, struct check_result *r)
 		    ahead < 0 ? "behind" : "ahead");
 }
 
+/* Behind ": "; the files that differ, or, where the other node has not told (it has no udp
+ * link, or an older program), all of this node's: its own line has the others. */
+static void
+say_files(json_t *s, json_t *peer, struct check_result *r)
+{
+	json_t *here = json_object_get(s, "config_files"), *one;
+	json_t *there = json_object_get(peer, "config_files");
+	const char *name, *sep = ": ";
+
+	json_object_foreach(here, name, one) {
+		size_t len = strlen(r->text);
+		const char *digest = answer_text(here, name);
+
+		if (there != NULL && strcmp(digest, answer_text(there, name)) == 0)
+			continue;
+		snprintf(r->text + len, sizeof(r->text) - len, "%s%.40s%s%.10s", sep, name,
+		    there != NULL ? " differs, here " : " ", digest);
+		sep = ", ";
+	}
+	if (there == NULL) {
+		size_t len = strlen(r->text);
+
+		snprintf(r->text + len, sizeof(r->text) - len,
+		    "; compare with hactl check config-equal there");
+	}
+}
+
 static void
 check_config(json_t *s, struct check_result *r)
 {
@@ -288,9 +315,11 @@ check_config(json_t *s, struct check_result *r)
 		say(r, CTL_OK, "%s here, the other node's is not known", here);
 	else if (strcmp(here, there) == 0)
 		say(r, CTL_OK, "%s on both nodes", here);
-	else
-		say(r, CTL_WARNING, "%s here, but %s on %s: compare hagent.conf, syncd.conf and "
-		    "maild.conf", here, there, answer_text(peer, "name"));
+	else {
+		say(r, CTL_WARNING, "%.10s here, but %.10s on %.64s", here, there,
+		    answer_text(peer, "name"));
+		say_files(s, peer, r);
+	}
 }
 
 static void

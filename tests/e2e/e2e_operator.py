@@ -275,6 +275,12 @@ def start_different(t, name, line):
     r = wait_for("the alarm", 20, lambda: (lambda r: r if "configurations" in r.stderr else None)(
         lab.execute(node, "hactl", "status", check=False)), 0.2)
     t.true(r.returncode in (1, 2), "exit %d" % r.returncode)
+    # Each node says which file it is; the digests of the others are equal.
+    for n in NODES:
+        wait_for("the name of the file on " + n, 10, lambda: "WHY   not the same on both: %s\n" % name
+                 in lab.execute(n, "hactl", "status", check=False).stderr, 0.2)
+        text = lab.execute(n, "hactl", "check", "config-equal", check=False).stdout
+        t.true(": %s differs, here " % name in text and text.count(".conf") == 1, text)
     return lab, node
 
 

@@ -39,6 +39,28 @@ there_and_back(void **state)
 }
 
 static void
+files(void **state)
+{
+	static const struct config_digest table[] = {
+		{ 1, { 0, 0, 0 } }, { UINT32_MAX, { UINT32_MAX, 0, UINT32_MAX } },
+		{ 0x01020304, { 0x11121314, 0x21222324, 0x31323334 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct frame f = { .ncontrols = FRAME_CONTROLS - 1 };
+		struct config_digest d;
+
+		assert_false(about_files_get(&f, &d));
+		assert_true(about_files_put(&table[i], &f));
+		assert_true(about_files_get(&f, &d));
+		assert_memory_equal(&d, &table[i], sizeof(d));
+		assert_false(about_files_put(&table[i], &f));
+		assert_int_equal(f.ncontrols, FRAME_CONTROLS);
+	}
+}
+
+static void
 versions(void **state)
 {
 	static const struct { const char *in, *out; } table[] = {
@@ -79,7 +101,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(there_and_back),
+		cmocka_unit_test(there_and_back), cmocka_unit_test(files),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(clocks),
 	};

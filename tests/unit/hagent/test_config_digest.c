@@ -1,5 +1,6 @@
 /* test_config_digest.c - what changes the digest of the configuration and what does
- * not: each of the three files, a missing one, an empty one, one that is no file. */
+ * not: each of the three files, a missing one, an empty one, one that is no file; and
+ * which file is named. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -36,14 +37,20 @@ teardown(void **state)
 	return fs_remove_tree(dir);
 }
 
-static uint32_t
-digest(void)
+static struct config_digest
+digests(void)
 {
+	struct config_digest d;
 	const char *file;
-	uint32_t d = 0;
 
 	assert_int_equal(config_digest(&conf, &d, &file), 0);
 	return d;
+}
+
+static uint32_t
+digest(void)
+{
+	return digests().all;
 }
 
 static void
@@ -85,25 +92,55 @@ differs(void **state)
 }
 
 static void
+names(void **state)
+{
+	struct config_digest was = digests(), d;
+	char buf[64], small[14];
+
+	(void)state;
+	assert_int_equal(was.file[1], 0);
+	assert_int_equal(was.file[2], 0);
+	assert_string_equal(config_digest_differ(was.file, was.file, buf, sizeof(buf)), "");
+	put("syncd.conf", "");
+	d = digests();
+	assert_int_not_equal(d.file[1], 0);
+	assert_string_equal(config_digest_differ(was.file, d.file, buf, sizeof(buf)), "syncd.conf");
+	put("maild.conf", "shards = 8\n");
+	d = digests();
+	assert_string_equal(config_digest_differ(was.file, d.file, buf, sizeof(buf)),
+	    "syncd.conf, maild.conf");
+	was = d;
+	conf.hash = 2;
+	d = digests();
+	conf.hash = 1;
+	assert_string_equal(config_digest_differ(was.file, d.file, buf, sizeof(buf)), "hagent.conf");
+	d.file[2]++;
+	assert_string_equal(config_digest_differ(was.file, d.file, small, sizeof(small)),
+	    "hagent.conf, ");
+	assert_string_equal(config_digest_file(2), "maild.conf");
+}
+
+static void
 unreadable(void **state)
 {
 	char sub[128];
 	const char *file = NULL;
-	uint32_t d = 42;
+	struct config_digest d = { .all = 42 };
 
 	(void)state;
 	snprintf(sub, sizeof(sub), "%s/maild.conf", dir);
 	assert_int_equal(mkdir(sub, 0700), 0);
 	assert_int_equal(config_digest(&conf, &d, &file), -1);
 	assert_string_equal(file, "maild.conf");
-	assert_int_equal(d, 42);
+	assert_int_equal(d.all, 42);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(differs, setup,
-		teardown), cmocka_unit_test_setup_teardown(unreadable, setup, teardown) };
+		teardown), cmocka_unit_test_setup_teardown(names, setup, teardown),
+		cmocka_unit_test_setup_teardown(unreadable, setup, teardown) };
 
 	return cmocka_run_group_tests_name("config_digest", tests, NULL, NULL);
 }

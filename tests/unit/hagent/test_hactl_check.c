@@ -10,7 +10,8 @@
 
 /* A healthy active node; each row of the table changes one member of it. */
 static const char good[] =
-    "{'epoch':7,'config':'9f2c0000','quorum':null,'watchdog':null,"
+    "{'epoch':7,'config':'9f2c0000','quorum':null,'watchdog':null,'config_files':"
+    " {'hagent.conf':'0000000a','syncd.conf':'missing','maild.conf':'0000000c'},"
     "'self':{'name':'ha-1','role':'active','state':'sync','resources_up':2,'resources':2},"
     "'peer':{'name':'ha-2','role':'standby','state':'insync','healthy':true,"
     " 'clock_ahead_ms':3,'config':'9f2c0000','silent_ms':20},"
@@ -145,7 +146,15 @@ static const struct row {
 	    "the other node's clock is not known" },
 	{ "config-equal", "{}", CTL_OK, "9f2c0000 on both nodes" },
 	{ "config-equal", "{'peer':{'config':'00000001'}}", CTL_WARNING,
-	    "9f2c0000 here, but 00000001 on ha-2: compare hagent.conf, syncd.conf and maild.conf" },
+	    "9f2c0000 here, but 00000001 on ha-2: hagent.conf 0000000a, syncd.conf missing, "
+	    "maild.conf 0000000c; compare with hactl check config-equal there" },
+	{ "config-equal", "{'peer':{'config':'00000001','config_files':{'hagent.conf':'0000000a',"
+	    "'syncd.conf':'0000000b','maild.conf':'0000000c'}}}", CTL_WARNING,
+	    "9f2c0000 here, but 00000001 on ha-2: syncd.conf differs, here missing" },
+	{ "config-equal", "{'peer':{'config':'00000001','config_files':{'hagent.conf':'0000000d',"
+	    "'syncd.conf':'missing','maild.conf':'0000000e'}}}", CTL_WARNING,
+	    "9f2c0000 here, but 00000001 on ha-2: hagent.conf differs, here 0000000a, "
+	    "maild.conf differs, here 0000000c" },
 	{ "resources", "{}", CTL_OK, "2 of 2 up" },
 	{ "resources", STANDBY "'resources':[{'name':'maild','state':'down','failures':0}]}", CTL_OK,
 	    "2 configured, none has to run here" },
