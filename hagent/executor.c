@@ -218,6 +218,7 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		break;
 	case EX_GROUP:
 		x->group_started = wire_get_u8(&in) != 0;
+		x->group_told = true;
 		x->held = wire_get_u32(&in);
 		respawns_active(x->helpers, x->group_started);
 		x->new_resources = x->new_vips = 0;
@@ -526,6 +527,14 @@ set_up(struct executor *x, const struct executor_start *s)
 	executor_reload_open(x);
 }
 
+/* What may still serve here must not outlive who would stop it.  An agent that left had
+ * everything stopped; of what was before the first one only an agent could tell. */
+static bool
+nothing_runs(const struct executor *x)
+{
+	return x->left || (x->group_told && !x->group_started);
+}
+
 int
 executor_run(const struct executor_start *s)
 {
@@ -543,9 +552,8 @@ executor_run(const struct executor_start *s)
 		log_fatal("executor event loop");
 	if (x->child_fd != -1)
 		return run_agent(x);	/* the parent's objects are left as they are */
-	/* What may still serve here must not outlive who would stop it. */
 	notify_free(x->notify);
-	watchdog_free(x->watchdog, !x->group_started);
+	watchdog_free(x->watchdog, nothing_runs(x));
 	fence_free(x->fence);
 	executor_addresses_close(x);
 	executor_reload_close(x);

@@ -38,6 +38,7 @@ struct executor {
 	int64_t agent_started_ms;
 	int delay_ms;
 	bool group_started, shutting, left, ending;
+	bool group_told;	/* an agent of this process has said whether it is started */
 	uint32_t held;		/* resources that an operator stopped */
 	int exit_code;
 	struct config_digest config;

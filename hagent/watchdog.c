@@ -1,10 +1,12 @@
 /* watchdog.c - opens the watchdog device, sets its time-out and pets it.
  *
  * Promise: nothing but "no reason against it" leads to a pet; who does not hear of the
- * agent does not pet.  A device without ioctls (a FIFO, a terminal) is taken to fire
- * after the configured time.  A device that insists on another time-out is petted, since
- * it would reset the node at once, but does not count as armed: the other node's
- * deadtime was made for the configured one. */
+ * agent does not pet.  Opening it arms it, so that waits for the first word of an agent:
+ * one that may not run at all would have this node reset again after each boot, and a
+ * device that an earlier process left on goes on counting.  A device without ioctls (a
+ * FIFO, a terminal) is taken to fire after the configured time.  A device that insists on
+ * another time-out is petted, since it would reset the node at once, but does not count
+ * as armed: the other node's deadtime was made for the configured one. */
 #include "watchdog.h"
 
 #include <errno.h>
@@ -30,7 +32,7 @@ struct watchdog {
 	void (*changed)(void *);
 	void *arg;
 	struct event_base *base;
-	struct event *pet, *reopen, *test;
+	struct event *pet, *test;
 	struct script *script;		/* the test command that runs; NULL: none */
 	int fd;				/* -1: not open */
 	bool fits;			/* its time-out is the configured one */
@@ -39,14 +41,15 @@ struct watchdog {
 	struct watchdog_facts facts;
 	enum watchdog_hold hold;	/* at the last look */
 	int64_t petted_ms;		/* -1: never */
+	int64_t tried_ms;		/* to open it; -1: never */
 };
 
 const char *
 watchdog_hold_text(enum watchdog_hold h)
 {
-	static const char *const texts[] = { "", "the agent is silent",
-		"the test command failed twice", "something here does not stop",
-		"an operator lets it fire" };
+	static const char *const texts[] = { "", "not armed yet: no agent has said that it lives",
+		"the agent is silent", "the test command failed twice",
+		"something here does not stop", "an operator lets it fire" };
 
 	return (unsigned)h < sizeof(texts) / sizeof(texts[0]) ? texts[h] : "?";
 }
@@ -60,6 +63,8 @@ watchdog_hold(const struct watchdog_facts *f, int64_t now_ms)
 		return HOLD_SELF_FENCE;
 	if (f->failures >= FAILURES_MAX)
 		return HOLD_TEST;
+	if (f->alive_ms == -1)
+		return HOLD_EARLY;
 	return now_ms - f->alive_ms < f->timeout_ms / 2 ? HOLD_NONE : HOLD_AGENT;
 }
 
@@ -101,15 +106,15 @@ set_timeout(struct watchdog *w)
 }
 
 static void
-try_open(struct watchdog *w)
+try_open(struct watchdog *w, int64_t now)
 {
 	char why[160];
 	int other;
 
+	w->tried_ms = now;
 	w->fd = open(w->conf->device, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (w->fd == -1) {
 		set_armed(w, false, strerror(errno));
-		arm(w->reopen, REOPEN_MS);
 		return;
 	}
 	other = set_timeout(w);
@@ -123,8 +128,6 @@ try_open(struct watchdog *w)
 	}
 	if (w->conf->test_command[0] != '\0')
 		arm(w->test, 0);
-	/* The first agent has yet to start. */
-	w->facts.alive_ms = clock_ms();
 	arm(w->pet, 0);
 }
 
@@ -160,14 +163,6 @@ on_pet(evutil_socket_t fd, short what, void *arg)
 	w->hold = h;
 	if (h == HOLD_NONE)
 		pet(w, now);
-}
-
-static void
-on_reopen(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	try_open(arg);
 }
 
 /* ---- the test command ---------------------------------------------------- */
@@ -228,12 +223,11 @@ watchdog_new(struct event_base *base, const struct watchdog_conf *conf,
 	w->arg = arg;
 	w->fd = -1;
 	w->petted_ms = -1;
+	w->tried_ms = -1;
+	w->facts.alive_ms = -1;
 	w->facts.timeout_ms = conf->timeout_ms;
 	w->pet = evtimer_new(base, on_pet, w);
-	w->reopen = evtimer_new(base, on_reopen, w);
 	w->test = evtimer_new(base, on_test, w);
-	if (conf->device[0] != '\0')
-		arm(w->reopen, 0);
 	return w;
 }
 
@@ -256,7 +250,6 @@ watchdog_free(struct watchdog *w, bool orderly)
 	if (w->script != NULL)
 		script_stop(w->script);
 	event_free(w->pet);
-	event_free(w->reopen);
 	event_free(w->test);
 	free(w);
 }
@@ -264,7 +257,12 @@ watchdog_free(struct watchdog *w, bool orderly)
 void
 watchdog_alive(struct watchdog *w)
 {
-	w->facts.alive_ms = clock_ms();
+	int64_t now = clock_ms();
+
+	w->facts.alive_ms = now;
+	if (w->fd == -1 && w->conf->device[0] != '\0' &&
+	    (w->tried_ms == -1 || now - w->tried_ms >= REOPEN_MS))
+		try_open(w, now);
 }
 
 int
@@ -286,7 +284,7 @@ watchdog_look(const struct watchdog *w, struct watchdog_state *s)
 	s->armed = w->armed;
 	s->timeout_ms = w->conf->timeout_ms;
 	s->pet_age_ms = w->petted_ms < 0 ? -1 : now - w->petted_ms;
-	s->alive_age_ms = w->fd == -1 ? -1 : now - w->facts.alive_ms;
+	s->alive_age_ms = w->facts.alive_ms < 0 ? -1 : now - w->facts.alive_ms;
 	s->hold = watchdog_hold(&w->facts, now);
 	s->why = w->why;
 }

@@ -181,6 +181,77 @@ def watchdog_fires_without_memory(t):
 
 
 @test
+def watchdog_and_an_agent_that_may_not_run(t):
+    """It neither switches off what a killed hagentd left on, nor arms it at a cold boot."""
+    lab, devices = watched_lab(t)
+    try:
+        active, standby = lab.active(), lab.standby()
+        refusals = lambda: lab.log(active, "hagentd").count("the agent cannot run")
+        # Both halves are killed, services run on, and the next agent is refused.
+        old = lab.pid_of(active, "hagentd")
+        signal_agent(lab, active, signal.SIGSTOP)
+        lab.execute(active, "/bin/sh", "-c", "cd /var/lib/mailpair/ha && echo x >state && "
+                    "echo x >state.2 && kill -9 %d %d" % (agent_pid(lab, active), old))
+        wait_for("the next agent is refused", 10, refusals, 0.01)
+        t.true(devices[active].last != b"V", "switched off, with services up")
+        wait_for("the watchdog fires", 10, devices[active].expired)
+        lab.kill(active)
+        t.equal(lab.wait_active(30), standby, "who took over")
+        # The same node from the start: nothing runs there, and nothing is armed.
+        devices[active].last_s, before = None, refusals()
+        lab.power_on(active)
+        wait_for("the agent is refused again and again", 20, lambda: refusals() > before + 1)
+        t.true(devices[active].last_s is None, "the device was opened")
+    finally:
+        for d in devices.values():
+            d.end()
+
+
+SLOW = """#!/bin/sh
+# A resource that runs where it was started; its status hangs while there is a file "slow".
+case $1 in
+start) : >/run/slow-runs ;;
+stop) rm -f /run/slow-runs ;;
+status) [ ! -e /run/lab/slow ] || exec sleep 60; [ -e /run/slow-runs ] || exit 3 ;;
+esac
+"""
+
+
+@test
+def watchdog_and_a_group_nobody_knows(t):
+    """The only agent that lived had not found out what runs here."""
+    home = tempfile.mkdtemp(prefix="mailpair-lab-")
+    devices = watchdogs(home)
+    try:
+        for node in NODES:
+            with open(os.open(os.path.join(home, node, "slow-resource"),
+                              os.O_CREAT | os.O_WRONLY, 0o755), "w") as f:
+                f.write(SLOW)
+        lab = t.lab(home=home, hagent=WATCHDOG + [("resource", "slow", [
+            ("script", "/run/lab/slow-resource"), ("status-timeout-ms", 60000)])])
+        active = lab.active()
+        old, first = lab.pid_of(active, "hagentd"), agent_pid(lab, active)
+        open(os.path.join(home, active, "slow"), "w").close()
+        lab.execute(active, "/bin/sh", "-c", "kill -9 %d %d" % (old, first))
+        wait_for("the next hagentd", 10, lambda: lab.pid_of(active, "hagentd") not in (0, old))
+        wait_for("an agent that lives", 10, lambda: "watchdog armed" in lab.execute(
+            active, "hactl", "status", check=False).stdout, 0.05)
+        t.equal(lab.status(active)["self"]["role"], "boot", "role")
+        # Then none may run any more.
+        second = agent_pid(lab, active)
+        signal_agent(lab, active, signal.SIGSTOP)
+        lab.execute(active, "/bin/sh", "-c", "cd /var/lib/mailpair/ha && echo x >state && "
+                    "echo x >state.2 && kill -9 %d" % second)
+        wait_for("the next agent is refused", 10,
+                 lambda: "the agent cannot run" in lab.log(active, "hagentd"), 0.01)
+        wait_for("the watchdog fires", 10, devices[active].expired)
+        t.true("stays on: it will reset this node" in lab.log(active, "hagentd"), "the log says so")
+    finally:
+        for d in devices.values():
+            d.end()
+
+
+@test
 def watchdog_is_missing(t):
     lab = t.lab(hagent=[("deadtime-ms", 5000), ("watchdog", None, [
         ("device", "/dev/watchdog"), ("timeout-s", TIMEOUT_S)])])

@@ -40,6 +40,8 @@ rule(void **state)
 		{ { 4000, 1000, 2, true, false }, 1000, HOLD_SELF_FENCE },
 		{ { 4000, 1000, 0, false, true }, 1000, HOLD_FIRE },
 		{ { 4000, 1000, 0, true, true }, 9000, HOLD_FIRE },
+		{ { 4000, -1, 0, false, false }, 1000, HOLD_EARLY },
+		{ { 4000, -1, 0, true, false }, 1000, HOLD_SELF_FENCE },
 	};
 
 	(void)state;
@@ -157,6 +159,31 @@ petted_while_the_agent_lives(void **state)
 	assert_int_equal(last, 'V');
 }
 
+/* Left on by a process before this one, perhaps: nobody may switch it off, or arm it. */
+static void
+untouched_before_the_agent_lives(void **state)
+{
+	struct bench *b = begin("fifo");
+	char last;
+
+	(void)state;
+	assert_int_equal(pets(b, 100, false), 0);
+	assert_int_equal(look(b).hold, HOLD_EARLY);
+	assert_int_equal(look(b).alive_age_ms, -1);
+	assert_false(look(b).armed);
+	assert_int_equal(b->changes, 0);
+	end(b, true, &last);
+	assert_int_equal(last, '\0');
+
+	/* And at once when it says so for the first time. */
+	b = begin("fifo");
+	watchdog_alive(b->w);
+	event_base_loop(b->base, EVLOOP_NONBLOCK);
+	assert_true(look(b).armed);
+	end(b, true, &last);
+	assert_int_equal(last, 'V');
+}
+
 static void
 stays_on(void **state)
 {
@@ -189,8 +216,7 @@ missing_or_gone(void **state)
 	char last;
 
 	(void)state;
-	for (int i = 0; i < 3; i++)
-		event_base_loop(b->base, EVLOOP_NONBLOCK);
+	assert_int_equal(pets(b, 20, true), 0);
 	assert_false(look(b).armed);
 	assert_string_equal(look(b).why, strerror(ENOENT));
 	assert_int_equal(b->changes, 1);
@@ -295,6 +321,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rule),
 		cmocka_unit_test(petted_while_the_agent_lives),
+		cmocka_unit_test(untouched_before_the_agent_lives),
 		cmocka_unit_test(stays_on),
 		cmocka_unit_test(missing_or_gone),
 		cmocka_unit_test(test_command),
