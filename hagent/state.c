@@ -15,7 +15,7 @@
 #include "state.h"
 
 #define MAGIC 0x4d504853u	/* "MPHS" */
-#define VERSION 2	/* 1: without the maintenance */
+#define VERSION 2
 #define FILE_MAX (64u << 10)
 
 static const char *const copies[2] = { "state", "state.2" };
@@ -82,7 +82,7 @@ get_switch(struct wire_in *in, struct state_switch *w)
 }
 
 static bool
-get_state(struct wire_in *in, unsigned version, struct state *s)
+get_state(struct wire_in *in, struct state *s)
 {
 	wire_get_raw(in, s->cluster, sizeof(s->cluster));
 	s->node = wire_get_u8(in);
@@ -103,10 +103,8 @@ get_state(struct wire_in *in, unsigned version, struct state *s)
 		return false;
 	for (unsigned i = 0; i < s->nswitches; i++)
 		get_switch(in, &s->switches[i]);
-	if (version >= 2) {
-		s->marks.maint_wall_ms = (int64_t)wire_get_u64(in);
-		s->marks.maint_ms = (int64_t)wire_get_u64(in);
-	}
+	s->marks.maint_wall_ms = (int64_t)wire_get_u64(in);
+	s->marks.maint_ms = (int64_t)wire_get_u64(in);
 	return s->node <= 1 && wire_in_done(in);
 }
 
@@ -115,18 +113,20 @@ state_decode(struct state *s, const void *p, size_t len)
 {
 	struct state *t;
 	struct wire_in in;
-	unsigned version;
 	bool ok;
 
 	errno = EBADMSG;
 	if (len < 10 || wire_load32((const uint8_t *)p + len - 4) != crc32c(0, p, len - 4))
 		return -1;
 	wire_in_init(&in, p, len - 4);
-	if (wire_get_u32(&in) != MAGIC || (version = wire_get_u16(&in)) == 0 || version > VERSION)
+	if (wire_get_u32(&in) != MAGIC)
+		return -1;
+	errno = EPROTO;
+	if (wire_get_u16(&in) != VERSION)
 		return -1;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return -1;
-	ok = get_state(&in, version, t);
+	ok = get_state(&in, t);
 	if (ok)
 		*s = *t;
 	free(t);
@@ -163,7 +163,10 @@ state_load(struct state *s, const char *dir)
 		return -1;
 	for (int i = 0; i < 2; i++) {
 		rc[i] = load_copy(&two[i], dir, copies[i]);
-		if (rc[i] == -1)
+		if (rc[i] == -1 && errno == EPROTO)
+			log_warnx("ha state copy=%s was written by another version of hagentd",
+			    copies[i]);
+		else if (rc[i] == -1)
 			log_warn("ha state copy=%s is bad", copies[i]);
 		if (rc[i] == 0 && (best == -1 || two[i].serial > two[best].serial))
 			best = i;

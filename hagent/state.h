@@ -2,7 +2,8 @@
  * state.2, each with CRC, written by lib/fs one after the other.
  *
  * state_load(): 0 the newer good copy; 1 there is no file at all, a new node (the
- * struct holds a fresh state); -1 both copies bad (EBADMSG) or unreadable: refuse
+ * struct holds a fresh state); -1 both copies bad or of another version (EBADMSG; the
+ * log says which) or unreadable: refuse
  * to start, because a node that forgot its generations could repeat one. */
 #ifndef HAGENT_STATE_H
 #define HAGENT_STATE_H
@@ -52,7 +53,8 @@ struct state {
 
 void state_init(struct state *, const uint8_t cluster[16], uint8_t node);
 void state_encode(const struct state *, struct wire_out *);
-int state_decode(struct state *, const void *, size_t);		/* -1 EBADMSG */
+/* -1: EBADMSG; EPROTO when it is whole, but of another version. */
+int state_decode(struct state *, const void *, size_t);
 int state_load(struct state *, const char *dir);
 /* serial + 1, both copies.  -1: at least the copy that was there before stands. */
 int state_save(struct state *, const char *dir);
