@@ -12,6 +12,7 @@
 #include "executor_int.h"
 #include "fence.h"
 #include "log.h"
+#include "realtime.h"
 #include "resource_run.h"
 
 #define LOOK_MS 10000		/* at the configuration files */
@@ -169,6 +170,18 @@ executor_tell_hup(struct executor *x)
 
 /* ---- taken ----------------------------------------------------------------- */
 
+/* The agent and the corosync process are new ones; this process goes on. */
+static void
+take_realtime(bool wanted)
+{
+	struct realtime rt;
+
+	if (wanted)
+		realtime_enter(&rt, true, false);
+	else if (realtime_leave() == -1)
+		log_warn("executor cannot leave real-time scheduling");
+}
+
 /* In the place of the old one, to which others hold pointers. */
 static void
 take_next(struct executor *x)
@@ -192,6 +205,8 @@ take_next(struct executor *x)
 	if (x->relay_pid > 0)
 		kill(x->relay_pid, SIGKILL);
 	fence_reload(x->fence);
+	if (old.realtime != x->conf->realtime)
+		take_realtime(x->conf->realtime);
 	if (!x->start->debug)
 		log_level_set((enum log_level)x->conf->log_level);
 	(void)config_changed(x);

@@ -112,6 +112,14 @@ lock_memory(void)
 	return 0;
 }
 
+int
+realtime_leave(void)
+{
+	struct sched_param ordinary = { .sched_priority = 0 };
+
+	return sched_setscheduler(0, SCHED_OTHER, &ordinary);
+}
+
 void
 realtime_enter(struct realtime *r, bool schedule, bool lock)
 {

@@ -14,5 +14,7 @@ struct realtime {
  * which no child inherits, and memory that stays.  What cannot be had is logged once as
  * a warning and noted; the process goes on without. */
 void realtime_enter(struct realtime *, bool schedule, bool lock);
+/* Ordinary scheduling again; memory that is locked stays so.  -1 with errno. */
+int realtime_leave(void);
 
 #endif

@@ -5,7 +5,7 @@ import re
 import exercise
 import load
 import mailgen
-from harness import test
+from harness import Skip, test
 from lab import CLUSTER, NODES, wait_for
 
 # What the guides to Heartbeat 1 to 3 have in ha.cf, but for the names.
@@ -191,6 +191,29 @@ def reload_keeps_the_role(t):
     # On the standby everything may go; then it takes over with what it has.
     write_conf(lab, standby, conf)
     hactl(t, lab, standby, "reload")
+
+
+def scheduling(lab, node):
+    """Of the executor and its agent: 0 ordinary, 2 round robin."""
+    executor = lab.pid_of(node, "hagentd")
+    return [int(lab.execute(node, "awk", "{print $41}", "/proc/%d/stat" % p).stdout)
+            for p in (executor, agent_pid(lab, node))]
+
+
+@test
+def reload_takes_realtime(t):
+    lab = t.lab()
+    node = lab.active()
+    if scheduling(lab, node) != [2, 2]:
+        raise Skip("no real-time scheduling on this machine")
+    conf = read_conf(lab, node)
+    for more, policy in (("realtime = false\n", 0), ("", 2)):
+        old = agent_pid(lab, node)
+        write_conf(lab, node, conf + more)
+        hactl(t, lab, node, "reload")
+        wait_agent(lab, node, old)
+        t.equal(scheduling(lab, node), [policy] * 2, "scheduling with \"%s\"" % more.strip())
+    t.equal(lab.active(), node, "active node")
 
 
 @test

@@ -77,6 +77,15 @@ as_said(void)
 	    WIFEXITED(st) && WEXITSTATUS(st) == 0;
 }
 
+static bool
+taken_back(void)
+{
+	struct realtime r;
+
+	realtime_enter(&r, true, false);
+	return realtime_leave() == 0 && sched_getscheduler(0) == SCHED_OTHER;
+}
+
 static void
 rows(void **state)
 {
@@ -84,6 +93,7 @@ rows(void **state)
 	assert_true(child(nothing));
 	assert_true(child(not_allowed));
 	assert_true(child(as_said));
+	assert_true(child(taken_back));
 }
 
 int
