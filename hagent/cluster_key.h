@@ -30,7 +30,8 @@ size_t cluster_keys_print(const struct cluster_keys *, char *dst);
 bool cluster_keys_have(const struct cluster_keys *, uint8_t id);
 /* What two people can compare; says nothing of the key.  dst holds 9 bytes. */
 void cluster_key_fingerprint(const struct cluster_key *, char *dst);
-/* The file must be readable by its owner only.  -1, and the reason in why[]. */
+/* The file must be readable by its owner only, and for root nobody else may be able to
+ * write it.  -1, and the reason in why[]. */
 int cluster_keys_load(const char *path, struct cluster_keys *, char *why, size_t size);
 /* Adds a new key behind the present one (or the first).  -1: there are two. */
 int cluster_keys_add(struct cluster_keys *);

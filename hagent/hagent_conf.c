@@ -453,12 +453,24 @@ settings_hash(cfg_t *cfg)
 	return h;
 }
 
+/* What is in it is run and switched off as root. */
+static bool
+only_roots(const char *path)
+{
+	char why[512];
+
+	if (geteuid() != 0 || fs_trusted_why(path, why, sizeof(why)) == 0 || errno != EPERM)
+		return true;	/* one that is not there: whoever reads it says so */
+	conf_error(path, 0, "%s", why);
+	return false;
+}
+
 struct hagent_conf *
 hagent_conf_load(const char *path, const char *node_name)
 {
 	int before = conf_failed();
 	struct hagent_conf *c;
-	cfg_t *cfg = load_file(path);
+	cfg_t *cfg = only_roots(path) ? load_file(path) : NULL;
 
 	if (cfg == NULL)
 		return NULL;

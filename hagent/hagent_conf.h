@@ -165,7 +165,8 @@ struct hagent_conf {
 };
 
 /* node_name: NULL = the host name.  Prints ERROR path:line: text for each mistake
- * and returns NULL; the caller exits 19. */
+ * and returns NULL; the caller exits 19.  Root takes no file, of keys neither, that
+ * others could have written (fs_trusted). */
 struct hagent_conf *hagent_conf_load(const char *path, const char *node_name);
 void hagent_conf_free(struct hagent_conf *);
 /* The cluster key, or two while it is changed, from a file that only root can read.  -1

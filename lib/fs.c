@@ -5,7 +5,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -354,63 +356,103 @@ fs_free(const char *path, uint64_t *free_bytes, unsigned *used_percent)
 	return 0;
 }
 
+/* What is said of a path that is not only root's. */
+struct remark {
+	char *why;
+	size_t size;
+};
+
 static int
-trusted_one(const char *path, bool last)
+others_own(const char *path, const struct stat *st, const struct remark *r)
+{
+	const struct passwd *pw = getpwuid(st->st_uid);
+
+	snprintf(r->why, r->size, "%s belongs to %s (uid %u), not to root: chown %sroot %s", path,
+	    pw == NULL ? "somebody" : pw->pw_name, (unsigned)st->st_uid,
+	    S_ISLNK(st->st_mode) ? "-h " : "", path);
+	errno = EPERM;
+	return -1;
+}
+
+static int
+others_write(const char *path, const struct stat *st, const struct remark *r)
+{
+	const struct group *gr = getgrgid(st->st_gid);
+
+	snprintf(r->why, r->size, "%s (mode %04o, group %s) can be written by others than root: "
+	    "chmod go-w %s", path, (unsigned)(st->st_mode & 07777),
+	    gr == NULL ? "without a name" : gr->gr_name, path);
+	errno = EPERM;
+	return -1;
+}
+
+static int
+trusted_one(const char *path, bool last, const struct remark *r)
 {
 	struct stat st;
 	mode_t loose;
 
-	if (lstat(path, &st) == -1)
+	if (lstat(path, &st) == -1) {
+		snprintf(r->why, r->size, "%s: %s", path, strerror(errno));
 		return -1;
-	errno = EPERM;
+	}
 	if (st.st_uid != 0)
-		return -1;
+		return others_own(path, &st, r);
 	if (S_ISLNK(st.st_mode))
 		return 0;	/* its target is looked at under its real name */
 	/* Nobody else can rename or remove root's entries of a sticky directory. */
 	if (!last && S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX) != 0)
 		return 0;
 	loose = S_IWOTH | (st.st_gid == 0 ? 0 : S_IWGRP);
-	return (st.st_mode & loose) == 0 ? 0 : -1;
+	return (st.st_mode & loose) == 0 ? 0 : others_write(path, &st, r);
 }
 
 /* Each prefix of an absolute path, because who can write a folder can put another
  * file in its place. */
 static int
-trusted_chain(char *path)
+trusted_chain(char *path, const struct remark *r)
 {
-	if (trusted_one("/", false) == -1)
+	if (trusted_one("/", false, r) == -1)
 		return -1;
 	for (char *p = path + 1; *p != '\0'; p++)
 		if (*p == '/') {
 			int rc;
 
 			*p = '\0';
-			rc = trusted_one(path, false);
+			rc = trusted_one(path, false, r);
 			*p = '/';
 			if (rc == -1)
 				return -1;
 		}
-	return trusted_one(path, true);
+	return trusted_one(path, true, r);
 }
 
 int
-fs_trusted(const char *path)
+fs_trusted_why(const char *path, char *why, size_t size)
 {
+	const struct remark r = { why, size };
 	char *given, *real = realpath(path, NULL);
 	int rc, saved;
 
-	if (real == NULL)
+	if (real == NULL) {
+		snprintf(why, size, "%s: %s", path, strerror(errno));
 		return -1;
+	}
 	given = mem_dup(path[0] == '/' ? path : real);
-	rc = trusted_chain(given);
+	rc = trusted_chain(given, &r);
 	if (rc == 0)
-		rc = trusted_chain(real);
+		rc = trusted_chain(real, &r);
 	saved = errno;
 	free(given);
 	free(real);
 	errno = saved;
 	return rc;
+}
+
+int
+fs_trusted(const char *path)
+{
+	return fs_trusted_why(path, NULL, 0);
 }
 
 int

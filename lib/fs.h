@@ -30,6 +30,8 @@ int fs_remove_tree(const char *path);			/* not durable; ENOENT is success */
 int fs_free(const char *path, uint64_t *free_bytes, unsigned *used_percent);
 /* Refuses (EPERM) what others than root, or its group, could have written. */
 int fs_trusted(const char *path);
+/* The same, and on failure in why[] who could, and the command that mends it. */
+int fs_trusted_why(const char *path, char *why, size_t size);
 int fs_cloexec(int fd, bool nonblock);
 
 #endif

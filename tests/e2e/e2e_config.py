@@ -144,6 +144,18 @@ def reload_keeps_the_role(t):
     lab.kill_service(active, "hagentd", 1)
     wait_for("the second refusal in the log", 10, lambda: lab.log(active, "hagentd").count(
         "configuration not taken: ") == 2, 0.1)
+    # Nor is one taken that somebody else could have written; nor such a key.
+    write_conf(lab, active, conf)
+    for name, spoil, mend in (("hagent.conf", "chmod 646", "chmod go-w"),
+                              ("cluster.key", "chown 1", "chown root"),
+                              ("", "chmod 777", "chmod go-w")):
+        path = ("/etc/mailpair/" + name).rstrip("/")
+        lab.execute(active, "sh", "-c", "%s %s" % (spoil, path))
+        text = hactl(t, lab, active, "reload", code=19)
+        t.true("%s %s" % (mend, path) in text, "%s: %s" % (spoil, text))
+        t.equal(lab.execute(active, "hagentd", "-n", check=False).returncode, 19, "hagentd -n")
+        lab.execute(active, "sh", "-c", "%s %s" % (mend, path))
+    lab.execute(active, "hagentd", "-n")
     # What services that are up depend on is refused, with the way out.
     for changed, word in ((conf.replace('cluster = "', 'cluster = "x'), "cluster cannot"),
                           (conf.replace("192.0.2.5/24", "192.0.2.6/24"), "is up here"),

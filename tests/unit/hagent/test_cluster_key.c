@@ -109,6 +109,18 @@ others_may_not_read_it(void **state)
 	assert_null(strstr(why, "aaaa"));
 	assert_int_equal(chmod(path, 0600), 0);
 	assert_int_equal(cluster_keys_load(path, &k, why, sizeof(why)), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chmod(dir, 0770), 0);	/* of root's group: that is root */
+		assert_int_equal(cluster_keys_load(path, &k, why, sizeof(why)), 0);
+		assert_int_equal(chmod(dir, 0707), 0);
+		assert_int_equal(cluster_keys_load(path, &k, why, sizeof(why)), -1);
+		assert_non_null(strstr(why, "chmod go-w /tmp/test_cluster_key."));
+		assert_int_equal(chmod(dir, 0700), 0);
+		assert_int_equal(chown(path, 12345, 0), 0);
+		assert_int_equal(cluster_keys_load(path, &k, why, sizeof(why)), -1);
+		assert_non_null(strstr(why, "/key belongs to somebody (uid 12345), not to root: "
+		    "chown root /tmp/"));
+	}
 	unlink(path);
 	rmdir(dir);
 	free(path);

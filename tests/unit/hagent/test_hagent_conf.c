@@ -392,6 +392,35 @@ agents_are_roots_own(void **state)
 	free(text);
 }
 
+/* So is the file itself. */
+static void
+file_is_roots_own(void **state)
+{
+	struct hagent_conf *c;
+	char *path;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	path = put(HEAD);
+	assert_int_equal(chmod(path, 0646), 0);
+	assert_null(hagent_conf_load(path, "ha-1"));
+	assert_int_equal(chmod(path, 0664), 0);
+	assert_non_null(c = hagent_conf_load(path, "ha-1"));	/* root's group */
+	hagent_conf_free(c);
+	assert_int_equal(chown(path, 0, 12345), 0);
+	assert_null(hagent_conf_load(path, "ha-1"));
+	assert_int_equal(chown(path, 12345, 0), 0);
+	assert_null(hagent_conf_load(path, "ha-1"));
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(chmod(dir, 0777), 0);
+	assert_null(hagent_conf_load(path, "ha-1"));
+	assert_int_equal(chmod(dir, 0700), 0);
+	assert_non_null(c = hagent_conf_load(path, "ha-1"));
+	hagent_conf_free(c);
+	free(path);
+}
+
 static void
 hash_is_of_settings(void **state)
 {
@@ -426,6 +455,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shipped_states_the_defaults),
 		cmocka_unit_test(mistakes),
+		cmocka_unit_test(file_is_roots_own),
 		cmocka_unit_test(decision),
 		cmocka_unit_test(groups),
 		cmocka_unit_test(serial_speed),

@@ -205,6 +205,32 @@ test_trusted(void **state)
 }
 
 static void
+test_trusted_why(void **state)
+{
+	char why[400], want[400];
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	assert_int_equal(fs_mkdirs(in_dir("w"), 0755), 0);
+	assert_int_equal(fs_replace(in_dir("w"), "f", "x", 1, 0602), 0);
+	assert_int_equal(fs_trusted_why(in_dir("w/f"), why, sizeof(why)), -1);
+	assert_int_equal(errno, EPERM);
+	snprintf(want, sizeof(want), "%s/w/f (mode 0602, group root) can be written by others "
+	    "than root: chmod go-w %s/w/f", dir, dir);
+	assert_string_equal(why, want);
+	assert_int_equal(chmod(in_dir("w/f"), 0600), 0);
+	assert_int_equal(fs_trusted_why(in_dir("w/f"), why, sizeof(why)), 0);
+	assert_int_equal(chown(in_dir("w"), 1, 0), 0);		/* the folder is what has to change */
+	assert_int_equal(fs_trusted_why(in_dir("w/f"), why, sizeof(why)), -1);
+	snprintf(want, sizeof(want), "%s/w belongs to daemon (uid 1), not to root: chown root "
+	    "%s/w", dir, dir);
+	assert_string_equal(why, want);
+	assert_int_equal(fs_trusted_why(in_dir("w/none"), why, sizeof(why)), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
+static void
 test_cloexec(void **state)
 {
 	int fd = open("/dev/null", O_RDWR);
@@ -228,7 +254,7 @@ main(void)
 		cmocka_unit_test(test_pread),
 		cmocka_unit_test(test_mkdirs_and_remove),
 		cmocka_unit_test(test_free_space),
-		cmocka_unit_test(test_trusted),
+		cmocka_unit_test(test_trusted), cmocka_unit_test(test_trusted_why),
 		cmocka_unit_test(test_cloexec),
 	};
 
