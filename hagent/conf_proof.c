@@ -213,8 +213,43 @@ conf_proof_read(struct hagent_conf *c, cfg_t *cfg)
 }
 
 void
+conf_proof_wipe_file(cfg_t *cfg)
+{
+	for (unsigned i = 0; i < cfg_size(cfg, "fence"); i++) {
+		cfg_t *sec = cfg_getnsec(cfg, "fence", i);
+
+		for (unsigned k = 0; k < cfg_size(sec, "args"); k++) {
+			char *arg = cfg_getnstr(sec, "args", k);
+
+			mem_wipe(arg, strlen(arg));
+		}
+	}
+}
+
+size_t
+conf_proof_secrets(const struct hagent_conf *c, struct span *out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->nfences; i++)
+		for (char *const *arg = c->fences[i].args; *arg != NULL; arg++)
+			if (fence_arg_secret(span_of(*arg)) && n < max)
+				out[n++] = span_of(*arg);
+	return n;
+}
+
+void
+conf_proof_wipe(struct hagent_conf *c)
+{
+	for (size_t i = 0; i < c->nfences; i++)
+		for (char **arg = c->fences[i].args; *arg != NULL; arg++)
+			mem_wipe(*arg, strlen(*arg));
+}
+
+void
 conf_proof_free(struct hagent_conf *c)
 {
+	conf_proof_wipe(c);
 	for (size_t i = 0; i < c->nfences; i++) {
 		struct fence_conf *f = &c->fences[i];
 

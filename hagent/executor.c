@@ -24,6 +24,7 @@
 #include "daemon.h"
 #include "executor_int.h"
 #include "fence.h"
+#include "forget.h"
 #include "ipc.h"
 #include "mem.h"
 #include "notify.h"
@@ -293,9 +294,24 @@ welcome(struct executor *x)
 	}
 }
 
-/* A child forgets everything of the executor's but its channel, now descriptor 3. */
+/* Neither child ever fences or reloads, and both hear strangers. */
+static void
+forget_secrets(struct executor *x)
+{
+	struct span secrets[2 * HAGENT_SECRETS_MAX];
+	size_t n = hagent_conf_secrets(x->conf, secrets, HAGENT_SECRETS_MAX);
+
+	if (x->next.conf != NULL)
+		n += hagent_conf_secrets(x->next.conf, secrets + n, HAGENT_SECRETS_MAX);
+	if (n > 0 && forget(secrets, n) == -1)
+		log_warn("passwords of fence devices may be left in the memory of a process");
+	hagent_conf_wipe(x->conf);
+	executor_reload_wipe(x);
+	fence_wipe(x->fence);
+}
+
 void
-executor_child_begin(const struct executor *x, int fd, const char *ident)
+executor_child_begin(struct executor *x, int fd, const char *ident)
 {
 	sigset_t none;
 
@@ -308,6 +324,7 @@ executor_child_begin(const struct executor *x, int fd, const char *ident)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	log_init(ident, x->start->to_stderr,
 	    x->start->debug ? LOG_LEVEL_DEBUG : (enum log_level)x->conf->log_level);
+	forget_secrets(x);
 }
 
 /* Leaves the loop in the child; executor_run() goes on there as the agent. */

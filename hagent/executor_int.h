@@ -68,9 +68,9 @@ void executor_arm(struct event *timer, int ms);
  * was written, and fd (-1: none). */
 void executor_answer(struct executor *, uint32_t agent, enum exec_type, uint32_t id,
     struct wire_out *, int fd);
-/* In a forked child: forgets everything of the executor's but its channel, which becomes
- * descriptor 3, and logs under another name. */
-void executor_child_begin(const struct executor *, int fd, const char *ident);
+/* In a forked child: closes everything of the executor's but its channel, which becomes
+ * descriptor 3, logs under another name, and has none of its secrets but the keys in use. */
+void executor_child_begin(struct executor *, int fd, const char *ident);
 
 /* executor_vip.c: each request is answered once. */
 void executor_on_vip(struct executor *, uint32_t id, struct wire_in *);
@@ -81,6 +81,7 @@ void executor_addresses_close(struct executor *);	/* what is up stays up */
 /* executor_reload.c */
 void executor_reload_open(struct executor *);	/* makes .look and .replace; a first digest */
 void executor_reload_close(struct executor *);	/* gives up what is under way */
+void executor_reload_wipe(struct executor *);	/* secrets of what is under way, in a child */
 void executor_on_reload(struct executor *, uint32_t id, struct wire_in *);
 void executor_tell_hup(struct executor *);
 void executor_tell_config(struct executor *);	/* the digest of the files */

@@ -246,6 +246,15 @@ executor_reload_open(struct executor *x)
 }
 
 void
+executor_reload_wipe(struct executor *x)
+{
+	reload_wipe(x->reload);
+	cluster_keys_wipe(&x->next.keys);
+	if (x->next.conf != NULL)
+		hagent_conf_wipe(x->next.conf);
+}
+
+void
 executor_reload_close(struct executor *x)
 {
 	reload_free(x->reload);

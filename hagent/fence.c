@@ -194,8 +194,17 @@ plan_ended(struct fence *f)
 }
 
 static void
+unit_wipe(struct unit *u)
+{
+	mem_wipe(u->lines, sizeof(u->lines));
+	for (char **arg = u->conf.args; *arg != NULL; arg++)
+		mem_wipe(*arg, strlen(*arg));
+}
+
+static void
 unit_clear(struct unit *u)
 {
+	unit_wipe(u);
 	free(u->conf.name);
 	free(u->conf.agent);
 	free(u->conf.args_file);
@@ -399,6 +408,13 @@ fence_new(struct event_base *base, const struct hagent_conf *conf, fence_done_cb
 	TAILQ_INIT(&f->waiting);
 	make_units(f);
 	return f;
+}
+
+void
+fence_wipe(struct fence *f)
+{
+	for (unsigned i = 0; i < f->plan.n; i++)
+		unit_wipe(&f->units[i]);
 }
 
 void

@@ -29,6 +29,8 @@ typedef void fence_done_cb(void *arg, const struct fence_ask *, enum exec_fenced
 struct fence *fence_new(struct event_base *, const struct hagent_conf *, fence_done_cb *,
     void *arg);
 void fence_free(struct fence *);
+/* In a forked child, which never fences: what the devices are told is made empty. */
+void fence_wipe(struct fence *);
 /* done may be called before this returns. */
 void fence_ask(struct fence *, const struct fence_ask *);
 bool fence_idle(const struct fence *);	/* nothing is asked, nothing runs */

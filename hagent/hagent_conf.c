@@ -447,6 +447,7 @@ settings_hash(cfg_t *cfg)
 	if (fclose(f) != 0)
 		log_fatal("memory stream");
 	sha256(text, len, sum);
+	mem_wipe(text, len);
 	free(text);
 	for (int i = 0; i < 8; i++)
 		h = h << 8 | sum[i];
@@ -487,6 +488,7 @@ hagent_conf_load(const char *path, const char *node_name)
 	conf_respawn_read(c, cfg);
 	conf_visible_read(c, cfg);
 	c->hash = settings_hash(cfg);
+	conf_proof_wipe_file(cfg);
 	cfg_free(cfg);
 	check_whole(c);
 	if (conf_failed() != before) {
@@ -523,6 +525,18 @@ hagent_conf_free(struct hagent_conf *c)
 	free(c->run_dir);
 	free(c->syncd_socket);
 	free(c);
+}
+
+size_t
+hagent_conf_secrets(const struct hagent_conf *c, struct span *out, size_t max)
+{
+	return conf_proof_secrets(c, out, max);
+}
+
+void
+hagent_conf_wipe(struct hagent_conf *c)
+{
+	conf_proof_wipe(c);
 }
 
 int

@@ -23,6 +23,7 @@
 #define HAGENT_RESPAWNS_MAX 16
 #define HAGENT_PATHS_MAX 8
 #define HAGENT_FENCES_MAX 16
+#define HAGENT_SECRETS_MAX (HAGENT_FENCES_MAX * HAGENT_ARGS_MAX)
 
 enum link_medium { MEDIUM_UDP, MEDIUM_SERIAL, MEDIUM_COROSYNC };
 const char *link_medium_name(enum link_medium);
@@ -169,6 +170,10 @@ struct hagent_conf {
  * others could have written (fs_trusted). */
 struct hagent_conf *hagent_conf_load(const char *path, const char *node_name);
 void hagent_conf_free(struct hagent_conf *);
+/* For a process that never fences: the passwords of fence devices, as "key=value" and at
+ * most max; and all of their arguments made empty. */
+size_t hagent_conf_secrets(const struct hagent_conf *, struct span *, size_t max);
+void hagent_conf_wipe(struct hagent_conf *);
 /* The cluster key, or two while it is changed, from a file that only root can read.  -1
  * with a message printed. */
 int hagent_conf_keys(const struct hagent_conf *, struct cluster_keys *);

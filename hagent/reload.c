@@ -313,6 +313,16 @@ reload_new(struct event_base *base, const struct reload_ask *ask, reload_done_cb
 }
 
 void
+reload_wipe(struct reload *r)
+{
+	if (r == NULL)
+		return;
+	cluster_keys_wipe(&r->result.keys);
+	if (r->result.conf != NULL)
+		hagent_conf_wipe(r->result.conf);
+}
+
+void
 reload_free(struct reload *r)
 {
 	if (r == NULL)

@@ -40,6 +40,8 @@ typedef void reload_done_cb(void *arg, struct reload_result *);
 struct reload *reload_new(
     struct event_base *, const struct reload_ask *, reload_done_cb *, void *arg);
 void reload_free(struct reload *); /* NULL is fine; done is not called any more */
+/* In a forked child: the keys and passwords that it has read. */
+void reload_wipe(struct reload *);	/* NULL is fine */
 /* A child ended: true when it was ours. */
 bool reload_reaped(struct reload *, pid_t, int wait_status);
 /* What a daemon and its check do: file, keys, resources.  NULL: printed. */

@@ -11,6 +11,7 @@
 
 #include "conf.h"
 #include "fs.h"
+#include "mem.h"
 #include "span.h"
 
 #define FILE_MAX (1u << 20)
@@ -154,6 +155,7 @@ check_sections(const char *path)
 	line = open_section(text);
 	if (line > 0)
 		conf_error(path, line, "this is not closed with }");
+	mem_wipe(text, len);	/* there may be passwords in it */
 	free(text);
 }
 

@@ -1,12 +1,14 @@
 """e2e_rights.py - who runs as whom: the table of processes in the READMEs, read from
-/proc of a live pair; and heartbeats by broadcast.
+/proc of a live pair; what the agent has no business to know; and heartbeats by broadcast.
 """
 import os
+import signal
+import subprocess
 
 import exercise
 import mailgen
-from harness import test
-from lab import NODES
+from harness import Skip, test
+from lab import NODES, wait_for
 
 # What a process may be found as: (daemon, user) -> filtered by seccomp?  The two root
 # processes never read what strangers sent.
@@ -54,6 +56,85 @@ def every_process_has_its_user(t):
                 t.true(root.endswith("/empty"), "the gate's root is %s" % root)
         t.equal(set(seen), set(ROOT) | set(ALLOWED), "processes on " + node)
         t.equal((seen[("hagentd", "root")], seen[("maild", "root")]), (1, 1), "root processes")
+
+
+# How often each of some words stands in the memory of a process that it can write.
+COUNT = """
+import sys
+found = [0] * len(sys.argv[2:])
+with open("/proc/%s/maps" % sys.argv[1]) as maps, \\
+        open("/proc/%s/mem" % sys.argv[1], "rb", 0) as mem:
+    for line in maps:
+        where, rights = line.split()[:2]
+        if not rights.startswith("rw"):
+            continue
+        begin, end = (int(x, 16) for x in where.split("-"))
+        mem.seek(begin)
+        text = mem.read(end - begin)
+        for i, word in enumerate(sys.argv[2:]):
+            found[i] += text.count(word.encode())
+print(*found)
+"""
+DEVICE = "#!/bin/sh\n# A fence device that hangs.\nexec sleep 60\n"
+PASSWORDS = ("conf-Password-4711", "file-Password-0815")
+
+
+def _counts(lab, node, pid):
+    """Of both passwords."""
+    out = lab.execute(node, "/usr/bin/python3", "-c", COUNT, str(pid), *PASSWORDS).stdout
+    return [int(n) for n in out.split()]
+
+
+def _agent(lab, node, old=()):
+    """Waits for one that is none of the old ones, and answers."""
+    def there():
+        kids = lab.children(node, lab.pid_of(node, "hagentd"))
+        pids = [p for p, line in kids.items() if "hagentd" in line and p not in old]
+        return pids[0] if pids and lab.status(node) else 0
+    return wait_for("an agent on " + node, 20, there, 0.05)
+
+
+@test
+def agent_holds_no_passwords(t):
+    """Those of the fence devices are for the executor alone."""
+    if os.environ.get("SAN") == "1":
+        raise Skip("a sanitizer keeps freed memory")
+    lab = t.lab()
+    node, home = lab.standby(), lab.node_dir(lab.standby())
+    old = {_agent(lab, node)}
+    for name, text, mode in (("bmc", DEVICE, 0o755), ("bmc-args", "passwd=%s\n" % PASSWORDS[1], 0o600)):
+        with open(os.open(home + "/" + name, os.O_CREAT | os.O_WRONLY, mode), "w") as f:
+            f.write(text)
+    conf = home + "/etc/mailpair/hagent.conf"
+    os.chmod(conf, 0o600)
+    with open(conf, "a") as f:
+        f.write('fence "bmc" {\n\tagent = "/run/lab/bmc"\n\tnode = "%s"\n'
+                '\targs = { "passwd=%s" }\n\targs-file = "/run/lab/bmc-args"\n}\n'
+                % (lab.active(), PASSWORDS[0]))
+
+    def check(what, in_executor):
+        agent = _agent(lab, node, old)
+        old.add(agent)
+        seen = _counts(lab, node, lab.pid_of(node, "hagentd"))
+        t.equal([n > 0 for n in seen], in_executor, "passwords in the executor, " + what)
+        t.equal(_counts(lab, node, agent), [0, 0], "passwords in the agent, " + what)
+        return agent
+    lab.execute(node, "hactl", "reload")
+    check("after a reload", [True, False])
+    # Agents are forked with what an executor has read at its own start, too.
+    before = lab.pid_of(node, "hagentd")
+    lab.kill_service(node, "hagentd", signal.SIGTERM)
+    wait_for("the next hagentd", 20, lambda: lab.pid_of(node, "hagentd") not in (0, before))
+    agent = check("after a restart", [True, False])
+    # And while a device runs.
+    asking = subprocess.Popen(lab.command(node, "hactl", "fence", "test"),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    wait_for("the device runs", 10, lambda: any("sleep" in line for line in lab.children(
+        node, lab.pid_of(node, "hagentd")).values()), 0.05)
+    lab.execute(node, "/bin/sh", "-c", "kill -9 %d" % agent)
+    asking.wait()
+    check("while a device runs", [True, True])
 
 
 @test
