@@ -118,6 +118,7 @@ agent_save(struct agent *a)
 {
 	unsigned long held;
 
+	a->history_unsaved = false;	/* tried once; a save that is needed takes it along */
 	a->save_errno = 0;
 	if (state_save(&a->state, a->conf->state_dir) == 0)
 		return 0;

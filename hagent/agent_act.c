@@ -124,8 +124,7 @@ act_history(struct agent *a, const struct state_switch *sw)
 	    sw->to < 2 ? a->conf->node[sw->to] : "-", sw->planned ? "planned" : "unplanned",
 	    (long long)sw->outage_ms, sw->reason);
 	agent_record_switch(a, sw);
-	/* A lost line of history is no reason to stop serving. */
-	(void)agent_save(a);
+	a->history_unsaved = true;
 }
 
 static void
@@ -255,6 +254,10 @@ agent_act(struct agent *a, const struct policy_actions *acts)
 		else if (acts->a[i].act == ACT_SAVE)
 			saved = true;
 	}
+	/* When nobody waits for it any more.  A lost line of history is no reason to stop
+	 * serving. */
+	if (a->history_unsaved)
+		(void)agent_save(a);
 }
 
 /* ---- what runs here ------------------------------------------------------ */

@@ -134,6 +134,7 @@ struct agent {
 	bool syncd_up;
 	struct data_state data;
 	uint64_t saved;
+	bool history_unsaved;		/* a line of history that the next save takes along */
 	struct log_rate save_failed;
 	int save_errno;			/* of the last save; 0 */
 	/* What runs here, as found at the start. */

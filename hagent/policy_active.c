@@ -34,6 +34,9 @@ active_begin(struct turn *t)
 		    "hactl status");
 	else
 		turn_op_done(t, 0, "this node is active", "");
+	/* The number is on the disk since the beginning; where the generation starts in the
+	 * log, and the line of history, are written when clients are served again. */
+	turn_save(t);
 }
 
 /* The other node will not take over: it said so before it fell silent. */

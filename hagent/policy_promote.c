@@ -202,7 +202,6 @@ void
 promote_turn(struct turn *t)
 {
 	struct policy *p = t->p;
-	bool recorded = p->promote > PRO_SYNCD;
 	enum promote_step s;
 
 	if (active_must_leave(t) || newer(t))
@@ -227,8 +226,4 @@ promote_turn(struct turn *t)
 			break;
 		}
 	} while (p->role == ROLE_PROMOTE && p->promote != s);
-	/* The number is on the disk since the beginning; where the generation starts in the
-	 * log can be written while the first resource starts. */
-	if (p->conf->syncd && !recorded && p->promote > PRO_SYNCD)
-		turn_save(t);
 }

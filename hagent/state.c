@@ -1,9 +1,10 @@
 /* state.c - the agent's persisted state (the file format is in PROTOCOL.md).
  *
  * Promises: a state that state_load() returned was written whole by state_save().
- * Two copies, written one after the other, so one is whole at every moment; the
- * higher serial number wins.  Refuses (-1) when no copy is good but at least one is
- * there: starting with a fresh state would use generation numbers twice. */
+ * Two copies, both on the disk before either takes its name, so each is whole at
+ * every moment; the higher serial number wins.  Refuses (-1) when no copy is good but
+ * at least one is there: starting with a fresh state would use generation numbers
+ * twice. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,13 +189,12 @@ int
 state_save(struct state *s, const char *dir)
 {
 	struct wire_out o;
-	int rc = 0, saved = 0;
+	int rc, saved;
 
 	s->serial++;
 	wire_out_init(&o);
 	state_encode(s, &o);
-	for (int i = 0; i < 2 && rc == 0; i++)
-		rc = fs_replace(dir, copies[i], o.p, o.len, 0600);
+	rc = fs_replace_copies(dir, copies, 2, o.p, o.len, 0600);
 	saved = errno;
 	wire_out_clear(&o);
 	errno = saved;

@@ -2,6 +2,7 @@
  * always: write beside, fsync, rename, fsync the directory.  On failure what stood
  * there before still stands, errno tells why, and nothing is tried twice: after a
  * failed fsync the kernel may have dropped the bytes. */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -114,39 +115,93 @@ open_beside(int dirfd, const char *name, char tmp[NAME_MAX + 1])
 	return fd;
 }
 
-int
-fs_replace_at(int dirfd, const char *name, const void *p, size_t len, mode_t mode)
-{
-	char tmp[NAME_MAX + 1];
-	int fd = open_beside(dirfd, name, tmp), saved;
+struct beside {
+	int fd;
+	char name[NAME_MAX + 1];	/* "" when it has the place of the real one */
+};
 
-	if (fd == -1)
+static int
+beside_write(int dirfd, const char *name, const void *p, size_t len, mode_t mode,
+    struct beside *b)
+{
+	b->fd = open_beside(dirfd, name, b->name);
+	if (b->fd == -1) {
+		b->name[0] = '\0';
 		return -1;
-	if (fs_write_all(fd, p, len) == -1 || fchmod(fd, mode) == -1 || fsync(fd) == -1) {
-		fail_close(fd);
-		goto undo;
 	}
-	if (close(fd) == -1 || renameat(dirfd, tmp, dirfd, name) == -1)
-		goto undo;
-	return fsync(dirfd);
-undo:
-	saved = errno;
-	unlinkat(dirfd, tmp, 0);
+	return fs_write_all(b->fd, p, len) == -1 || fchmod(b->fd, mode) == -1 ? -1 : 0;
+}
+
+static int
+beside_sync(struct beside *b)
+{
+	int fd = b->fd;
+
+	if (fsync(fd) == -1)
+		return -1;
+	b->fd = -1;
+	return close(fd);
+}
+
+static int
+beside_undo(int dirfd, struct beside *b, size_t n)
+{
+	int saved = errno;
+
+	for (size_t i = 0; i < n; i++) {
+		if (b[i].fd != -1)
+			close(b[i].fd);
+		if (b[i].name[0] != '\0')
+			unlinkat(dirfd, b[i].name, 0);
+	}
 	errno = saved;
 	return -1;
 }
 
+static int
+replace_at(int dirfd, const char *const names[], size_t n, const void *p, size_t len, mode_t mode)
+{
+	struct beside b[FS_COPIES_MAX];
+
+	assert(n <= FS_COPIES_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (beside_write(dirfd, names[i], p, len, mode, &b[i]) == -1)
+			return beside_undo(dirfd, b, i + 1);
+	for (size_t i = 0; i < n; i++)
+		if (beside_sync(&b[i]) == -1)
+			return beside_undo(dirfd, b, n);
+	for (size_t i = 0; i < n; i++) {
+		if (renameat(dirfd, b[i].name, dirfd, names[i]) == -1)
+			return beside_undo(dirfd, b, n);
+		b[i].name[0] = '\0';
+	}
+	return fsync(dirfd);
+}
+
 int
-fs_replace(const char *dir, const char *name, const void *p, size_t len, mode_t mode)
+fs_replace_at(int dirfd, const char *name, const void *p, size_t len, mode_t mode)
+{
+	return replace_at(dirfd, &name, 1, p, len, mode);
+}
+
+int
+fs_replace_copies(const char *dir, const char *const names[], size_t n, const void *p, size_t len,
+    mode_t mode)
 {
 	int dirfd = open_dir(dir);
 
 	if (dirfd == -1)
 		return -1;
-	if (fs_replace_at(dirfd, name, p, len, mode) == -1)
+	if (replace_at(dirfd, names, n, p, len, mode) == -1)
 		return fail_close(dirfd);
 	close(dirfd);
 	return 0;
+}
+
+int
+fs_replace(const char *dir, const char *name, const void *p, size_t len, mode_t mode)
+{
+	return fs_replace_copies(dir, &name, 1, p, len, mode);
 }
 
 /* Reads to the end rather than to st_size: /proc and pipes say 0. */

@@ -9,10 +9,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define FS_COPIES_MAX 2
+
 /* Makes path/name hold exactly these bytes, durably: written beside, synced,
  * renamed, the directory synced.  mode is exact, the umask is not used. */
 int fs_replace(const char *dir, const char *name, const void *, size_t, mode_t mode);
 int fs_replace_at(int dirfd, const char *name, const void *, size_t, mode_t mode);
+/* The same bytes under several names, with fewer syncs than one after the other: all
+ * are synced before the first takes its name, so each is whole at every moment.  A
+ * failure leaves each with what it was before, or with all of the new bytes. */
+int fs_replace_copies(const char *dir, const char *const names[], size_t n, const void *, size_t,
+    mode_t mode);
 /* Reads a whole file of at most max bytes; *buf is freed by the caller and has a
  * NUL behind the last byte.  EFBIG when it is larger. */
 int fs_read(const char *path, size_t max, char **buf, size_t *len);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -14,6 +15,15 @@
 #include "state.h"
 
 static char dir[64];
+static int syncs;
+
+/* A save stands between the proof and the service. */
+int
+fsync(int fd)
+{
+	syncs++;
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static int
 setup(void **state)
@@ -141,7 +151,9 @@ copies(void **state)
 	(void)state;
 	assert_int_equal(state_load(&t, dir), 1);	/* a new node */
 	sample(&s);
+	syncs = 0;
 	assert_int_equal(state_save(&s, dir), 0);
+	assert_int_equal(syncs, 3);		/* each copy, and both names */
 	s.boot = 18;
 	assert_int_equal(state_save(&s, dir), 0);
 	damage("state");

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -9,6 +10,37 @@
 #include "unit.h"
 
 static char dir[] = "/tmp/test_fs.XXXXXX";
+
+/* Stands in for the C library's, so that the order of syncs and names can be seen. */
+static struct {
+	int files, dirs;
+	int named;		/* how many of "one" and "two" were there at the last file's */
+	bool fail;
+} syncs;
+
+int
+fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		syncs.dirs++;
+	} else {
+		char path[64];
+
+		syncs.files++;
+		syncs.named = 0;
+		snprintf(path, sizeof(path), "%s/one", dir);
+		syncs.named += access(path, F_OK) == 0;
+		snprintf(path, sizeof(path), "%s/two", dir);
+		syncs.named += access(path, F_OK) == 0;
+		if (syncs.fail && syncs.files == 2) {
+			errno = EIO;
+			return -1;
+		}
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static int
 set_up(void **state)
@@ -90,6 +122,34 @@ test_replace_fails(void **state)
 	assert_int_equal(errno, ENAMETOOLONG);
 	assert_int_equal(count_entries(), 2);	/* f and d: nothing is left beside */
 	free(longname);
+}
+
+/* Both are on the disk before one has its name, and the names cost one sync. */
+static void
+test_copies(void **state)
+{
+	static const char *const names[] = { "one", "two" }, *const wrong[] = { "one", "a/b" };
+	int before = count_entries();
+
+	(void)state;
+	memset(&syncs, 0, sizeof(syncs));
+	assert_int_equal(fs_replace_copies(dir, names, 2, "first", 5, 0600), 0);
+	assert_int_equal(syncs.files, 2);
+	assert_int_equal(syncs.dirs, 1);
+	assert_int_equal(syncs.named, 0);
+	assert_content("one", "first");
+	assert_content("two", "first");
+	memset(&syncs, 0, sizeof(syncs));
+	syncs.fail = true;
+	assert_int_equal(fs_replace_copies(dir, names, 2, "second", 6, 0600), -1);
+	assert_int_equal(errno, EIO);
+	syncs.fail = false;
+	assert_int_equal(fs_replace_copies(dir, wrong, 2, "third", 5, 0600), -1);
+	assert_content("one", "first");
+	assert_content("two", "first");
+	assert_int_equal(count_entries(), before + 2);
+	assert_int_equal(unlink(in_dir("one")), 0);
+	assert_int_equal(unlink(in_dir("two")), 0);
 }
 
 /* /dev/full takes nothing: what a full disk looks like. */
@@ -249,6 +309,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_replace_fails),
+		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_write_all_reports),
 		cmocka_unit_test(test_read_limits),
 		cmocka_unit_test(test_pread),
