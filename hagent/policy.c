@@ -286,19 +286,24 @@ probe_freed(struct turn *t)
 		turn_probe(t, false, false);
 }
 
-/* Evidence for a presumption.  Asked while the silence is still short of dead_ms, and
- * anew in each silence: an answer from before this one says nothing. */
+/* Asked while the silence is still short of dead_ms, and anew in each silence: an answer
+ * from before this one says nothing.  For a presumption the peer's own addresses are
+ * asked too.  Before a fence it only saves the time later: that the addresses are free
+ * while the other node is dead holds when it is verified off, too. */
 static void
 probe_silent(struct turn *t)
 {
 	const struct policy *p = t->p;
+	bool presume = p->conf->mode == POLICY_SERIAL_PING;
 
-	if (p->conf->mode != POLICY_SERIAL_PING || !t->v->ping_ok || !proof_quorate(p, t->v)
+	if (!presume && (p->conf->mode != POLICY_FENCING || p->conf->nvips == 0))
+		return;
+	if (((presume || p->conf->pings) && !t->v->ping_ok) || !proof_quorate(p, t->v)
 	    || t->v->peer.silent_ms < p->conf->suspect_ms)
 		return;
 	if (t->v->now_ms - p->probe_ms > t->v->peer.silent_ms)
-		turn_probe(t, true, false);
-	else
+		turn_probe(t, presume, false);
+	else if (presume)
 		turn_probe_due(t, false);
 }
 

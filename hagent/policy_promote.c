@@ -9,19 +9,24 @@
 #define SAVE_MS 100	/* a save that is not reported by now has failed */
 
 /* What was asked before the promotion counts when nobody of the pair had the addresses
- * any more at that time. */
+ * any more at that time; what came back as anything but "free" is asked again. */
 static int64_t
 probe_since(const struct turn *t)
 {
 	const struct policy *p = t->p;
 
-	if (!p->probe_out && p->probe == PROBE_TAKEN)
+	if (!p->probe_out && p->probe != PROBE_CLEAR)
 		return t->v->now_ms;
 	if (p->proof == PROOF_RELEASE && p->freed_ms != 0)
 		return p->freed_ms;
-	/* A node that was fenced may have answered until then. */
-	return t->v->peer.silent && p->proof != PROOF_FENCE
-	    ? t->v->now_ms - t->v->peer.silent_ms : t->v->now_ms;
+	return t->v->peer.silent ? t->v->now_ms - t->v->peer.silent_ms : t->v->now_ms;
+}
+
+/* A node that hung, and is off by now, may have answered until then: its kernel does. */
+static bool
+answered_by_fenced(const struct policy *p)
+{
+	return p->proof == PROOF_FENCE && p->probe == PROBE_TAKEN && p->probe_ms < p->since_ms;
 }
 
 static bool
@@ -29,7 +34,7 @@ probe_counts(const struct turn *t)
 {
 	const struct policy *p = t->p;
 
-	return p->probe_vips && p->probe_ms >= p->probe_since_ms
+	return p->probe_vips && p->probe_ms >= p->probe_since_ms && !answered_by_fenced(p)
 	    && t->v->now_ms - p->probe_ms <= p->conf->probe_fresh_ms;
 }
 

@@ -332,9 +332,10 @@ class Lab:
             raise LabError(node + " is not running")
         return int(children[0])
 
-    def kill(self, node):
+    def kill(self, node, off=lambda: None):
         """A power cut: the wires go dead first, then every process at once, so that
-        the kernel of the dead node says nothing to anybody.  The disk stays."""
+        the kernel of the dead node says nothing to anybody.  The disk stays.
+        off() is called as soon as the node is off."""
         sw = self.ns("sw")
         for wire in ("eth0", "eth1"):
             run("ip", "-n", sw, "link", "set", self.port(node, wire), "down")
@@ -343,6 +344,7 @@ class Lab:
         killed_at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         self._reap(proc)
+        off()
         self._unhost(node)
         return killed_at
 

@@ -147,9 +147,11 @@ class FencedLab(OurLab):
                 if not os.path.exists(asked):
                     continue
                 os.unlink(asked)
+                said = os.path.join(self.node_dir(other(node)), "is-off-" + node)
                 if node in self.inits:
-                    self.kill(node)
-                write(os.path.join(self.node_dir(other(node)), "is-off-" + node), "")
+                    self.kill(node, lambda: write(said, ""))
+                else:
+                    write(said, "")
 
     def stop(self):
         self.fencing.set()
