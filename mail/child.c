@@ -1,7 +1,9 @@
 /* child.c - the part that all processes of maild share: the channel to the parent
  * and the table of channels to the other processes.
  *
- * Promises: a process ends when its parent is gone, and on SIGTERM; a broken channel is
+ * Promises: a process ends when its parent is gone, at once and without closing what it
+ * has in order: the next maild may be waiting for these files, and what a crash leaves
+ * is what they are made for.  On SIGTERM it ends in order.  A broken channel is
  * reported exactly once before its successor is.  What can fail: nothing but
  * memory, which is fatal.  It knows no message but PM_PEER. */
 #include <signal.h>
@@ -103,9 +105,8 @@ on_peer_gone(struct ipc *ipc, const char *why, void *arg)
 	ipc_free(ipc);
 	p->ipc = NULL;
 	if (p->kind == CHILD_PARENT)
-		event_base_loopexit(p->child->base, NULL);
-	else
-		p->child->ops->peer(p->child->arg, p->kind, p->index, false);
+		_exit(0);
+	p->child->ops->peer(p->child->arg, p->kind, p->index, false);
 }
 
 static void

@@ -3,8 +3,8 @@
  *
  * A process function gets struct child_start (valid for its whole life), drops its
  * privileges before it reads anything foreign, makes a child with child_new(), runs
- * the base, and returns its exit code.  When the parent goes away, or on SIGTERM,
- * the base's loop ends.  A channel that breaks is reported with up = false: no
+ * the base, and returns its exit code.  On SIGTERM the base's loop ends; when the
+ * parent goes away the process does, at once.  A channel that breaks is reported with up = false: no
  * answer comes any more to what was asked over it; the parent makes a new one as
  * soon as the other process runs again, reported with up = true. */
 #ifndef MAIL_CHILD_H
