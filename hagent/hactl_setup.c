@@ -400,6 +400,16 @@ write_bundle(const struct run *r, const struct bundle *b)
 	return rc;
 }
 
+/* Of a dry run; never what else is in the bundle: keys. */
+static void
+print_confs(const struct bundle *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		for (size_t k = 0; k < sizeof(confs) / sizeof(confs[0]); k++)
+			if (strcmp(b->file[i].name, confs[k].name) == 0)
+				printf("\n%.*s", (int)b->file[i].len, b->file[i].data);
+}
+
 static int
 make_and_install(struct run *r, int self, const char *tmp)
 {
@@ -416,9 +426,7 @@ make_and_install(struct run *r, int self, const char *tmp)
 	if (code != CTL_OK)
 		return code;
 	if (r->dry_run) {
-		for (size_t i = r->of[self].n - 3; i < r->of[self].n; i++)
-			printf("\n%.*s", (int)r->of[self].file[i].len,
-			    r->of[self].file[i].data);
+		print_confs(&r->of[self]);
 		return CTL_OK;
 	}
 	code = check(r);

@@ -304,7 +304,9 @@ def setup_and_join(t):
     first, second = NODES
     put(lab, first, "etc/answers", ANSWERS)
     text = hactl(t, lab, first, "setup", "--answers", "/etc/answers", "--dry-run")
-    t.true("WOULD  write /etc/mailpair/cluster.key 0600" in text, text)
+    t.true("WOULD  write /etc/mailpair/cluster.key 0600" in text and "PRIVATE KEY" not in text,
+           text)
+    t.true("hostname = " in text, "the configuration: " + text)
     t.true(not os.path.exists(lab.node_dir(first) + "/etc/mailpair/cluster.key"), "a dry run")
     # The shipped examples may be replaced, what somebody wrote may not.
     text = hactl(t, lab, first, "setup", "--answers", "/etc/answers")
