@@ -6,10 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +23,8 @@
 #include "hagent_conf.h"
 #include "mem.h"
 #include "paths.h"
+#include "ports.h"
+#include "span.h"
 
 #define RUN_MS 30000
 #define ASK_MS 5000
@@ -271,25 +271,52 @@ check_heard(struct pre *p)
 	}
 }
 
+enum ping_answer { PING_ANSWERS, PING_SILENT, PING_UNKNOWN };
+
+/* Of a host, through an interface or NULL.  ping ends with 1 when it asked and heard
+ * nothing; with anything else it could not ask, and its last words are in why. */
+static enum ping_answer
+ask_host(const char *host, const char *interface, char *why, size_t size)
+{
+	const char *argv[] = {"ping", "-n", "-c", "1", "-W", "1", "-I", interface, host, NULL};
+	struct span rest, line, last = SPAN("ping did not run");
+	char *text;
+	size_t len;
+	int code;
+
+	if (interface == NULL) {
+		argv[6] = host;
+		argv[7] = NULL;
+	}
+	code = hactl_run(argv, ASK_MS, &text, &len);
+	rest = (struct span){text, len};
+	while (span_cut(&rest, '\n', &line))
+		last = line.len == 0 ? last : line;
+	snprintf(why, size, "%.*s", (int)last.len, last.p);
+	free(text);
+	return code == 0 ? PING_ANSWERS : code == 1 ? PING_SILENT : PING_UNKNOWN;
+}
+
 static void
 check_pings(struct pre *p)
 {
+	char why[160];
+
 	if (p->conf->npings == 0)
 		tell(p, PRE_WARN, "ping", "ping = { \"ROUTER\" } in hagent.conf",
 		    "no target: this node cannot tell that it is cut off");
 	for (size_t i = 0; i < p->conf->npings; i++) {
-		const char *argv[] = {
-		    "ping", "-n", "-c", "1", "-W", "1", p->conf->pings[i].name, NULL};
-		char *text;
-		size_t len;
+		const char *name = p->conf->pings[i].name;
+		enum ping_answer a = ask_host(name, NULL, why, sizeof(why));
 
-		if (hactl_run(argv, ASK_MS, &text, &len) == 0)
-			tell(p, PRE_OK, "ping", NULL, "%s answers",
-			    p->conf->pings[i].name);
-		else
+		if (a == PING_ANSWERS)
+			tell(p, PRE_OK, "ping", NULL, "%s answers", name);
+		else if (a == PING_SILENT)
 			tell(p, PRE_FAIL, "ping", "choose one that always answers",
-			    "%s does not answer", p->conf->pings[i].name);
-		free(text);
+			    "%s does not answer", name);
+		else
+			tell(p, PRE_WARN, "ping", "ip route; command -v ping",
+			    "could not ask %s: %s", name, why);
 	}
 }
 
@@ -313,23 +340,25 @@ agent_has_vip(const struct pre *p)
 static void
 check_vip(struct pre *p, const struct vip_conf *v)
 {
-	char *address = mem_dup(v->name), *text;
-	const char *argv[] = {
-	    "ping", "-n", "-c", "1", "-W", "1", "-I", v->interface, address, NULL};
-	size_t len;
+	char *address = mem_dup(v->name), why[160];
+	enum ping_answer a;
 
 	address[strcspn(address, "/")] = '\0';
 	check_interface(p, v->interface, v->name);
-	if (!agent_has_vip(p)) {
-		if (hactl_run(argv, ASK_MS, &text, &len) == 0)
-			tell(p, PRE_FAIL, "vip", "find who has it: arping",
-			    "%s is in use by another host", address);
-		else
-			tell(p, PRE_OK, "vip", NULL, "%s is free", address);
-		free(text);
-	} else {
+	if (agent_has_vip(p)) {
 		tell(p, PRE_OK, "vip", NULL, "%s belongs to the active node", address);
+		free(address);
+		return;
 	}
+	a = ask_host(address, v->interface, why, sizeof(why));
+	if (a == PING_ANSWERS)
+		tell(p, PRE_FAIL, "vip", "find who has it: arping",
+		    "%s is in use by another host", address);
+	else if (a == PING_SILENT)
+		tell(p, PRE_OK, "vip", NULL, "%s is free", address);
+	else
+		tell(p, PRE_WARN, "vip", "sudo hactl preflight; command -v ping",
+		    "could not ask whether %s is in use: %s", address, why);
 	free(address);
 }
 
@@ -376,43 +405,31 @@ check_room(struct pre *p)
 		tell(p, PRE_OK, "disk", NULL, "%s: %u %% used", PATH_VAR, used);
 }
 
-static bool
-port_taken(int port)
-{
-	struct sockaddr_in6 at = {
-	    .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-	bool taken;
-
-	if (fd == -1)
-		return false;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	taken = bind(fd, (struct sockaddr *)&at, sizeof(at)) == -1 && errno == EADDRINUSE;
-	close(fd);
-	return taken;
-}
-
 /* Before maild opens them on the active node nobody may have them. */
 static void
 check_ports(struct pre *p)
 {
-	static const int ports[] = {25, 587, 465, 110, 995, 143, 993};
-	unsigned taken = 0;
-	int first = 0;
+	struct port_look look[] = {{25, 0, 0}, {587, 0, 0}, {465, 0, 0}, {110, 0, 0},
+	    {995, 0, 0}, {143, 0, 0}, {993, 0, 0}};
+	size_t n = sizeof(look) / sizeof(look[0]);
+	struct ports seen;
 
 	if (p->status != NULL && agent_has_vip(p))
 		return;
-	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
-		if (!port_taken(ports[i]))
-			continue;
-		taken++;
-		first = first == 0 ? ports[i] : first;
-	}
-	if (taken > 0)
+	ports_look(look, n);
+	ports_judge(look, n, &seen);
+	if (seen.taken > 0)
 		tell(p, PRE_FAIL, "ports",
 		    "ss -lntp; stop and disable the other mail server",
-		    "%u mail ports are in use, the first is %d", taken, first);
-	else
+		    "%u mail ports are in use, the first is %d", seen.taken,
+		    seen.first_taken);
+	if (seen.unknown > 0)
+		tell(p, PRE_WARN, "ports",
+		    seen.why == EACCES || seen.why == EPERM ? "sudo hactl preflight"
+							    : "ss -lnt",
+		    "could not look at %u mail ports, the first is %d: %s", seen.unknown,
+		    seen.first_unknown, strerror(seen.why));
+	if (seen.taken == 0 && seen.unknown == 0)
 		tell(p, PRE_OK, "ports", NULL, "the mail ports are free");
 }
 
@@ -457,7 +474,7 @@ agent_says(const char *op)
 static void
 check_pair(struct pre *p)
 {
-	json_t *list = json_object_get(p->status, "problems"), *one;
+	json_t *list = json_object_get(p->status, "advice"), *one;
 	size_t i;
 
 	if (p->status == NULL)

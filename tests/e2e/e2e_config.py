@@ -387,3 +387,5 @@ def preflight(t):
     write_conf(lab, node, "nonsense\n")
     text = hactl(t, lab, node, "preflight", code=2)
     t.true("FAIL  config     hagent.conf: ERROR /etc/mailpair/hagent.conf:" in text, text)
+    # What the running pair complains of stands there in its words.
+    t.true("WARN  pair       " in text and "without words" not in text, text)
