@@ -175,8 +175,8 @@ install: all
 	    install -m 644 $$f $(share)/man/man$${f##*.}; done
 	install -m 644 etc/mailpair.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mailpair.conf
 	install -d $(share)/bash-completion/completions
-	set -e; for f in hactl mailctl; do install -m 644 etc/completion/mailpair.bash \
-	    $(share)/bash-completion/completions/$$f; done
+	set -e; for f in hactl mailctl; do to=$(share)/bash-completion/completions/$$f; \
+	    $(conf_paths) etc/completion/mailpair.bash >$$to; chmod 644 $$to; done
 	set -e; for d in hagentd syncd maild; do \
 	    $(at_paths) etc/$$d.service >$(units)/$$d.service; chmod 644 $(units)/$$d.service; \
 	    $(at_paths) etc/init.d/$$d >$(etc)/init.d/$$d; chmod 755 $(etc)/init.d/$$d; done

@@ -200,8 +200,9 @@ agent_json_watchdog(const struct agent *a)
 bool
 agent_proof_request(struct agent *a, struct ctl_call *call, const char *op, json_t *req)
 {
-	bool fence = strcmp(op, "fence-test") == 0, fire = json_is_true(json_object_get(req,
-	    "fire"));
+	bool fence = strcmp(op, "fence-test") == 0;
+	bool fire = json_is_true(json_object_get(req, "fire")) &&
+	    !json_is_true(json_object_get(req, "dry_run"));
 	uint32_t id;
 
 	if (!fence && strcmp(op, "watchdog-test") != 0)

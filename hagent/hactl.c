@@ -41,7 +41,7 @@ static const struct verb verbs[] = {
 	{ "fence", "test", "fence-test", "hagentd.sock", OPERAND_NONE, true, 0,
 	    hactl_print_data },
 	{ "watchdog", "test", "watchdog-test", "hagentd.sock", OPERAND_NONE, false,
-	    LOOK | BIT(O_FIRE) | BIT(O_YES), hactl_print_watchdog },
+	    LOOK | TRY | BIT(O_FIRE), hactl_print_watchdog },
 	{ "maintenance", "on", "maintenance", "hagentd.sock", OPERAND_NONE, true,
 	    TRY | BIT(O_FOR), hactl_print_data },
 	{ "maintenance", "off", "maintenance-off", "hagentd.sock", OPERAND_NONE, true, TRY,
@@ -56,24 +56,27 @@ static const struct verb verbs[] = {
 int
 hactl_usage(FILE *out, int code)
 {
-	fputs("usage: hactl status [--json] [-w [seconds]]\n"
-	    "       hactl links | history [--json] [-w [seconds]]\n"
-	    "       hactl events [-f] [-n LINES] [--json]\n"
-	    "       hactl check [NAME...] [--list] [--json]\n"
+	fputs("usage: hactl status | links | history [-w [SECONDS]]\n"
+	    "       hactl events [-f] [-n LINES]\n"
+	    "       hactl check [NAME...] [--list]\n"
 	    "       hactl switchover [--to NODE] [--dry-run]\n"
 	    "       hactl failover [--to NODE] [--peer-is-off] [--accept-loss] [--dry-run]\n"
-	    "       hactl standby NODE | online NODE\n"
-	    "       hactl resource list [--json] [-w [seconds]]\n"
+	    "       hactl standby NODE | online NODE [--dry-run]\n"
+	    "       hactl resource list [-w [SECONDS]]\n"
 	    "       hactl resource start | stop | restart NAME | cleanup [NAME] [--dry-run]\n"
-	    "       hactl maintenance on [--for 2h] [--dry-run] | maintenance off\n"
-	    "       hactl fence test | watchdog test [--fire]\n"
-	    "       hactl sync status [-w [seconds]] | sync now [--path DIR] [--accept-deletes]\n"
-	    "       hactl reload [--dry-run] | key show | new | use | drop\n"
-	    "       hactl setup [--answers FILE] | join FILE\n"
-	    "       hactl preflight\n"
+	    "       hactl maintenance on [--for 2h] [--dry-run] | maintenance off [--dry-run]\n"
+	    "       hactl fence test | watchdog test [--fire] [--dry-run] [-w [SECONDS]]\n"
+	    "       hactl sync status [-w [SECONDS]] | sync now [--path DIR] [--accept-deletes]\n"
+	    "       hactl reload [--dry-run]\n"
+	    "       hactl key show | new | use | drop [--key-file FILE] [--dry-run]\n"
+	    "       hactl setup [--answers FILE] [--bundle FILE] [--force] [--dry-run]\n"
+	    "       hactl join FILE [--fingerprint DIGITS] [--force] [--dry-run]\n"
+	    "       hactl preflight [--config FILE] [--node NAME]\n"
 	    "       hactl report [--output FILE]\n"
-	    "       hactl import-heartbeat DIR [--output FILE] ...\n"
-	    "options: --json --timeout SECONDS --no-color --yes --version --help\n", out);
+	    "       hactl import-heartbeat DIR [--output FILE] [--force] [--dry-run] ...\n"
+	    "options of all: --json --no-color --help; of what asks a daemon: --timeout SECONDS\n"
+	    "--run-dir DIR; of what may lose something: --yes (do not ask); alone: --version\n",
+	    out);
 	return code;
 }
 

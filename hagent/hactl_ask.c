@@ -7,6 +7,7 @@
 
 #include "ctl.h"
 #include "hactl.h"
+#include "hactl_local.h"
 #include "hactl_print.h"
 
 #define TIMEOUT_MS 60000
@@ -38,6 +39,13 @@ print_json(json_t *o, FILE *out)
 		json_object_set_new(o, "schema", json_integer(1));
 	json_dumpf(o, out, JSON_COMPACT);
 	fputc('\n', out);
+}
+
+void
+hactl_put_json(json_t *o)
+{
+	print_json(o, stdout);
+	json_decref(o);
 }
 
 static void
@@ -117,20 +125,28 @@ keep_part(json_t *part, void *arg)
 	*kept = json_incref(part);
 }
 
+json_t *
+hactl_part(const char *run_dir, const char *sock, const char *op, int timeout_ms)
+{
+	json_t *req = json_pack("{s:s}", "op", op), *part = NULL, *last = NULL;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", run_dir, sock);
+	ctl_ask(path, req, timeout_ms, keep_part, &part, &last);
+	json_decref(last);
+	json_decref(req);
+	return part;
+}
+
 /* The daemon allowed it; the words are made of its status. */
 static void
 print_plan(const struct verb *v, const struct hactl_options *o, const char *operand)
 {
-	json_t *req = json_pack("{s:s}", "op", "status"), *status = NULL, *last = NULL;
-	char path[4096];
+	json_t *status = hactl_part(o->run_dir, "hagentd.sock", "status", QUICK_MS);
 
-	snprintf(path, sizeof(path), "%s/hagentd.sock", o->run_dir);
-	ctl_ask(path, req, QUICK_MS, keep_part, &status, &last);
 	if (status != NULL)
 		hactl_print_plan(status, v->op, operand != NULL ? operand : o->to, stdout);
 	json_decref(status);
-	json_decref(last);
-	json_decref(req);
 }
 
 static int
@@ -146,7 +162,7 @@ ask(const struct verb *v, const struct hactl_options *o, const char *operand, FI
 	snprintf(path, sizeof(path), "%s/%s", o->run_dir, v->sock);
 	code = ctl_ask(path, req, limit, on_part, &p, &last);
 	print_end(&p, last, code);
-	if (o->dry_run && v->change && code == CTL_OK && !o->json &&
+	if (o->dry_run && (v->change || o->fire) && code == CTL_OK && !o->json &&
 	    strcmp(v->op, "reload") != 0)
 		print_plan(v, o, operand);
 	json_decref(last);

@@ -20,15 +20,18 @@
 #include "script.h"
 
 struct run {
+	struct hactl_local local;
+	json_t *told; /* with --json: notes and result; else NULL */
 	const char *dir, *output;
-	bool force;
+	bool force, dry_run;
 	unsigned warnings;
 	struct import_env env;
 };
 
 static const char usage[] =
     "usage: hactl import-heartbeat DIR [--output FILE] [--node NAME] [--cluster NAME]\n"
-    "           [--key-file FILE] [--address NODE[:INTERFACE]=ADDRESS]... [--force]\n";
+    "           [--key-file FILE] [--address NODE[:INTERFACE]=ADDRESS]... [--force]\n"
+    "           [--dry-run] [--json]\n";
 
 /* ---- what this machine knows --------------------------------------------------- */
 
@@ -128,7 +131,12 @@ note(
 	struct run *r = arg;
 
 	r->warnings += level == IMPORT_WARN;
-	if (line > 0)
+	if (r->told != NULL)
+		json_array_append_new(json_object_get(r->told, "notes"),
+		    json_pack("{s:s, s:s, s:i, s:s}", "level",
+			level == IMPORT_WARN ? "WARN" : "ERROR", "file", import_file_name(file),
+			"line", line, "text", text));
+	else if (line > 0)
 		fprintf(stderr, "%s %s/%s:%d: %s\n",
 		    level == IMPORT_WARN ? "WARN " : "ERROR", r->dir,
 		    import_file_name(file), line, text);
@@ -201,17 +209,33 @@ make_key(const char *path)
 	return rc;
 }
 
+static void
+print_would(const struct run *r, size_t len)
+{
+	if (access(r->env.key_file, F_OK) == -1)
+		printf("WOULD  write %s 0600, a new key\n", r->env.key_file);
+	printf("WOULD  write %s 0644, %zu bytes; it is checked then\n", r->output, len);
+}
+
 static int
 write_all(const struct run *r, const char *text, size_t len)
 {
 	struct hagent_conf *c;
 
-	if (r->output == NULL)
+	if (r->output == NULL && r->told == NULL)
 		return fwrite(text, 1, len, stdout) == len && fflush(stdout) == 0
 			   ? CTL_OK
 			   : CTL_DENIED;
-	if (!hactl_may_write(r->output, r->force))
+	if (r->output != NULL && !hactl_may_write(r->output, r->force))
 		return CTL_CONFLICT;
+	if (r->told != NULL && (r->output == NULL || r->dry_run))
+		json_object_set_new(r->told, "config", json_stringn(text, len));
+	else if (r->dry_run)
+		print_would(r, len);
+	if (r->output == NULL || r->dry_run)
+		return CTL_OK;
+	if (r->told != NULL)
+		json_object_set_new(r->told, "written", json_string(r->output));
 	if (make_key(r->env.key_file) == -1 || hactl_write(r->output, text, len, 0644) == -1)
 		return CTL_DENIED;
 	c = hagent_conf_load(r->output, r->env.node);
@@ -250,7 +274,7 @@ add_given(struct import_env *env, const char *text)
 	return 0;
 }
 
-enum { O_OUTPUT = 256, O_NODE, O_CLUSTER, O_KEY, O_ADDRESS, O_FORCE };
+enum { O_OUTPUT = 256, O_NODE, O_CLUSTER, O_KEY, O_ADDRESS, O_FORCE, O_DRY };
 
 static const struct option longs[] = {
     {"output", required_argument, NULL, O_OUTPUT},
@@ -259,7 +283,8 @@ static const struct option longs[] = {
     {"key-file", required_argument, NULL, O_KEY},
     {"address", required_argument, NULL, O_ADDRESS},
     {"force", no_argument, NULL, O_FORCE},
-    {"help", no_argument, NULL, 'h'},
+    {"dry-run", no_argument, NULL, O_DRY},
+    LOCAL_OPTIONS,
     {NULL, 0, NULL, 0},
 };
 
@@ -282,6 +307,9 @@ set_option(struct run *r, int ch)
 	case O_FORCE:
 		r->force = true;
 		return 0;
+	case O_DRY:
+		r->dry_run = true;
+		return 0;
 	case O_ADDRESS:
 		return add_given(&r->env, optarg);
 	default:
@@ -300,8 +328,13 @@ options(struct run *r, int argc, char **argv)
 			fputs(usage, stdout);
 			return CTL_OK;
 		}
-		if (set_option(r, ch) == -1)
+		if (!hactl_local_option(&r->local, ch) && set_option(r, ch) == -1)
 			return CTL_USAGE;
+	}
+	if (r->dry_run && r->output == NULL) {
+		fprintf(stderr, "ERROR --dry-run goes with --output: without it nothing is "
+				"written\n");
+		return CTL_USAGE;
 	}
 	if (argc - optind != 1 || r->env.key_file[0] != '/') {
 		fputs(usage, stderr);
@@ -329,10 +362,14 @@ hactl_import(int argc, char **argv)
 	if (code != -1)
 		return code;
 	find_nets(&r.env);
+	if (r.local.json)
+		r.told = json_pack("{s:i, s:[]}", "schema", 1, "notes");
 	if (convert(&r, &text, &len) == -1)
 		code = CTL_BAD_CONFIG;
 	else
 		code = write_all(&r, text, len);
 	free(text);
+	if (r.told != NULL)
+		hactl_put_json(r.told);
 	return code == CTL_OK && r.warnings > 0 ? CTL_WARNING : code;
 }

@@ -12,16 +12,34 @@
 #include "paths.h"
 
 static const char usage[] =
-    "usage: hactl key show | new | use | drop [--key-file FILE] [--dry-run]\n"
+    "usage: hactl key show | new | use | drop [--key-file FILE] [--dry-run] [--json]\n"
     "  new   adds a key behind the present one (or makes the first)\n"
     "  use   makes the second key the one that signs\n"
     "  drop  forgets the second key\n";
 
 struct run {
+	struct hactl_local local;
 	const char *path;
 	bool dry_run;
 	struct cluster_keys keys;
 };
+
+static void
+print_json(const struct run *r, bool written, const char *next)
+{
+	json_t *o = json_pack("{s:i, s:s, s:b, s:o}", "schema", 1, "file", r->path, "written",
+	    written, "keys", json_array());
+	char text[9];
+
+	for (unsigned i = 0; i < r->keys.n; i++) {
+		cluster_key_fingerprint(&r->keys.key[i], text);
+		json_array_append_new(json_object_get(o, "keys"), json_pack("{s:i, s:s, s:b}", "id",
+		    (int)r->keys.key[i].id, "fingerprint", text, "signs", i == 0));
+	}
+	if (next != NULL)
+		json_object_set_new(o, "hint", json_string(next));
+	hactl_put_json(o);
+}
 
 static void
 print(const struct run *r)
@@ -40,6 +58,10 @@ save(struct run *r, const char *next)
 {
 	if (!r->dry_run && hactl_write_keys(r->path, &r->keys) == -1)
 		return CTL_DENIED;
+	if (r->local.json) {
+		print_json(r, !r->dry_run, r->dry_run ? NULL : next);
+		return CTL_OK;
+	}
 	print(r);
 	if (r->dry_run)
 		printf("nothing was written\n");
@@ -101,7 +123,10 @@ key_drop(struct run *r)
 static int
 key_show(struct run *r)
 {
-	print(r);
+	if (r->local.json)
+		print_json(r, false, NULL);
+	else
+		print(r);
 	return CTL_OK;
 }
 
@@ -135,7 +160,7 @@ hactl_key(int argc, char **argv)
 	static const struct option longs[] = {
 	    {"key-file", required_argument, NULL, 'k'},
 	    {"dry-run", no_argument, NULL, 'n'},
-	    {"help", no_argument, NULL, 'h'},
+	    LOCAL_OPTIONS,
 	    {NULL, 0, NULL, 0},
 	};
 	struct run r = {.path = PATH_ETC "/cluster.key"};
@@ -146,12 +171,12 @@ hactl_key(int argc, char **argv)
 			fputs(usage, stdout);
 			return CTL_OK;
 		}
-		if (ch == '?')
-			return CTL_USAGE;
 		if (ch == 'k')
 			r.path = optarg;
-		else
+		else if (ch == 'n')
 			r.dry_run = true;
+		else if (!hactl_local_option(&r.local, ch))
+			return CTL_USAGE;
 	}
 	for (size_t i = 0; argc - optind == 1 && i < sizeof(verbs) / sizeof(verbs[0]);
 	     i++) {

@@ -6,44 +6,15 @@
 #include "ctl.h"
 #include "hactl.h"
 #include "hactl_check.h"
+#include "hactl_local.h"
 
 #define QUICK_MS 5000
-
-static void
-keep_status(json_t *part, void *arg)
-{
-	json_t **kept = arg;
-
-	json_decref(*kept);
-	*kept = json_incref(part);
-}
-
-/* NULL: nobody answered. */
-static json_t *
-ask_status(const struct hactl_options *o)
-{
-	json_t *req = json_pack("{s:s}", "op", "status"), *status = NULL;
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/hagentd.sock", o->run_dir);
-	ctl_ask(path, req, o->timeout_ms > 0 ? o->timeout_ms : QUICK_MS, keep_status, &status, NULL);
-	json_decref(req);
-	return status;
-}
-
-static void
-print_json(json_t *o)
-{
-	json_dumpf(o, stdout, JSON_COMPACT);
-	putchar('\n');
-	json_decref(o);
-}
 
 static void
 print_result(const struct check_result *r, bool json)
 {
 	if (json)
-		print_json(json_pack("{s:i, s:s, s:s, s:i, s:s}", "schema", 1, "check", r->name,
+		hactl_put_json(json_pack("{s:i, s:s, s:s, s:i, s:s}", "schema", 1, "check", r->name,
 		    "state", check_code_name(r->code), "code", (int)r->code, "text", r->text));
 	else
 		printf("%-8s %-12s %s\n", check_code_name(r->code), r->name, r->text);
@@ -58,7 +29,7 @@ print_list(bool json)
 		const char *name = check_name(i, &about);
 
 		if (json)
-			print_json(json_pack("{s:i, s:s, s:s}", "schema", 1, "check", name, "about",
+			hactl_put_json(json_pack("{s:i, s:s, s:s}", "schema", 1, "check", name, "about",
 			    about));
 		else
 			printf("%-12s %s\n", name, about);
@@ -91,7 +62,8 @@ hactl_check(const struct hactl_options *o, int argc, char **argv)
 		print_list(o->json);
 		return CTL_OK;
 	}
-	status = ask_status(o);
+	status = hactl_part(o->run_dir, "hagentd.sock", "status",
+	    o->timeout_ms > 0 ? o->timeout_ms : QUICK_MS);
 	for (size_t i = 0; i < check_count(); i++) {
 		if (!wanted(check_name(i, NULL), argc, argv))
 			continue;

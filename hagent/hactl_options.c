@@ -7,6 +7,7 @@
 #include "agent.h"
 #include "ctl.h"
 #include "hactl.h"
+#include "hactl_local.h"
 
 static const struct option longs[] = {
 	{ "json", no_argument, NULL, O_JSON },
@@ -66,6 +67,18 @@ span_seconds(const char *s)
 	return -1;
 }
 
+/* -1: said. */
+static int
+timeout_ms(const char *text)
+{
+	int s = hactl_number(text, 86400);
+
+	if (s > 0)
+		return s * 1000;
+	fprintf(stderr, "ERROR --timeout: expected 1 to 86400 seconds\n");
+	return -1;
+}
+
 static int
 set_option(struct hactl_options *o, int ch)
 {
@@ -92,13 +105,8 @@ set_option(struct hactl_options *o, int ch)
 		o->accept_loss = true;
 		return 0;
 	case O_TIMEOUT:
-		o->timeout_ms = hactl_number(optarg, 86400);
-		if (o->timeout_ms <= 0) {
-			fprintf(stderr, "ERROR --timeout: expected 1 to 86400 seconds\n");
-			return -1;
-		}
-		o->timeout_ms *= 1000;
-		return 0;
+		o->timeout_ms = timeout_ms(optarg);
+		return o->timeout_ms == -1 ? -1 : 0;
 	case O_NOCOLOR:
 		o->no_color = true;
 		return 0;
@@ -167,4 +175,24 @@ hactl_options_fit(const struct verb *v, const struct hactl_options *o)
 		return false;
 	}
 	return true;
+}
+
+bool
+hactl_local_option(struct hactl_local *o, int ch)
+{
+	switch (ch) {
+	case LOCAL_JSON:
+		o->json = true;
+		return true;
+	case LOCAL_NOCOLOR:
+		return true;
+	case LOCAL_TIMEOUT:
+		o->timeout_ms = timeout_ms(optarg);
+		return o->timeout_ms != -1;
+	case LOCAL_RUN:
+		o->run_dir = optarg;
+		return true;
+	default:
+		return false;
+	}
 }

@@ -96,6 +96,9 @@ hactl_print_plan(json_t *s, const char *op, const char *node, FILE *out)
 		print_resource_plan(s, op, node, out);
 		return;
 	}
+	if (strcmp(op, "watchdog-test") == 0)
+		fprintf(out, "WOULD    pet it no more: it resets this node within %lld s\n",
+		    answer_int(json_object_get(s, "watchdog"), "timeout_ms") / 1000);
 	if (hands_over(s, op, node))
 		print_handover(s, out);
 	if (strcmp(op, "standby") == 0)

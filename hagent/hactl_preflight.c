@@ -34,27 +34,51 @@
 enum verdict { PRE_OK, PRE_WARN, PRE_FAIL };
 
 struct pre {
+	struct hactl_local local;
 	const char *path, *node;
 	struct hagent_conf *conf; /* NULL: it is wrong, which was told */
 	json_t *status, *links;	  /* of the agent; NULL: it does not answer */
 	enum verdict worst;
 };
 
+/* Another program's words need not be UTF-8. */
+static json_t *
+printable(const char *text)
+{
+	json_t *o = json_string(text);
+
+	return o != NULL ? o : json_string("(text cannot be shown)");
+}
+
 static void __attribute__((format(printf, 5, 6))) tell(struct pre *p, enum verdict v,
     const char *check, const char *hint, const char *fmt, ...)
 {
-	static const char *const words[] = {"OK  ", "WARN", "FAIL"};
+	static const char *const words[] = {"OK", "WARN", "FAIL"};
+	char text[600];
 	va_list ap;
 
-	printf("%s  %-10s ", words[v], check);
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	putchar('\n');
-	if (v != PRE_OK && hint != NULL)
-		printf("HINT  %s\n", hint);
+	hint = v == PRE_OK ? NULL : hint;
+	if (p->local.json) {
+		json_t *o = json_pack("{s:i, s:s, s:s, s:o, s:s*}", "schema", 1, "check", check,
+		    "state", words[v], "text", printable(text), "hint", hint);
+
+		hactl_put_json(o);
+	} else {
+		printf("%-4s  %-10s %s\n", words[v], check, text);
+		if (hint != NULL)
+			printf("HINT  %s\n", hint);
+	}
 	if (v > p->worst)
 		p->worst = v;
+}
+
+static int
+limit(const struct pre *p, int usual_ms)
+{
+	return p->local.timeout_ms > 0 ? p->local.timeout_ms : usual_ms;
 }
 
 /* ---- files and users ------------------------------------------------------------- */
@@ -76,7 +100,7 @@ check_config(struct pre *p)
 		    i == 0 ? p->path : path, i < 2 && p->node != NULL ? "-N" : NULL,
 		    p->node, NULL};
 		size_t len;
-		int code = hactl_run(argv, RUN_MS, &text, &len);
+		int code = hactl_run(argv, limit(p, RUN_MS), &text, &len);
 
 		text[strcspn(text, "\n")] = '\0';
 		if (code == 0)
@@ -276,7 +300,7 @@ enum ping_answer { PING_ANSWERS, PING_SILENT, PING_UNKNOWN };
 /* Of a host, through an interface or NULL.  ping ends with 1 when it asked and heard
  * nothing; with anything else it could not ask, and its last words are in why. */
 static enum ping_answer
-ask_host(const char *host, const char *interface, char *why, size_t size)
+ask_host(const struct pre *p, const char *host, const char *interface, char *why, size_t size)
 {
 	const char *argv[] = {"ping", "-n", "-c", "1", "-W", "1", "-I", interface, host, NULL};
 	struct span rest, line, last = SPAN("ping did not run");
@@ -288,7 +312,7 @@ ask_host(const char *host, const char *interface, char *why, size_t size)
 		argv[6] = host;
 		argv[7] = NULL;
 	}
-	code = hactl_run(argv, ASK_MS, &text, &len);
+	code = hactl_run(argv, limit(p, ASK_MS), &text, &len);
 	rest = (struct span){text, len};
 	while (span_cut(&rest, '\n', &line))
 		last = line.len == 0 ? last : line;
@@ -307,7 +331,7 @@ check_pings(struct pre *p)
 		    "no target: this node cannot tell that it is cut off");
 	for (size_t i = 0; i < p->conf->npings; i++) {
 		const char *name = p->conf->pings[i].name;
-		enum ping_answer a = ask_host(name, NULL, why, sizeof(why));
+		enum ping_answer a = ask_host(p, name, NULL, why, sizeof(why));
 
 		if (a == PING_ANSWERS)
 			tell(p, PRE_OK, "ping", NULL, "%s answers", name);
@@ -350,7 +374,7 @@ check_vip(struct pre *p, const struct vip_conf *v)
 		free(address);
 		return;
 	}
-	a = ask_host(address, v->interface, why, sizeof(why));
+	a = ask_host(p, address, v->interface, why, sizeof(why));
 	if (a == PING_ANSWERS)
 		tell(p, PRE_FAIL, "vip", "find who has it: arping",
 		    "%s is in use by another host", address);
@@ -436,9 +460,9 @@ check_ports(struct pre *p)
 static void
 check_daemon(struct pre *p, const char *name, const char *sock, const char *op)
 {
-	char *path = mem_printf("%s/%s", PATH_RUN, sock);
+	char *path = mem_printf("%s/%s", p->local.run_dir, sock);
 	json_t *request = json_pack("{s:s}", "op", op), *last = NULL;
-	enum ctl_exit code = ctl_ask(path, request, ASK_MS, NULL, NULL, &last);
+	enum ctl_exit code = ctl_ask(path, request, limit(p, ASK_MS), NULL, NULL, &last);
 
 	if (code == CTL_UNKNOWN || code == CTL_DENIED || code == CTL_TIMEOUT)
 		tell(p, PRE_FAIL, "daemons", "systemctl enable --now syncd maild hagentd",
@@ -448,26 +472,6 @@ check_daemon(struct pre *p, const char *name, const char *sock, const char *op)
 	json_decref(last);
 	json_decref(request);
 	free(path);
-}
-
-static void
-keep(json_t *part, void *arg)
-{
-	json_t **kept = arg;
-
-	json_decref(*kept);
-	*kept = json_incref(part);
-}
-
-static json_t *
-agent_says(const char *op)
-{
-	json_t *request = json_pack("{s:s}", "op", op), *part = NULL, *last = NULL;
-
-	ctl_ask(PATH_RUN "/hagentd.sock", request, ASK_MS, keep, &part, &last);
-	json_decref(last);
-	json_decref(request);
-	return part;
 }
 
 /* What the agent itself complains of: other configuration, clocks, data. */
@@ -537,12 +541,14 @@ hactl_preflight(int argc, char **argv)
 	static const struct option longs[] = {
 	    {"config", required_argument, NULL, 'c'},
 	    {"node", required_argument, NULL, 'N'},
-	    {"help", no_argument, NULL, 'h'},
+	    LOCAL_OPTIONS,
+	    LOCAL_WAITS,
 	    {NULL, 0, NULL, 0},
 	};
 	static const char usage[] =
-	    "usage: hactl preflight [--config FILE] [--node NAME]\n";
-	struct pre p = {.path = PATH_ETC "/hagent.conf"};
+	    "usage: hactl preflight [--config FILE] [--node NAME] [--json] [--timeout SECONDS]\n"
+	    "           [--run-dir DIR]\n";
+	struct pre p = {.path = PATH_ETC "/hagent.conf", .local.run_dir = PATH_RUN};
 	int ch;
 
 	while ((ch = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
@@ -550,20 +556,20 @@ hactl_preflight(int argc, char **argv)
 			p.path = optarg;
 		else if (ch == 'N')
 			p.node = optarg;
-		else
+		else if (!hactl_local_option(&p.local, ch))
 			return fputs(usage, ch == 'h' ? stdout : stderr),
 			       ch == 'h' ? CTL_OK : CTL_USAGE;
 	}
 	if (optind != argc)
 		return fputs(usage, stderr), CTL_USAGE;
 	p.conf = load_quietly(p.path, p.node);
-	p.status = agent_says("status");
-	p.links = agent_says("links");
+	p.status = hactl_part(p.local.run_dir, "hagentd.sock", "status", limit(&p, ASK_MS));
+	p.links = hactl_part(p.local.run_dir, "hagentd.sock", "links", limit(&p, ASK_MS));
 	run_all(&p);
 	hagent_conf_free(p.conf);
 	json_decref(p.status);
 	json_decref(p.links);
-	if (p.worst != PRE_OK)
+	if (p.worst != PRE_OK && !p.local.json)
 		printf("%s\n", p.worst == PRE_WARN
 				   ? "fit, with less protection than there could be"
 				   : "not fit to go live");

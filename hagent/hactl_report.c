@@ -24,7 +24,8 @@
 #define FILE_MAX (4u << 20)
 #define ARGS_MAX 12
 
-static const char usage[] = "usage: hactl report [--output FILE]\n";
+static const char usage[] = 
+    "usage: hactl report [--output FILE] [--json] [--timeout SECONDS] [--run-dir DIR]\n";
 
 static const char *const files[] = {"hagent.conf", "syncd.conf", "maild.conf"};
 
@@ -65,6 +66,7 @@ static const struct {
 };
 
 struct run {
+	struct hactl_local local;
 	const char *output;
 	char *dir, *name; /* temporary folder, and the one inside it */
 	unsigned parts;
@@ -118,13 +120,14 @@ on_part(json_t *part, void *arg)
 static void
 put_answer(struct run *r, const char *file, const char *sock, const char *op)
 {
-	char *path = mem_printf("%s/%s", PATH_RUN, sock), *text = NULL;
+	char *path = mem_printf("%s/%s", r->local.run_dir, sock), *text = NULL;
 	json_t *request = json_pack("{s:s}", "op", op), *last = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
 	if (f != NULL) {
-		ctl_ask(path, request, ASK_MS, on_part, f, &last);
+		ctl_ask(path, request, r->local.timeout_ms > 0 ? r->local.timeout_ms : ASK_MS,
+		    on_part, f, &last);
 		if (last != NULL)
 			on_part(last, f);
 		if (fclose(f) == 0 && len > 0)
@@ -148,7 +151,9 @@ put_run(struct run *r, const char *file, const char *const argv[])
 	for (size_t i = 0; i < ARGS_MAX && argv[i] != NULL; i++)
 		own[i] = argv[i];
 	own[0] = hactl_program(argv[0]);
-	if (hactl_run(own, RUN_MS, &text, &len) == -1 && len == 0)
+	if (hactl_run(own, r->local.timeout_ms > 0 ? r->local.timeout_ms : RUN_MS, &text, &len) ==
+		-1 &&
+	    len == 0)
 		put_reason(r, file, "the program did not run to its end");
 	else
 		put(r, file, (struct span){text, len});
@@ -219,22 +224,35 @@ default_name(void)
 	return mem_printf("mailpair-report-%s-%s", host, when);
 }
 
+static void
+done(const struct run *r)
+{
+	if (r->local.json)
+		hactl_put_json(json_pack("{s:i, s:s, s:i}", "schema", 1, "file", r->output,
+		    "parts", (int)r->parts));
+	else
+		printf("%s  %u parts, secrets taken out; look before you send it: addresses of "
+		       "people may be in the log\n",
+		    r->output, r->parts);
+}
+
 int
 hactl_report(int argc, char **argv)
 {
 	static const struct option longs[] = {
 	    {"output", required_argument, NULL, 'o'},
-	    {"help", no_argument, NULL, 'h'},
+	    LOCAL_OPTIONS,
+	    LOCAL_WAITS,
 	    {NULL, 0, NULL, 0},
 	};
 	char dir[] = "/tmp/hactl-report.XXXXXX", *output;
-	struct run r = {.dir = dir};
+	struct run r = {.dir = dir, .local.run_dir = PATH_RUN};
 	int ch, code;
 
 	while ((ch = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (ch == 'o')
 			r.output = optarg;
-		else
+		else if (!hactl_local_option(&r.local, ch))
 			return fputs(usage, ch == 'h' ? stdout : stderr),
 			       ch == 'h' ? CTL_OK : CTL_USAGE;
 	}
@@ -254,10 +272,7 @@ hactl_report(int argc, char **argv)
 		code = report(&r);
 		(void)fs_remove_tree(dir);
 		if (code == CTL_OK)
-			printf("%s  %u parts, secrets taken out; look before you send "
-			       "it: addresses "
-			       "of people may be in the log\n",
-			    r.output, r.parts);
+			done(&r);
 	}
 	free(output);
 	free(r.name);

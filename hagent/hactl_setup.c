@@ -29,9 +29,11 @@
 static const char usage[] =
     "usage: hactl setup [--answers FILE] [--bundle FILE] [--force] [--dry-run]\n"
     "       hactl join FILE [--fingerprint DIGITS] [--force] [--dry-run]\n"
-    "options of both: --etc DIR --node NAME\n";
+    "options of both: --etc DIR --node NAME --json\n";
 
 struct run {
+	struct hactl_local local;
+	json_t *told; /* with --json: what the text would say; else NULL */
 	const char *answers, *bundle, *fingerprint, *etc, *node;
 	bool force, dry_run;
 	struct setup setup;
@@ -313,6 +315,18 @@ may_install(const struct run *r, const struct bundle_file *f)
 	return ok;
 }
 
+/* It was written, or would be. */
+static void
+tell_file(const struct run *r, const char *path, const struct bundle_file *f)
+{
+	if (r->told != NULL)
+		json_array_append_new(json_object_get(r->told, "files"),
+		    json_pack("{s:s, s:s, s:i}", "path", path, "mode",
+			f->mode == 0600 ? "0600" : "0644", "bytes", (int)f->len));
+	else if (r->dry_run)
+		printf("WOULD  write %s %04o, %zu bytes\n", path, f->mode, f->len);
+}
+
 static int
 install(const struct run *r, const struct bundle *b)
 {
@@ -325,15 +339,14 @@ install(const struct run *r, const struct bundle *b)
 		char *dir = mem_printf("%.*s", (int)(strrchr(path, '/') - path), path);
 		int rc;
 
-		if (r->dry_run) {
-			printf(
-			    "WOULD  write %s %04o, %zu bytes\n", path, f->mode, f->len);
+		if (r->dry_run)
 			rc = 0;
-		} else {
+		else
 			rc = fs_mkdirs(dir, 0755) == -1
 				 ? -1
 				 : hactl_write(path, f->data, f->len, f->mode);
-		}
+		if (rc == 0)
+			tell_file(r, path, f);
 		free(dir);
 		free(path);
 		if (rc == -1)
@@ -382,8 +395,13 @@ write_bundle(const struct run *r, const struct bundle *b)
 		return -1;
 	bundle_write(b, f);
 	rc = fclose(f) == 0 ? hactl_write(r->bundle, text, len, 0600) : -1;
-	if (rc == 0) {
+	if (rc == 0)
 		bundle_fingerprint((struct span){text, len}, print);
+	if (rc == 0 && r->told != NULL) {
+		json_object_set_new(r->told, "bundle", json_string(r->bundle));
+		json_object_set_new(r->told, "for", json_string(b->node));
+		json_object_set_new(r->told, "fingerprint", json_string(print));
+	} else if (rc == 0) {
 		printf("%s holds the keys and files of %s, fingerprint %s\n", r->bundle,
 		    b->node, print);
 		fprintf(stderr,
@@ -402,12 +420,20 @@ write_bundle(const struct run *r, const struct bundle *b)
 
 /* Of a dry run; never what else is in the bundle: keys. */
 static void
-print_confs(const struct bundle *b)
+print_confs(const struct run *r, const struct bundle *b)
 {
 	for (size_t i = 0; i < b->n; i++)
-		for (size_t k = 0; k < sizeof(confs) / sizeof(confs[0]); k++)
-			if (strcmp(b->file[i].name, confs[k].name) == 0)
-				printf("\n%.*s", (int)b->file[i].len, b->file[i].data);
+		for (size_t k = 0; k < sizeof(confs) / sizeof(confs[0]); k++) {
+			const struct bundle_file *f = &b->file[i];
+
+			if (strcmp(f->name, confs[k].name) != 0)
+				continue;
+			if (r->told != NULL)
+				json_object_set_new(
+				    r->told, f->name, json_stringn(f->data, f->len));
+			else
+				printf("\n%.*s", (int)f->len, f->data);
+		}
 }
 
 static int
@@ -426,7 +452,7 @@ make_and_install(struct run *r, int self, const char *tmp)
 	if (code != CTL_OK)
 		return code;
 	if (r->dry_run) {
-		print_confs(&r->of[self]);
+		print_confs(r, &r->of[self]);
 		return CTL_OK;
 	}
 	code = check(r);
@@ -501,10 +527,15 @@ join_text(struct run *r, struct span text)
 	if (code != CTL_OK || r->dry_run)
 		return code;
 	code = check(r);
-	if (code == CTL_OK && unlink(r->bundle) == 0)
-		printf("installed; %s is removed\n", r->bundle);
-	fprintf(stderr,
-	    "HINT  hactl preflight && systemctl enable --now syncd maild hagentd\n");
+	if (code == CTL_OK && unlink(r->bundle) == 0) {
+		if (r->told != NULL)
+			json_object_set_new(r->told, "removed", json_string(r->bundle));
+		else
+			printf("installed; %s is removed\n", r->bundle);
+	}
+	if (r->told == NULL)
+		fprintf(stderr,
+		    "HINT  hactl preflight && systemctl enable --now syncd maild hagentd\n");
 	return code;
 }
 
@@ -572,7 +603,7 @@ run(int argc, char **argv, bool joining)
 	    {"node", required_argument, NULL, O_NODE},
 	    {"force", no_argument, NULL, O_FORCE},
 	    {"dry-run", no_argument, NULL, O_DRY},
-	    {"help", no_argument, NULL, 'h'},
+	    LOCAL_OPTIONS,
 	    {NULL, 0, NULL, 0},
 	};
 	static struct run r; /* two bundles are large */
@@ -584,7 +615,7 @@ run(int argc, char **argv, bool joining)
 	while ((ch = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (ch == 'h')
 			return fputs(usage, stdout), CTL_OK;
-		if (set_option(&r, ch, joining) == -1)
+		if (!hactl_local_option(&r.local, ch) && set_option(&r, ch, joining) == -1)
 			return fputs(usage, stderr), CTL_USAGE;
 	}
 	if (argc - optind != joining)
@@ -595,7 +626,12 @@ run(int argc, char **argv, bool joining)
 		r.bundle = argv[optind];
 	else if (r.bundle == NULL)
 		r.bundle = own;
+	if (r.local.json)
+		r.told = json_pack("{s:i, s:b, s:[]}", "schema", 1, "written", !r.dry_run, "files");
 	code = joining ? join(&r) : setup(&r);
+	if (r.told != NULL && code < CTL_USAGE)
+		hactl_put_json(json_incref(r.told));
+	json_decref(r.told);
 	free(own);
 	return code;
 }

@@ -3,6 +3,8 @@
 # Words only: it asks the daemons for node names, addresses and the like only where
 # that is one quick question, and stays silent when they do not answer.
 
+_mailpair_etc="/etc/mailpair"
+
 _mailpair_names() {	# name of the JSON member; JSON lines on stdin
 	tr ',{}[]' '\n' | sed -n "s/^\"$1\": *\"\\([^\"]*\\)\"\$/\\1/p" | sort -u
 }
@@ -10,7 +12,7 @@ _mailpair_names() {	# name of the JSON member; JSON lines on stdin
 # Names of the sections of one kind in hagent.conf.
 _mailpair_sections() {
 	sed -n "s/^[[:space:]]*$1[[:space:]]*\"\\([^\"]*\\)\".*/\\1/p" \
-	    /etc/mailpair/hagent.conf 2>/dev/null
+	    "$_mailpair_etc/hagent.conf" 2>/dev/null
 }
 
 _mailpair_hactl() {
@@ -25,10 +27,10 @@ _mailpair_hactl() {
 		return
 	fi
 	case $prev in
-	--to)
+	--to | --node)
 		mapfile -t COMPREPLY < <(compgen -W "$(_mailpair_sections node)" -- "$cur")
 		return ;;
-	--path | --output | --key-file | --answers | --bundle | --etc | import-heartbeat | join)
+	--path | --output | --key-file | --answers | --bundle | --etc | --config | --run-dir | import-heartbeat | join)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
 	--for)
@@ -36,36 +38,44 @@ _mailpair_hactl() {
 		return ;;
 	esac
 	case $noun in
-	status | links | history) words="--watch --json" ;;
-	events) words="--follow --lines --json" ;;
-	check) words="--list --json $(hactl check --list 2>/dev/null | cut -d' ' -f1)" ;;
-	switchover) words="--to --dry-run --yes --json" ;;
-	failover) words="--to --peer-is-off --accept-loss --dry-run --yes --json" ;;
-	standby | online) words="$(_mailpair_sections node) --dry-run --yes --json" ;;
-	import-heartbeat) words="--output --node --cluster --key-file --address --force" ;;
+	status | links | history) words="--watch --json --timeout --no-color" ;;
+	events) words="--follow --lines --json --timeout" ;;
+	check) words="--list --json --timeout $(hactl check --list 2>/dev/null | cut -d' ' -f1)" ;;
+	switchover) words="--to --dry-run --yes --json --timeout" ;;
+	failover) words="--to --peer-is-off --accept-loss --dry-run --yes --json --timeout" ;;
+	standby | online) words="$(_mailpair_sections node) --dry-run --yes --json --timeout" ;;
+	import-heartbeat)
+		words="--output --node --cluster --key-file --address --force --dry-run --json" ;;
 	resource)
 		words="list start stop restart cleanup"
 		case $verb in
-		list) words="--watch --json" ;;
+		list) words="--watch --json --timeout" ;;
 		start | stop | restart | cleanup)
-			words="$(_mailpair_sections resource) --dry-run --yes --json" ;;
+			words="$(_mailpair_sections resource) --dry-run --yes --json --timeout" ;;
 		esac ;;
 	maintenance)
 		words="on off"
-		[ "$COMP_CWORD" -eq 2 ] || words="--for --dry-run --yes --json" ;;
+		case $verb in
+		on) words="--for --dry-run --yes --json --timeout" ;;
+		off) words="--dry-run --yes --json --timeout" ;;
+		esac ;;
 	reload) words="--dry-run --json --timeout" ;;
-	setup) words="--answers --bundle --force --dry-run --etc --node" ;;
-	join) words="--fingerprint --force --dry-run --etc --node" ;;
-	preflight) words="--config --node" ;;
-	report) words="--output" ;;
-	key) words="show new use drop" ;;
-	fence) words="test --json" ;;
-	watchdog) words="test --fire --yes --json" ;;
+	setup) words="--answers --bundle --force --dry-run --etc --node --json" ;;
+	join) words="--fingerprint --force --dry-run --etc --node --json" ;;
+	preflight) words="--config --node --json --timeout" ;;
+	report) words="--output --json --timeout" ;;
+	key)
+		words="show new use drop"
+		[ "$COMP_CWORD" -eq 2 ] || words="--key-file --dry-run --json" ;;
+	fence) words="test"; [ "$COMP_CWORD" -eq 2 ] || words="--json --timeout" ;;
+	watchdog)
+		words="test"
+		[ "$COMP_CWORD" -eq 2 ] || words="--fire --dry-run --watch --yes --json --timeout" ;;
 	sync)
 		words="status now"
 		case $verb in
-		status) words="--watch --json" ;;
-		now) words="--path --accept-deletes --yes --json" ;;
+		status) words="--watch --json --timeout" ;;
+		now) words="--path --accept-deletes --yes --json --timeout" ;;
 		esac ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

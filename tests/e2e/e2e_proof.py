@@ -137,6 +137,8 @@ def watchdog_fires_when_asked(t):
     lab, devices = watched_lab(t)
     try:
         active, standby = lab.active(), lab.standby()
+        text = hactl(t, lab, standby, "watchdog", "test", "--fire", "--dry-run")
+        t.true("WOULD    pet it no more" in text and "NOT PETTED" not in text, text)
         text = hactl(t, lab, standby, "watchdog", "test", "--fire", "--yes")
         t.true("NOT PETTED: an operator lets it fire" in text, text)
         wait_for("the watchdog fires", 10, devices[standby].expired)
