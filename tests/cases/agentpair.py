@@ -156,6 +156,21 @@ class Pair:
                     return int(pid)
         return None
 
+    @staticmethod
+    def holds(pid, secrets):
+        """Does one of them stand in the memory of a process that it can write?"""
+        with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+            for line in maps:
+                where, rights = line.split()[:2]
+                begin, end = (int(x, 16) for x in where.split("-"))
+                if not rights.startswith("rw"):
+                    continue
+                mem.seek(begin)
+                text = mem.read(end - begin)
+                if any(s in text for s in secrets):
+                    return True
+        return False
+
     def log(self, i):
         try:
             with open("%s/ha-%d.log" % (self.work, i), errors="replace") as f:

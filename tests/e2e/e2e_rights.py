@@ -58,7 +58,8 @@ def every_process_has_its_user(t):
         t.equal((seen[("hagentd", "root")], seen[("maild", "root")]), (1, 1), "root processes")
 
 
-# How often each of some words stands in the memory of a process that it can write.
+# How often each of some words (in hexadecimal) stands in the memory of a process that it
+# can write.
 COUNT = """
 import sys
 found = [0] * len(sys.argv[2:])
@@ -72,17 +73,22 @@ with open("/proc/%s/maps" % sys.argv[1]) as maps, \\
         mem.seek(begin)
         text = mem.read(end - begin)
         for i, word in enumerate(sys.argv[2:]):
-            found[i] += text.count(word.encode())
+            found[i] += text.count(bytes.fromhex(word))
 print(*found)
 """
 DEVICE = "#!/bin/sh\n# A fence device that hangs.\nexec sleep 60\n"
 PASSWORDS = ("conf-Password-4711", "file-Password-0815")
 
 
-def _counts(lab, node, pid):
-    """Of both passwords."""
-    out = lab.execute(node, "/usr/bin/python3", "-c", COUNT, str(pid), *PASSWORDS).stdout
+def _counts(lab, node, pid, words=tuple(p.encode().hex() for p in PASSWORDS)):
+    out = lab.execute(node, "/usr/bin/python3", "-c", COUNT, str(pid), *words).stdout
     return [int(n) for n in out.split()]
+
+
+def _fence(victim, *args):
+    return ('fence "bmc" {\n\tagent = "/run/lab/bmc"\n\tnode = "%s"\n'
+            '\targs = { "passwd=%s" }\n%s}\n' % (victim, PASSWORDS[0], "".join(
+                "\t%s\n" % a for a in args)))
 
 
 def _agent(lab, node, old=()):
@@ -102,15 +108,14 @@ def agent_holds_no_passwords(t):
     lab = t.lab()
     node, home = lab.standby(), lab.node_dir(lab.standby())
     old = {_agent(lab, node)}
-    for name, text, mode in (("bmc", DEVICE, 0o755), ("bmc-args", "passwd=%s\n" % PASSWORDS[1], 0o600)):
+    for name, text, mode in (("bmc", DEVICE, 0o755),
+                             ("bmc-args", "passwd=%s\n" % PASSWORDS[1], 0o600)):
         with open(os.open(home + "/" + name, os.O_CREAT | os.O_WRONLY, mode), "w") as f:
             f.write(text)
     conf = home + "/etc/mailpair/hagent.conf"
     os.chmod(conf, 0o600)
     with open(conf, "a") as f:
-        f.write('fence "bmc" {\n\tagent = "/run/lab/bmc"\n\tnode = "%s"\n'
-                '\targs = { "passwd=%s" }\n\targs-file = "/run/lab/bmc-args"\n}\n'
-                % (lab.active(), PASSWORDS[0]))
+        f.write(_fence(lab.active(), 'args-file = "/run/lab/bmc-args"'))
 
     def check(what, in_executor):
         agent = _agent(lab, node, old)
@@ -135,6 +140,40 @@ def agent_holds_no_passwords(t):
     lab.execute(node, "/bin/sh", "-c", "kill -9 %d" % agent)
     asking.wait()
     check("while a device runs", [True, True])
+
+
+@test
+def agent_holds_nothing_of_a_reload(t):
+    """A new agent while the new configuration and keys are in the executor already: it
+    probes for a new address, for five seconds."""
+    if os.environ.get("SAN") == "1":
+        raise Skip("a sanitizer keeps freed memory")
+    lab = t.lab()
+    node, home = lab.active(), lab.node_dir(lab.active())
+    old = _agent(lab, node)
+    with open(os.open(home + "/bmc", os.O_CREAT | os.O_WRONLY, 0o755), "w") as f:
+        f.write(DEVICE)
+    os.chmod(home + "/etc/mailpair/hagent.conf", 0o600)
+    with open(home + "/etc/mailpair/hagent.conf", "a") as f:
+        f.write(_fence(lab.standby()) + "probe-wait-ms = 5000\n"
+                'vip "192.0.2.7/24" {\n\tinterface = "eth0"\n}\n')
+    lab.execute(node, "hactl", "key", "new")
+    with open(home + "/etc/mailpair/cluster.key") as f:
+        words = (PASSWORDS[0].encode().hex(), f.read().split()[-1])
+    asking = subprocess.Popen(lab.command(node, "hactl", "reload"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    executor = lab.pid_of(node, "hagentd")
+    wait_for("the new key is in the executor", 10,
+             lambda: all(_counts(lab, node, executor, words)), 0.05)
+    lab.execute(node, "/bin/sh", "-c", "kill -9 %d" % old)
+    asking.wait()
+    agent = _agent(lab, node, {old})
+    seen = _counts(lab, node, agent, words)
+    t.true("new configuration" not in lab.log(node, "hagentd"), "the reload was over too early")
+    t.equal(seen, [0, 0], "password and new key in the agent")
+    # Then it is taken, by an agent that needs the new key.
+    last = _agent(lab, node, {old, agent})
+    t.equal([n > 0 for n in _counts(lab, node, last, words)], [False, True], "in the end")
 
 
 @test
