@@ -2,7 +2,7 @@
  *
  * Promises: a state that state_load() returned was written whole by state_save().
  * Two copies, both on the disk before either takes its name, so each is whole at
- * every moment; the higher serial number wins.  Refuses (-1) when no copy is good but
+ * every moment (on a full disk one of them); the higher serial number wins.  Refuses (-1) when no copy is good but
  * at least one is there: starting with a fresh state would use generation numbers
  * twice. */
 #include <errno.h>
@@ -185,6 +185,17 @@ state_load(struct state *s, const char *dir)
 	return -1;
 }
 
+/* A full disk has no room for files beside.  What this node promises must be kept all the
+ * same, and the place of the old ones is ours: one after the other, so one is whole. */
+static int
+save_in_place(const char *dir, const struct wire_out *o)
+{
+	for (int i = 0; i < 2; i++)
+		if (fs_overwrite(dir, copies[i], o->p, o->len) == -1)
+			return -1;
+	return 0;
+}
+
 int
 state_save(struct state *s, const char *dir)
 {
@@ -195,6 +206,8 @@ state_save(struct state *s, const char *dir)
 	wire_out_init(&o);
 	state_encode(s, &o);
 	rc = fs_replace_copies(dir, copies, 2, o.p, o.len, 0600);
+	if (rc == -1 && (errno == ENOSPC || errno == EDQUOT))
+		rc = save_in_place(dir, &o);
 	saved = errno;
 	wire_out_clear(&o);
 	errno = saved;

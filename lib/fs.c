@@ -204,6 +204,30 @@ fs_replace(const char *dir, const char *name, const void *p, size_t len, mode_t 
 	return fs_replace_copies(dir, &name, 1, p, len, mode);
 }
 
+int
+fs_overwrite(const char *dir, const char *name, const void *p, size_t len)
+{
+	int dirfd = open_dir(dir), fd;
+	struct stat st;
+
+	if (dirfd == -1)
+		return -1;
+	fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1)
+		return fail_close(dirfd);
+	close(dirfd);
+	if (fstat(fd, &st) == -1)
+		return fail_close(fd);
+	if ((uint64_t)st.st_blocks * 512 < len) {
+		errno = ENOSPC;
+		return fail_close(fd);
+	}
+	if (fs_pwrite_all(fd, p, len, 0) == -1 || ftruncate(fd, (off_t)len) == -1 ||
+	    fsync(fd) == -1)
+		return fail_close(fd);
+	return close(fd);
+}
+
 /* Reads to the end rather than to st_size: /proc and pipes say 0. */
 static int
 read_to_end(int fd, size_t max, char **buf, size_t *len)

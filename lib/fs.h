@@ -20,6 +20,10 @@ int fs_replace_at(int dirfd, const char *name, const void *, size_t, mode_t mode
  * failure leaves each with what it was before, or with all of the new bytes. */
 int fs_replace_copies(const char *dir, const char *const names[], size_t n, const void *, size_t,
     mode_t mode);
+/* Writes over path/name, which must exist, in place: for a disk without room (ENOSPC when
+ * it would need some).  A crash or failure leaves it half written, so only where another
+ * copy is good meanwhile. */
+int fs_overwrite(const char *dir, const char *name, const void *, size_t);
 /* Reads a whole file of at most max bytes; *buf is freed by the caller and has a
  * NUL behind the last byte.  EFBIG when it is larger. */
 int fs_read(const char *path, size_t max, char **buf, size_t *len);

@@ -264,6 +264,32 @@ test_trusted(void **state)
 	assert_int_equal(fs_trusted(in_dir("t/s")), -1);
 }
 
+/* In place, and only where the room is there already. */
+static void
+test_overwrite(void **state)
+{
+	char big[16384] = { 0 }, *buf;
+	struct stat a, b;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(fs_replace(dir, "over", "a longer text", 13, 0600), 0);
+	assert_int_equal(stat(in_dir("over"), &a), 0);
+	assert_int_equal(fs_overwrite(dir, "over", "short", 5), 0);
+	assert_int_equal(stat(in_dir("over"), &b), 0);
+	assert_true(a.st_ino == b.st_ino);
+	assert_int_equal(fs_read(in_dir("over"), 100, &buf, &len), 0);
+	assert_string_equal(buf, "short");
+	free(buf);
+	assert_int_equal(fs_overwrite(dir, "over", big, sizeof(big)), -1);
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(fs_read(in_dir("over"), 100, &buf, &len), 0);
+	assert_string_equal(buf, "short");
+	free(buf);
+	assert_int_equal(fs_overwrite(dir, "none", "x", 1), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
 static void
 test_trusted_why(void **state)
 {
@@ -316,6 +342,7 @@ main(void)
 		cmocka_unit_test(test_mkdirs_and_remove),
 		cmocka_unit_test(test_free_space),
 		cmocka_unit_test(test_trusted), cmocka_unit_test(test_trusted_why),
+		cmocka_unit_test(test_overwrite),
 		cmocka_unit_test(test_cloexec),
 	};
 
