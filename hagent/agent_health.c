@@ -270,6 +270,8 @@ alarm_hint(enum policy_alarm alarm)
 	case ALARM_RES_FAILED:
 	case ALARM_FLAPPING:
 		return "hactl resource cleanup";
+	case ALARM_DISK:
+		return "hactl check disk";
 	case ALARM_CONFIG:
 		return "hactl check config-equal";
 	case ALARM_REFUSED:

@@ -82,6 +82,8 @@ json_self(struct agent *a, const struct policy_view *v)
 	put_int(o, "boot", a->state.boot);
 	if (used >= 0)
 		put_int(o, "disk_used_percent", used);
+	put(o, "log_slow", json_boolean(a->syncd_up && (a->data.trouble & DATA_SLOW) != 0));
+	put(o, "log_full", json_boolean(a->syncd_up && (a->data.trouble & DATA_FULL) != 0));
 	put(o, "version", str(MAILPAIR_VERSION));
 	return o;
 }
@@ -121,6 +123,8 @@ json_peer(const struct agent *a, const struct policy_view *v)
 	    : p->f.role == ROLE_ACTIVE ? "running" : "ready"));
 	put_int(o, "silent_ms", p->silent_ms);
 	put(o, "healthy", json_boolean(known && (p->f.flags & FRAME_F_HEALTHY) != 0));
+	put(o, "log_slow", json_boolean(known && (p->f.flags & FRAME_F_SLOW) != 0));
+	put(o, "log_full", json_boolean(known && (p->f.flags & FRAME_F_FULL) != 0));
 	put_about(o, a, v);
 	if (!p->have)
 		return o;
@@ -347,6 +351,7 @@ json_data(const struct agent *a)
 	put(o, "insync", json_boolean(d->insync));
 	put(o, "outdated", json_boolean(d->outdated));
 	put(o, "peer_connected", json_boolean(d->peer_connected));
+	put(o, "peer_lags", json_boolean((d->trouble & DATA_PEER_LAGS) != 0));
 	put_int(o, "generation", (int64_t)d->gen.no);
 	put(o, "kind", str(gen_kind_name((enum gen_kind)d->gen.kind)));
 	put_int(o, "durable_lsn", (int64_t)d->durable_lsn);

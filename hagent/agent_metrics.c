@@ -243,6 +243,10 @@ put_data(struct evbuffer *out, const struct agent *a)
 	for (int m = DATA_WAIT; m <= DATA_SPLIT; m++)
 		prom_sample(out, "mailpair_data_mode", LABEL("mode", data_mode_name((enum data_mode)m)),
 		    d->mode == m);
+	gauge(out, "mailpair_log_disk_slow", "1 while the syncs of the log take too long.",
+	    (d->trouble & DATA_SLOW) != 0);
+	gauge(out, "mailpair_log_disk_full", "1 while the disk of the log has no room.",
+	    (d->trouble & DATA_FULL) != 0);
 	gauge(out, "mailpair_log_durable_records", "Records that are on this node's disk.",
 	    (double)d->durable_lsn);
 	if (d->role == DATA_ACTIVE && d->peer_connected)

@@ -52,6 +52,8 @@ const char *frame_rc_name(enum frame_rc);
 #define FRAME_F_WATCHDOG 0x0400		/* its watchdog is armed, at most as long as configured */
 #define FRAME_F_MAINTENANCE 0x0800	/* nothing happens by itself there */
 #define FRAME_F_FREED 0x1000		/* leaving the active role: the addresses are down */
+#define FRAME_F_SLOW 0x2000		/* the disk of its log is slow */
+#define FRAME_F_FULL 0x4000		/* and has no room */
 
 /* Control messages are states, not events: each rides in every frame for as long as
  * it is true, so a lost frame loses nothing and a repeated one changes nothing. */

@@ -240,6 +240,21 @@ check_lag(json_t *s, struct check_result *r)
 
 /* ---- machines ------------------------------------------------------------ */
 
+/* The disk of the log, which may be another one. */
+static void
+add_log_disk(json_t *n, struct check_result *r)
+{
+	bool slow = answer_true(n, "log_slow"), full = answer_true(n, "log_full");
+	size_t len = strlen(r->text);
+
+	if (!slow && !full)
+		return;
+	snprintf(r->text + len, sizeof(r->text) - len, "%sthe log's disk of %.60s is %s%s%s",
+	    len > 0 ? ", " : "", answer_text(n, "name"), slow ? "slow" : "",
+	    slow && full ? " and " : "", full ? "full" : "");
+	r->code = check_worst(len > 0 ? r->code : CTL_OK, full ? CTL_CRITICAL : CTL_WARNING);
+}
+
 static void
 check_disk(json_t *s, struct check_result *r)
 {
@@ -259,6 +274,8 @@ check_disk(json_t *s, struct check_result *r)
 		    len > 0 ? ", " : "", answer_text(n, "name"), answer_int(n, "disk_used_percent"));
 		r->code = len == 0 ? code : check_worst(r->code, code);
 	}
+	json_array_foreach(json_object_get(s, "nodes"), i, n)
+		add_log_disk(n, r);
 	if (r->text[0] == '\0')
 		say(r, CTL_UNKNOWN, "not known");
 }
@@ -365,7 +382,8 @@ static const struct {
 	{ "vip", "the addresses are where the services are", check_vip },
 	{ "commit", "how many copies an acknowledgement stands for", check_commit },
 	{ "lag", "records that the standby is behind: warning 1000, critical 100000", check_lag },
-	{ "disk", "disks of both nodes: warning 85 %, critical 95 % used", check_disk },
+	{ "disk", "disks of both nodes: warning 85 %, critical 95 % used; the log's: slow, full",
+	    check_disk },
 	{ "clock", "difference of the clocks: warning 1 s, critical 60 s", check_clock },
 	{ "config-equal", "the same configuration on both nodes", check_config },
 	{ "resources", "the group is up, and nothing of it failed lately", check_resources },

@@ -167,11 +167,21 @@ note_vip(struct turn *t)
 }
 
 static void
+note_disk(struct turn *t)
+{
+	unsigned own = t->v->syncd_up ? t->v->data.trouble & DATA_OWN_TROUBLE : 0;
+
+	turn_alarm(t, ALARM_DISK, own != 0, (own & DATA_FULL) != 0 ? "the log's disk is full"
+	    : "the log's disk is slow");
+}
+
+static void
 note_syncd(struct turn *t)
 {
 	const struct policy_event *e = &t->v->ev;
 	struct policy *p = t->p;
 
+	note_disk(t);
 	if (e->type != EV_SYNCD)
 		return;
 	if (e->msg == AL_NEWER && e->gen.no > p->newer_no)
@@ -541,6 +551,10 @@ flags(const struct policy *p, const struct policy_view *v)
 		f |= FRAME_F_KEPT_OUT;
 	if (policy_fit(p))
 		f |= FRAME_F_HEALTHY;
+	if (v->syncd_up && (v->data.trouble & DATA_SLOW) != 0)
+		f |= FRAME_F_SLOW;
+	if (v->syncd_up && (v->data.trouble & DATA_FULL) != 0)
+		f |= FRAME_F_FULL;
 	if (v->ping_ok)
 		f |= FRAME_F_PING;
 	if (policy_maintenance_ms(p, v->now_ms) > 0)

@@ -93,6 +93,18 @@ active_join(struct turn *t)
 	turn_add(t, ACT_SYNCD_GRANT)->gen = p->gen;
 }
 
+/* It marked itself, and why it was asked to: what syncd has against it. */
+static const char *
+outdated_why(const struct policy_view *v)
+{
+	unsigned t = v->data.trouble;
+
+	return (t & DATA_PEER_FULL) != 0 ? "the standby is left out: its log's disk is full"
+	    : (t & DATA_PEER_SLOW) != 0 ? "the standby is left out: its log's disk is slow"
+	    : (t & DATA_PEER_LAGS) != 0 ? "the standby is left out: it is too far behind"
+	                                : "the standby marked itself outdated";
+}
+
 static void
 grant_alone(struct turn *t, enum gen_kind kind, const char *why)
 {
@@ -124,7 +136,7 @@ alone_proved(struct turn *t, const char **why)
 	if (!proof_quorate(p, v))
 		return false;
 	if (p->peer_outdated >= p->alone_no) {
-		grant_alone(t, GEN_SOLO, "the standby marked itself outdated");
+		grant_alone(t, GEN_SOLO, outdated_why(v));
 		return true;
 	}
 	*why = "nothing proves that the other node is down";
@@ -163,7 +175,8 @@ alone_turn(struct turn *t)
 	}
 	if (v->now_ms - p->alone_ms < p->conf->evidence_ms)
 		return;
-	if (v->data.rule == COMMIT_AVAILABLE && proof_quorate(p, v)) {
+	/* In step still: nobody waits, and there is no need to go without a proof. */
+	if (v->data.rule == COMMIT_AVAILABLE && v->data.mode != DATA_SYNC && proof_quorate(p, v)) {
 		grant_alone(t, GEN_UNSAFE, "commit = available, without any proof");
 		return;
 	}
@@ -305,10 +318,13 @@ syncd_turn(struct turn *t)
 		newer(t, v->peer.f.gen, (enum gen_kind)v->peer.f.gen_kind);
 	if (p->repromote && v->now_ms - p->step_ms > 3 * p->conf->syncd_wait_ms)
 		p->repromote = false;
-	if (v->syncd_up && v->data.mode == DATA_SYNC) {
+	/* Not while a grant to go on alone is on its way, nor while the standby, which answers
+	 * still, is asked to go. */
+	if (!v->syncd_up || v->data.mode != DATA_SYNC || v->data.gen.no != p->gen.no)
+		return;
+	if (p->alone_no == 0 || (v->data.trouble & DATA_PEER_TROUBLE) == 0)
 		p->outdate_out = 0;
-		turn_alarm(t, ALARM_ALONE, false, "");
-	}
+	turn_alarm(t, ALARM_ALONE, false, "");
 }
 
 void

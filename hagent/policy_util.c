@@ -41,7 +41,7 @@ policy_alarm_name(enum policy_alarm a)
 {
 	static const char *const names[] = { "isolated", "contested", "stop-failed",
 		"resource-failed", "syncd", "alone", "split", "no-leader", "config", "refused",
-		"links", "fence", "quorum", "flapping" };
+		"links", "fence", "quorum", "flapping", "disk" };
 
 	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
 }

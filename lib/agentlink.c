@@ -39,7 +39,7 @@ agentlink_put_state(struct wire_out *o, const struct data_state *s)
 	wire_put_u8(o, s->peer_connected);
 	wire_put_u8(o, s->empty);
 	wire_put_u8(o, s->rule);
-	wire_put_u8(o, s->reserved);
+	wire_put_u8(o, s->trouble);
 	gen_put(o, &s->gen);
 	wire_put_u64(o, s->durable_lsn);
 	wire_put_u64(o, s->commit_lsn);
@@ -62,7 +62,7 @@ agentlink_get_state(struct wire_in *in, struct data_state *s)
 	s->peer_connected = wire_get_u8(in);
 	s->empty = wire_get_u8(in);
 	s->rule = wire_get_u8(in);
-	s->reserved = wire_get_u8(in);
+	s->trouble = wire_get_u8(in);
 	gen_get(in, &s->gen);
 	s->durable_lsn = wire_get_u64(in);
 	s->commit_lsn = wire_get_u64(in);

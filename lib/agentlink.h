@@ -13,7 +13,8 @@
  *                                            those under way, then is standby
  *                                      <-    DEMOTED(gen no, lsn, hash, drained: 1 = nothing is open)
  *                                      <-    ALONE_WANTED(gen no): the standby has not answered for
- *                                            T_hold; acknowledgements are held (FROZEN)
+ *                                            T_hold and acknowledgements are held (FROZEN); or it
+ *                                            answers, and STATE says what speaks against it
  *                                      <-    JOIN_WANTED(gen no): the standby has caught up and is stable
  *   GRANT(gen) | DENY(no, reason)      ->    answers either; the gen is durable at the agent
  *   OUTDATE(gen no)                    ->    standby: forget being in sync, durably, for all
@@ -52,6 +53,16 @@ enum data_mode {
 const char *data_role_name(enum data_role);
 const char *data_mode_name(enum data_mode);
 
+/* What is wrong with the disk of the log here, and what speaks against waiting for the
+ * other node's as the active sees it. */
+#define DATA_SLOW 0x01		/* its syncs take too long */
+#define DATA_FULL 0x02		/* no room */
+#define DATA_PEER_SLOW 0x04
+#define DATA_PEER_FULL 0x08
+#define DATA_PEER_LAGS 0x10	/* too many bytes are not there yet */
+#define DATA_OWN_TROUBLE (DATA_SLOW | DATA_FULL)
+#define DATA_PEER_TROUBLE (DATA_PEER_SLOW | DATA_PEER_FULL | DATA_PEER_LAGS)
+
 /* STATE */
 struct data_state {
 	uint8_t role;		/* enum data_role */
@@ -61,7 +72,7 @@ struct data_state {
 	uint8_t peer_connected;
 	uint8_t empty;		/* no generation and no record yet */
 	uint8_t rule;		/* enum commit_rule */
-	uint8_t reserved;
+	uint8_t trouble;	/* DATA_SLOW ... */
 	struct gen gen;		/* the newest that the log holds (no = 0: none) */
 	uint64_t durable_lsn, commit_lsn, applied_lsn;
 	uint8_t durable_hash[16];

@@ -74,6 +74,18 @@ alone(const struct commit *c)
 	return gen_kind_alone((enum gen_kind)c->gen.kind) && c->conf.rule != COMMIT_STRICT;
 }
 
+/* What speaks against the standby.  The strict rule needs it however slow it is; and when
+ * this disk is no faster nothing is won without it. */
+static uint8_t
+against_peer(const struct commit *c)
+{
+	uint8_t t = c->peer_trouble;
+
+	if (c->conf.rule == COMMIT_STRICT)
+		return t & DATA_PEER_FULL;
+	return (c->trouble & DATA_SLOW) != 0 ? t & (uint8_t)~DATA_PEER_SLOW : t;
+}
+
 static uint64_t
 min64(uint64_t x, uint64_t y)
 {
@@ -148,6 +160,7 @@ static void
 enter_alone(struct commit *c, int64_t now_ms, struct commit_acts *a)
 {
 	c->mode = c->peer_matched ? DATA_JOINING : DATA_SOLO;
+	c->left_out = against_peer(c) != 0 || (c->late && c->peer_matched);
 	if (c->alone_ms == 0) {
 		c->alone_ms = now_ms;
 		c->alone_from_lsn = c->commit_lsn + 1;
@@ -164,7 +177,7 @@ enter_sync(struct commit *c, int64_t now_ms, struct commit_acts *a)
 	c->mode = DATA_SYNC;
 	c->frozen_ms = c->asked_ms = c->alone_ms = c->stable_ms = c->join_asked_ms = 0;
 	c->alone_from_lsn = 0;
-	c->denied = false;
+	c->denied = c->left_out = c->late = false;
 	c->oldest_ms = c->tip_lsn > c->peer_durable_lsn ? now_ms : 0;
 	c->oldest_lsn = c->tip_lsn;
 	release_held(c, a);
@@ -381,6 +394,8 @@ commit_grant(struct commit *c, const struct gen *g, int64_t now_ms, struct commi
 		why = "a newer generation is known";
 	else if (g->kind == GEN_JOIN && !c->peer_matched)
 		why = "the standby is gone";
+	else if (g->kind == GEN_JOIN && against_peer(c) != 0)
+		why = "the standby cannot follow";
 	else if (g->kind != GEN_JOIN && !gen_kind_alone((enum gen_kind)g->kind))
 		why = "not a kind that can be granted";
 	else if (g->kind != GEN_JOIN && c->conf.rule == COMMIT_STRICT)
@@ -497,7 +512,8 @@ commit_written(struct commit *c, uint64_t lsn, const uint8_t hash[16], const str
 {
 	c->tip_lsn = lsn;
 	memcpy(c->tip_hash, hash, 16);
-	if (c->role == DATA_ACTIVE && c->oldest_ms == 0 && c->mode == DATA_SYNC) {
+	if (c->role == DATA_ACTIVE && c->oldest_ms == 0 &&
+	    (c->mode == DATA_SYNC || c->mode == DATA_JOINING)) {
 		c->oldest_ms = now_ms;
 		c->oldest_lsn = lsn;
 	}
@@ -572,7 +588,26 @@ commit_full(struct commit *c, bool full, struct commit_acts *a)
 	changed(a);
 }
 
+void
+commit_trouble(struct commit *c, uint8_t trouble, struct commit_acts *a)
+{
+	if (c->trouble == trouble)
+		return;
+	c->trouble = trouble;
+	changed(a);
+}
+
 /* ---- the peer ---- */
+
+void
+commit_peer_trouble(struct commit *c, uint8_t trouble, int64_t now_ms, struct commit_acts *a)
+{
+	if (c->peer_trouble == trouble)
+		return;
+	c->peer_trouble = trouble;
+	changed(a);
+	commit_tick(c, now_ms, a);
+}
 
 void
 commit_peer_up(struct commit *c, int64_t now_ms, struct commit_acts *a)
@@ -588,6 +623,8 @@ commit_peer_down(struct commit *c, int64_t now_ms, struct commit_acts *a)
 	if (c->peer_up)
 		changed(a);
 	c->peer_up = c->peer_matched = c->peer_active = c->peer_insync = false;
+	c->peer_trouble = 0;
+	c->late = false;
 	c->stable_ms = c->join_asked_ms = 0;
 	standby_mode(c, a);
 	if (c->role != DATA_ACTIVE)
@@ -610,6 +647,10 @@ commit_peer_matched(struct commit *c, uint64_t lsn, bool insync, int64_t now_ms,
 	c->peer_insync = insync;
 	if (c->mode == DATA_SOLO)
 		c->mode = DATA_JOINING;
+	if (c->mode != DATA_SYNC) {
+		c->oldest_ms = c->tip_lsn > lsn ? now_ms : 0;
+		c->oldest_lsn = c->tip_lsn;
+	}
 	changed(a);
 	try_thaw(c, now_ms, a);
 	advance(c, a);
@@ -686,6 +727,8 @@ commit_batch(struct commit *c, uint64_t gen_no, uint64_t first_lsn, const uint8_
 		return COMMIT_BATCH_OLD;
 	if (c->role != DATA_STANDBY || c->split || c->failed || c->seeding)
 		return COMMIT_BATCH_NOT_STANDBY;
+	if ((c->trouble & DATA_FULL) != 0)
+		return COMMIT_BATCH_FULL;
 	if (first_lsn != c->tip_lsn + 1 || memcmp(prev_hash, c->tip_hash, 16) != 0)
 		return COMMIT_BATCH_GAP;
 	c->fence_no = max64(c->fence_no, gen_no);
@@ -726,15 +769,18 @@ join_due(const struct commit *c, int64_t now_ms)
 	if (c->mode == DATA_FROZEN || c->mode == DATA_SYNC)
 		return now_ms;
 	/* an alone generation that did not last needs no proof of stability */
-	if (c->stable_ms - c->alone_ms < c->conf.hold_ms)
+	if (!c->left_out && c->stable_ms - c->alone_ms < c->conf.hold_ms)
 		return now_ms;
-	return c->stable_ms + c->conf.stable_ms;
+	/* what it lets wait is seen after silent_ms */
+	return c->stable_ms + c->conf.stable_ms + (c->left_out ? c->conf.silent_ms : 0);
 }
 
 static bool
 join_possible(const struct commit *c)
 {
 	if (!c->peer_matched || c->promoting || c->fenced || c->failed || !c->conf.ship)
+		return false;
+	if (against_peer(c) != 0)
 		return false;
 	if (c->mode == DATA_SYNC)	/* an outdated standby in a generation of two */
 		return !c->peer_insync && c->peer_durable_lsn >= c->gen.start_lsn;
@@ -743,10 +789,17 @@ join_possible(const struct commit *c)
 	return true;
 }
 
+/* A batch waits for the standby, and has for long. */
+static bool
+answers_late(const struct commit *c, int64_t now_ms)
+{
+	return c->oldest_ms != 0 && now_ms - c->oldest_ms >= c->conf.silent_ms;
+}
+
 static void
 tick_join(struct commit *c, int64_t now_ms, struct commit_acts *a)
 {
-	if (!join_possible(c) || c->tip_lsn > c->peer_durable_lsn + c->conf.join_lag) {
+	if (!join_possible(c) || answers_late(c, now_ms) || c->tip_lsn > c->peer_durable_lsn + c->conf.join_lag) {
 		if (c->mode != DATA_SYNC)
 			c->stable_ms = 0;
 		return;
@@ -761,12 +814,46 @@ tick_join(struct commit *c, int64_t now_ms, struct commit_acts *a)
 	act(a, COMMIT_JOIN_WANTED)->no = c->gen.no;
 }
 
+/* A standby that is there, and of which it is known that it will hold up the mail.  Its own
+ * durable word, that it is out, is all that is needed then.  That it is slow is no hurry: who
+ * is slow himself knows it by then. */
+static bool
+may_leave_out(const struct commit *c, int64_t now_ms)
+{
+	uint8_t t = against_peer(c);
+
+	if (c->slow_ms == 0 || now_ms - c->slow_ms < c->conf.hold_ms)
+		t &= (uint8_t)~DATA_PEER_SLOW;
+	return c->conf.ship && c->peer_matched && t != 0 && c->conf.rule != COMMIT_STRICT;
+}
+
+static void
+tick_slow(struct commit *c, int64_t now_ms)
+{
+	if ((against_peer(c) & DATA_PEER_SLOW) == 0)
+		c->slow_ms = 0;
+	else if (c->slow_ms == 0)
+		c->slow_ms = now_ms;
+}
+
+/* Both acknowledge still, and go on to until the grant is here. */
+static void
+tick_sync(struct commit *c, int64_t now_ms, struct commit_acts *a)
+{
+	if (!may_leave_out(c, now_ms) || c->promoting || c->fenced || c->failed || c->drain_until_ms != 0)
+		return;
+	if (c->asked_ms != 0 && now_ms - c->asked_ms < c->conf.hold_ms)
+		return;
+	c->asked_ms = now_ms;
+	act(a, COMMIT_ALONE_WANTED)->no = c->gen.no;
+}
+
 static void
 tick_frozen(struct commit *c, int64_t now_ms, struct commit_acts *a)
 {
 	if (c->promoting || c->fenced || c->failed || c->drain_until_ms != 0)
 		return;
-	if (now_ms - c->frozen_ms < c->conf.hold_ms)
+	if (now_ms - c->frozen_ms < c->conf.hold_ms && !may_leave_out(c, now_ms))
 		return;
 	if (c->conf.rule == COMMIT_STRICT) {
 		deny(c, a);
@@ -790,11 +877,15 @@ commit_tick(struct commit *c, int64_t now_ms, struct commit_acts *a)
 		finish_demote(c, a);
 		return;
 	}
-	if (c->mode == DATA_SYNC && c->oldest_ms != 0 &&
-	    now_ms - c->oldest_ms >= c->conf.silent_ms)
+	tick_slow(c, now_ms);
+	if (c->mode == DATA_SYNC && answers_late(c, now_ms)) {
+		c->late = true;
 		freeze(c, c->oldest_ms, a);
+	}
 	if (c->mode == DATA_FROZEN)
 		tick_frozen(c, now_ms, a);
+	else if (c->mode == DATA_SYNC)
+		tick_sync(c, now_ms, a);
 	tick_join(c, now_ms, a);
 }
 
@@ -812,6 +903,12 @@ commit_next_ms(const struct commit *c, int64_t now_ms)
 							      : c->oldest_ms + c->conf.silent_ms;
 	if (c->mode == DATA_FROZEN && !(c->conf.rule == COMMIT_STRICT && c->denied)) {
 		t = (c->asked_ms != 0 ? c->asked_ms : c->frozen_ms) + c->conf.hold_ms;
+		if (c->asked_ms == 0 && may_leave_out(c, now_ms))
+			t = now_ms;
+		next = t < next ? t : next;
+	}
+	if (c->mode == DATA_SYNC && may_leave_out(c, now_ms)) {
+		t = c->asked_ms != 0 ? c->asked_ms + c->conf.hold_ms : now_ms;
 		next = t < next ? t : next;
 	}
 	if (c->stable_ms != 0) {
@@ -836,6 +933,8 @@ commit_state(const struct commit *c, struct data_state *s)
 	s->peer_connected = c->peer_up;
 	s->empty = c->gen.no == 0 && c->tip_lsn == 0;
 	s->rule = (uint8_t)c->conf.rule;
+	s->trouble = c->trouble | c->peer_trouble | (c->full ? DATA_FULL : 0) |
+	    (c->late ? DATA_PEER_LAGS : 0);
 	s->gen = c->gen;
 	s->durable_lsn = c->durable_lsn;
 	memcpy(s->durable_hash, c->durable_hash, 16);

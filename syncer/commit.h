@@ -5,6 +5,7 @@
  *   standby:  WAIT --active peer--> TARGET --JOIN record durable here--> INSYNC
  *   active:   FROZEN <--> SYNC          both copies, or acknowledgements are held
  *             FROZEN --GRANT alone--> SOLO --peer matched--> JOINING --GRANT JOIN--> SYNC
+ *             SYNC ---GRANT alone, a standby that is slow, full or far behind---> JOINING
  *
  * The numbers kept here are LSNs; the caller keeps the records.  The promise: while
  * the newest generation is not of an alone kind, commit_lsn never passes what both
@@ -91,6 +92,12 @@ struct commit {
 	bool split;			/* two histories: waits for the operator */
 	bool seeding;			/* this node's state is being copied: not whole */
 	bool full;			/* below the low-water mark */
+	uint8_t trouble;		/* DATA_SLOW, DATA_FULL: of the log's disk here */
+	uint8_t peer_trouble;		/* DATA_PEER_...: of the session that is up */
+	int64_t slow_ms;		/* the peer's disk is slow, and ours is not, since; 0: no */
+	bool late;			/* active: the standby is there, and let a batch wait for
+					 * silent_ms; until both count again */
+	bool left_out;			/* alone because of it: the way back takes its time */
 	bool insync;			/* standby: volatile belief, dies with the process */
 	uint64_t outdated_no;		/* durable mark: not in sync for generations <= this */
 	uint64_t mark_wanted;		/* a mark on its way to the disk; 0 = none */
@@ -149,6 +156,8 @@ void commit_durable(struct commit *, uint64_t lsn, const uint8_t hash[16], int64
     struct commit_acts *);
 void commit_failed(struct commit *, struct commit_acts *);	/* write or fsync failed */
 void commit_full(struct commit *, bool full, struct commit_acts *);
+/* The log's disk is slow, or has no room for what the active sends (DATA_SLOW, DATA_FULL). */
+void commit_trouble(struct commit *, uint8_t trouble, struct commit_acts *);
 
 /* ---- the peer ---- */
 /* A session is up; nothing is known of the peer's log yet. */
@@ -160,12 +169,19 @@ void commit_peer_matched(struct commit *, uint64_t lsn, bool insync, int64_t now
 /* Active: the peer has everything up to lsn on disk.  Void unless no is ours. */
 void commit_peer_ack(struct commit *, uint64_t no, uint64_t lsn, bool insync,
     int64_t now_ms, struct commit_acts *);
+/* What speaks against waiting for the peer (DATA_PEER_...).  The active asks to go on alone,
+ * while both still acknowledge, and asks for no JOIN as long as it lasts. */
+void commit_peer_trouble(struct commit *, uint8_t trouble, int64_t now_ms,
+    struct commit_acts *);
 /* The peer holds a generation above ours, or refused ours. */
 void commit_peer_newer(struct commit *, const struct gen *, struct commit_acts *);
 void commit_split(struct commit *, struct commit_acts *);
 void commit_seeding(struct commit *, bool on, struct commit_acts *);
 /* Standby: may a batch be appended? */
-enum commit_batch { COMMIT_BATCH_OK, COMMIT_BATCH_OLD, COMMIT_BATCH_GAP, COMMIT_BATCH_NOT_STANDBY };
+enum commit_batch {
+	COMMIT_BATCH_OK, COMMIT_BATCH_OLD, COMMIT_BATCH_GAP, COMMIT_BATCH_NOT_STANDBY,
+	COMMIT_BATCH_FULL,
+};
 enum commit_batch commit_batch(struct commit *, uint64_t gen_no, uint64_t first_lsn,
     const uint8_t prev_hash[16]);
 /* Standby: an active of generation no is on the line (its facts, before batches).

@@ -79,6 +79,7 @@ append_written(struct syncd *s, struct record *r, const struct gen *g, struct co
 {
 	feed_append(s->feed, r, s->commit.durable_lsn);
 	commit_written(&s->commit, r->lsn, r->hash, g, clock_ms(), a);
+	fitness_appended(s, r->lsn, record_size(r->payload.len));
 	ship_kick(s->ship);
 }
 
@@ -262,6 +263,7 @@ on_full(void *arg, bool full)
 	log_warnx("log disk %s", full ? "full: appends are refused" : "takes a segment again");
 	s->no_room = full;
 	room_changed(s);
+	fitness_tick(s, clock_ms());
 }
 
 /* ---- time ---- */
@@ -276,6 +278,7 @@ check_room(struct syncd *s)
 	if (s->conf.low_water_size == 0 ||
 	    fs_free(s->conf.log_directory, &room, &used) == -1)
 		return;
+	fitness_room(s, room);
 	low = room < s->conf.low_water_size;
 	if (low == s->low_room)
 		return;
@@ -295,6 +298,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	fitness_tick(s, now);
 	commit_tick(&s->commit, now, &acts);
 	core_run(s, &acts);
 	if (now - s->second_ms < 1000)
@@ -323,6 +327,7 @@ core_log_changed(struct syncd *s)
 	struct log_tip tip = feed_tip(s->feed);
 	struct gen g = history_last(feed_history(s->feed));
 
+	lag_init(&s->fitness.lag);
 	commit_recovered(&s->commit, &g, tip.lsn, tip.hash, s->commit.outdated_no);
 }
 
@@ -346,6 +351,7 @@ core_open(struct syncd *s)
 		return -1;
 	}
 	s->writer = log_writer_new(s->base, s->store, &ops, s);
+	log_writer_pace(s->writer, c->slow_sync_ms, c->slow_window_ms);
 	s->feed = feed_new(s->store, s->writer, c->recent_size);
 	commit_init(&s->commit, &cc);
 	tip = feed_tip(s->feed);

@@ -8,6 +8,7 @@
 
 #include "commit.h"
 #include "feed.h"
+#include "fitness.h"
 #include "log_store.h"
 #include "log_writer.h"
 #include "peerlink.h"
@@ -35,6 +36,7 @@ struct syncd {
 	struct agent_link *agent;
 	struct trim *trim;
 	struct ctl_server *ctl;
+	struct fitness fitness;
 	struct mirror *mirror;
 	const struct mirror_ops *mirror_ops;
 	struct event *tick;

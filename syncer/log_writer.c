@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,11 @@
 
 #include <event2/event.h>
 
+#include "clock.h"
 #include "log.h"
 #include "log_store.h"
 #include "mem.h"
+#include "pace.h"
 
 #define GROUP_MAX 1024		/* records in one append call */
 #define FULL_AGAIN_MS 500
@@ -35,6 +38,7 @@ struct log_writer {
 	struct logrec *in, **in_end;	/* to be written */
 	struct logrec *out, **out_end;	/* durable, to be reported */
 	bool busy, stop, full, full_told;
+	struct pace pace;		/* of the syncs */
 	int err;			/* the log is dead: why */
 	bool err_told;
 };
@@ -127,6 +131,23 @@ append_group(struct log_writer *w, const struct span *s, size_t n)
 }
 
 static int
+timed_sync(struct log_writer *w)
+{
+	int rc, saved;
+
+	pthread_mutex_lock(&w->lock);
+	pace_begin(&w->pace, clock_ms());
+	pthread_mutex_unlock(&w->lock);
+	rc = log_store_sync(w->store);
+	saved = errno;
+	pthread_mutex_lock(&w->lock);
+	pace_end(&w->pace, clock_ms());
+	pthread_mutex_unlock(&w->lock);
+	errno = saved;
+	return rc;
+}
+
+static int
 write_list(struct log_writer *w, struct logrec *list)
 {
 	struct span s[GROUP_MAX];
@@ -139,7 +160,7 @@ write_list(struct log_writer *w, struct logrec *list)
 		if (append_group(w, s, n) == -1)
 			return -1;
 	}
-	return log_store_sync(w->store);
+	return timed_sync(w);
 }
 
 static void *
@@ -245,6 +266,7 @@ log_writer_new(struct event_base *base, struct log_store *store,
 	w->arg = arg;
 	w->in_end = &w->in;
 	w->out_end = &w->out;
+	pace_init(&w->pace, INT_MAX, PACE_PARTS);
 	pthread_mutex_init(&w->lock, NULL);
 	/* a wall clock that is set back must not put off the next look at a full disk */
 	pthread_condattr_init(&attr);
@@ -298,6 +320,25 @@ log_writer_put(struct log_writer *w, struct logrec *r)
 	w->in_end = &r->next;
 	pthread_cond_signal(&w->more);
 	pthread_mutex_unlock(&w->lock);
+}
+
+void
+log_writer_pace(struct log_writer *w, int slow_ms, int window_ms)
+{
+	pthread_mutex_lock(&w->lock);
+	pace_init(&w->pace, slow_ms, window_ms);
+	pthread_mutex_unlock(&w->lock);
+}
+
+bool
+log_writer_slow(struct log_writer *w, int64_t now_ms)
+{
+	bool slow;
+
+	pthread_mutex_lock(&w->lock);
+	slow = pace_slow(&w->pace, now_ms);
+	pthread_mutex_unlock(&w->lock);
+	return slow;
 }
 
 size_t

@@ -44,6 +44,9 @@ struct log_writer *log_writer_new(struct event_base *, struct log_store *,
 /* Writes what is queued, then ends the thread. */
 void log_writer_free(struct log_writer *);
 void log_writer_put(struct log_writer *, struct logrec *);	/* takes its own reference */
+/* What is a slow sync, and for how long (pace.h); asked from then on. */
+void log_writer_pace(struct log_writer *, int slow_ms, int window_ms);
+bool log_writer_slow(struct log_writer *, int64_t now_ms);
 size_t log_writer_bytes(const struct log_writer *);	/* put and not yet durable */
 /* Blocks until everything put is durable (or has failed) and reported; the store may
  * then be cut or reset.  false: the log has failed, or the disk is full. */

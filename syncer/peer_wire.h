@@ -23,6 +23,8 @@ enum peer_frame {
 	PEER_COMMIT,		/* u64 gen no, u64 commit lsn */
 	PEER_APPLIED,		/* u64 applied lsn, u64 lsn up to which this node may be trimmed */
 	PEER_NEWER,		/* gen: refused, there is a newer one */
+	PEER_TROUBLE,		/* u8 DATA_SLOW, DATA_FULL: of the sender's disk; a program that
+				 * does not know it skips it */
 	PEER_MIRROR = 32,	/* the mirror's own words */
 };
 

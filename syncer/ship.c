@@ -212,6 +212,7 @@ matched(struct ship *h, uint64_t lsn, const uint8_t hash[16])
 	trouble(h, "");
 	log_info("peer log matched lsn=%llu tip=%llu", (unsigned long long)lsn,
 	    (unsigned long long)feed_tip(s->feed).lsn);
+	fitness_acked(s, h->peer.durable < lsn ? h->peer.durable : lsn);
 	commit_peer_matched(&s->commit, h->peer.durable < lsn ? h->peer.durable : lsn, insync,
 	    clock_ms(), &acts);
 	core_run(s, &acts);
@@ -418,6 +419,7 @@ ship_flush(struct ship *h)
 	if (!h->up || h->state != SHIP_MATCHED || !h->s->conf.ship_log)
 		return;
 	while (h->state == SHIP_MATCHED && c->role == DATA_ACTIVE &&
+	    (c->peer_trouble & DATA_PEER_FULL) == 0 &&
 	    peerlink_unsent(h->s->peer) < UNSENT_HIGH && send_batch(h))
 		;
 	if (h->told_commit >= c->commit_lsn)
@@ -455,6 +457,7 @@ got_ack(struct ship *h, struct wire_in *in)
 		return;
 	commit_peer_ack(&h->s->commit, no, lsn, insync, clock_ms(), &acts);
 	core_run(h->s, &acts);
+	fitness_acked(h->s, h->s->commit.peer_durable_lsn);
 }
 
 /* ---- standby ---- */
@@ -850,6 +853,12 @@ got_applied(struct ship *h, struct wire_in *in)
 }
 
 static void
+got_trouble(struct ship *h, struct wire_in *in)
+{
+	fitness_heard(h->s, in);
+}
+
+static void
 got_mirror(struct ship *h, struct span body)
 {
 	struct syncd *s = h->s;
@@ -869,7 +878,7 @@ ship_frame(struct ship *h, uint8_t type, struct span body)
 		{ PEER_FACTS, got_facts }, { PEER_HASH_ASK, got_hash_ask },
 		{ PEER_HASH, got_hash }, { PEER_TRUNCATE, got_truncate },
 		{ PEER_SPLIT, got_split }, { PEER_NEWER, got_newer },
-		{ PEER_APPLIED, got_applied },
+		{ PEER_APPLIED, got_applied }, { PEER_TROUBLE, got_trouble },
 	};
 	struct wire_in in;
 
@@ -898,6 +907,7 @@ ship_up(struct ship *h)
 	h->peer_known = h->gap_told = h->insync_told = false;
 	h->acked = 0;
 	commit_peer_up(&h->s->commit, clock_ms(), &acts);
+	fitness_up(h->s);
 	ship_facts(h);
 	core_run(h->s, &acts);
 	if (h->s->mirror != NULL && h->s->mirror_ops->peer != NULL)

@@ -41,6 +41,7 @@ static const struct size_option sizes[] = {
 	{ "low-water-size", offsetof(struct syncd_conf, low_water_size), 0, 1ull << 44 },
 	{ "pending-max", offsetof(struct syncd_conf, pending_max), 2 * MIB, 4096 * MIB },
 	{ "recent-size", offsetof(struct syncd_conf, recent_size), 1 * MIB, 4096 * MIB },
+	{ "lag-max-size", offsetof(struct syncd_conf, lag_max_size), 0, 128 * MIB },
 };
 
 struct int_option {
@@ -56,6 +57,8 @@ static const struct int_option ints[] = {
 	{ "retry-ms", offsetof(struct syncd_conf, retry_ms), 20, 10000 },
 	{ "join-lag", offsetof(struct syncd_conf, join_lag), 0, 1000000 },
 	{ "owners-max", offsetof(struct syncd_conf, owners_max), 4, 1024 },
+	{ "slow-sync-ms", offsetof(struct syncd_conf, slow_sync_ms), 10, 60000 },
+	{ "slow-window-ms", offsetof(struct syncd_conf, slow_window_ms), 1000, 600000 },
 };
 
 /* These run while the file is read, so that a mistake has its line. */
@@ -95,6 +98,8 @@ static const struct conf_check checks[] = {
 	{ "silent-ms", check_int },	{ "ping-ms", check_int },
 	{ "retry-ms", check_int },	{ "join-lag", check_int },
 	{ "owners-max", check_int },	{ "node|address", conf_check_ip },
+	{ "slow-sync-ms", check_int },	{ "slow-window-ms", check_int },
+	{ "lag-max-size", check_size },
 	{ NULL, NULL },
 };
 
@@ -170,6 +175,9 @@ copy(const char *path, cfg_t *cfg, const char *me, struct syncd_conf *c)
 	if (c->silent_ms < 3 * c->ping_ms)
 		conf_error(path, conf_option_line(path, "silent-ms"),
 		    "silent-ms must be at least 3 * ping-ms");
+	if (c->slow_window_ms < 2 * c->slow_sync_ms)
+		conf_error(path, conf_option_line(path, "slow-window-ms"),
+		    "slow-window-ms must be at least 2 * slow-sync-ms");
 	if (c->retain_size < 2 * c->segment_size)
 		conf_error(path, conf_option_line(path, "retain-size"),
 		    "retain-size must be at least 2 * segment-size");
@@ -202,11 +210,14 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_INT("retry-ms", 250, CFGF_NONE),
 		CFG_INT("join-lag", 64, CFGF_NONE),
 		CFG_INT("owners-max", 128, CFGF_NONE),
+		CFG_INT("slow-sync-ms", 1000, CFGF_NONE),
+		CFG_INT("slow-window-ms", 10000, CFGF_NONE),
 		CFG_STR("segment-size", "64M", CFGF_NONE),
 		CFG_STR("retain-size", "4G", CFGF_NONE),
 		CFG_STR("low-water-size", "256M", CFGF_NONE),
 		CFG_STR("pending-max", "64M", CFGF_NONE),
 		CFG_STR("recent-size", "32M", CFGF_NONE),
+		CFG_STR("lag-max-size", "64M", CFGF_NONE),
 		CFG_SEC("mirror", mirror_conf_opts(),
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_FUNC("include", &cfg_include),

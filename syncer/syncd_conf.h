@@ -27,7 +27,9 @@ struct syncd_conf {
 	enum commit_rule commit;
 	bool ship_log;
 	int hold_ms, rejoin_stable_ms, silent_ms, ping_ms, retry_ms, join_lag, owners_max;
+	int slow_sync_ms, slow_window_ms;
 	uint64_t segment_size, retain_size, low_water_size, pending_max, recent_size;
+	uint64_t lag_max_size;
 	struct mirror_conf mirror;
 };
 

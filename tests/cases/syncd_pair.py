@@ -116,7 +116,7 @@ class Agent:
                 self.ipc.send(GRANT, self.node.pair.gen(self.node.index, JOIN, 3).pack())
 
     def got_state(self, body):
-        keys = "role mode insync outdated peer empty rule reserved".split()
+        keys = "role mode insync outdated peer empty rule trouble".split()
         self.state = dict(zip(keys, body[:8]))
         gen = struct.unpack(GEN, body[8:8 + GEN_LEN])
         self.state["gen"], self.state["kind"] = gen[0], gen[4]

@@ -10,7 +10,7 @@
  *   ~ACTION    in this turn or one of the ticks since the line before
  *   role=NAME, why=TEXT_OF_HISTORY, text=TEXT of some action, from its start, _ for blanks
  *   frame=FLAG what a frame sent now says: take, healthy, watchdog, maintenance, release,
- *              request, score:N
+ *              request, outdate, slow, full, score:N
  *   complete | failback-due | maintained */
 #include <ctype.h>
 #include <stdio.h>
@@ -26,10 +26,11 @@
  *   peer silent|heard|quiet|ROLE [gen=N] [kind=K] [durable=N] [boot=N] [take] [outdated] [ill]
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
  *       [marked=G] [outdate=G] [alone=G] [switch=G] [watchdog] [maintenance] [score=N]
- *       [freed] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
+ *       [freed] [slow] [full] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
  *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
- *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard]
+ *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard] [slow] [full]
+ *       [peer-slow] [peer-full] [peer-lags]
  *   syncd up|gone
  *   probe clear|taken|unknown
  *   promoted | demoted | refused [grant] | alone | join
@@ -300,6 +301,10 @@ peer_word(struct run *r, char *w)
 		f->flags |= FRAME_F_FREED;
 	else if (strcmp(w, "outdated") == 0)
 		f->flags |= FRAME_F_OUTDATED;
+	else if (strcmp(w, "slow") == 0)
+		f->flags |= FRAME_F_SLOW;
+	else if (strcmp(w, "full") == 0)
+		f->flags |= FRAME_F_FULL;
 	else if (strcmp(w, "ill") == 0)
 		f->flags &= (uint16_t)~FRAME_F_HEALTHY;
 	else if (strcmp(w, "kept-out") == 0)
@@ -384,6 +389,23 @@ ev_peer(struct run *r, char **w, int n)
 		peer_word(r, w[i]);
 }
 
+static bool
+trouble_word(struct run *r, const char *w)
+{
+	static const struct {
+		const char *word;
+		unsigned bit;
+	} words[] = { { "slow", DATA_SLOW }, { "full", DATA_FULL }, { "peer-slow", DATA_PEER_SLOW },
+		{ "peer-full", DATA_PEER_FULL }, { "peer-lags", DATA_PEER_LAGS } };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(w, words[i].word) == 0) {
+			r->v.data.trouble |= (uint8_t)words[i].bit;
+			return true;
+		}
+	return false;
+}
+
 /* gen=, kind=, by=, durable= and plain words of a generation or of the data. */
 static void
 gen_words(struct run *r, char **w, int n, struct gen *g)
@@ -397,6 +419,8 @@ gen_words(struct run *r, char **w, int n, struct gen *g)
 			r->v.data.outdated = 1;
 		else if (strcmp(w[i], "heard") == 0)
 			r->v.data.peer_connected = 1, r->v.data.peer_heard_ms = 100;
+		else if (val == NULL && trouble_word(r, w[i]))
+			continue;
 		else if (val == NULL)
 			bad(r, "unknown word", w[i]);
 		else if (strcmp(w[i], "gen") == 0)
@@ -426,7 +450,7 @@ ev_data(struct run *r, char **w, int n)
 	d->insync = mode == DATA_INSYNC;
 	d->peer_connected = 0;
 	d->peer_heard_ms = -1;
-	d->outdated = 0;
+	d->outdated = d->trouble = 0;
 	d->role = mode == DATA_SYNC || mode == DATA_FROZEN || mode == DATA_SOLO
 	    || mode == DATA_JOINING ? DATA_ACTIVE : DATA_STANDBY;
 	gen_words(r, w + 1, n - 1, &d->gen);
@@ -616,7 +640,8 @@ frame_says(const struct run *r, const char *what)
 		const char *word;
 		unsigned flag;
 	} flags[] = { { "take", FRAME_F_TAKE }, { "healthy", FRAME_F_HEALTHY }, { "watchdog", FRAME_F_WATCHDOG },
-		{ "maintenance", FRAME_F_MAINTENANCE } };
+		{ "maintenance", FRAME_F_MAINTENANCE }, { "slow", FRAME_F_SLOW },
+		{ "full", FRAME_F_FULL } };
 	struct frame f;
 
 	policy_fill(&r->p, &r->v, &f);
@@ -627,6 +652,7 @@ frame_says(const struct run *r, const char *what)
 		return f.score == strtoul(what + 6, NULL, 10);
 	for (unsigned i = 0; i < f.ncontrols; i++)
 		if ((f.controls[i].type == CTRL_REQUEST && strcmp(what, "request") == 0)
+		    || (f.controls[i].type == CTRL_OUTDATE && strcmp(what, "outdate") == 0)
 		    || (f.controls[i].type == CTRL_RELEASE && strcmp(what, "release") == 0))
 			return true;
 	return false;

@@ -137,6 +137,10 @@ static const struct row {
 	{ "disk", "{'nodes':[{'name':'ha-1','disk_used_percent':10},{'name':'ha-2'}]}", CTL_OK,
 	    "ha-1 10 % used" },
 	{ "disk", "{'nodes':[]}", CTL_UNKNOWN, "not known" },
+	{ "disk", "{'nodes':[{'name':'ha-1','disk_used_percent':10},{'name':'ha-2',"
+	    "'log_slow':true}]}", CTL_WARNING, "ha-1 10 % used, the log's disk of ha-2 is slow" },
+	{ "disk", "{'nodes':[{'name':'ha-1','log_slow':true,'log_full':true},{'name':'ha-2',"
+	    "'log_slow':false}]}", CTL_CRITICAL, "the log's disk of ha-1 is slow and full" },
 	{ "clock", "{}", CTL_OK, "ha-2 is 3 ms ahead" },
 	{ "clock", "{'peer':{'clock_ahead_ms':-1000}}", CTL_WARNING, "ha-2 is 1000 ms behind" },
 	{ "clock", "{'peer':{'clock_ahead_ms':60000}}", CTL_CRITICAL, "ha-2 is 60000 ms ahead" },

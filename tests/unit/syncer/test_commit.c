@@ -6,7 +6,8 @@
  * append (one record: says write, hold or why not), durable LSN, up, down,
  * matched LSN INSYNC, ack NO LSN INSYNC, newer NO, batch NO FIRST (says ok, old, gap,
  * not), seen NO [1: only generations of both since], told LSN, got (a record of the active), gotgen NO KIND, failed, full N,
- * tick.  CHANGED is left out of the acts.  A missing part is not compared. */
+ * trouble BITS (1 slow, 2 full), peer-trouble BITS (4 slow, 8 full, 16 lags), tick.
+ * CHANGED is left out of the acts.  A missing part is not compared. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,6 +93,18 @@ static const struct situation {
 	    "10 append -> write\n11 durable 3 ->\n39 tick -> ; sync 2 2\n"
 	    "40 tick -> ; frozen 2 0\n41 append -> hold\n"
 	    "50 ack 4 3 1 -> commit@3x2 release ; sync 3 2\n" },
+	{ "a standby that answers late: alone, and not taken back while it does", COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n"
+	    "10 append -> write\n11 durable 3 ->\n40 tick -> ; frozen 2 0\n"
+	    "110 tick -> alone? ; frozen 2 0\n"
+	    "111 ack 4 2 0 -> ; frozen 2 0\n" /* it marked itself: no JOIN for that */
+	    "112 grant 6 solo -> gen@4 ; joining 2 1\n113 durable 4 -> commit@4x1\n"
+	    "120 append -> write\n121 durable 5 -> commit@5x1\n"
+	    "130 ack 6 5 0 ->\n131 append -> write\n132 durable 6 -> commit@6x1\n"
+	    "161 tick ->\n300 ack 6 6 0 ->\n301 append -> write\n302 durable 7 -> commit@7x1\n"
+	    "331 tick ->\n450 ack 6 7 0 ->\n600 tick ->\n779 tick ->\n780 tick -> join?\n" },
 	{ "a blip: same generation", COMMIT_AUTO,
 	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
 	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
@@ -173,6 +186,62 @@ static const struct situation {
 	{ "the disk is full and recovers", COMMIT_AUTO,
 	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1\n"
 	    "2 full 1 ->\n3 append -> disk-full\n4 full 0 ->\n5 append -> write\n" },
+	{ "a slow standby is left out while both acknowledge, and not taken back while slow",
+	    COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n"
+	    "10 peer-trouble 4 -> ; sync 2 2\n11 append -> write\n12 durable 3 ->\n"
+	    "13 ack 4 3 1 -> commit@3x2 ; sync 3 2\n14 tick ->\n109 tick ->\n"
+	    "110 tick -> alone? ; sync 3 2\n111 append -> write\n112 durable 4 ->\n"
+	    "113 ack 4 4 1 -> commit@4x2\n209 tick ->\n"
+	    "210 tick -> alone? ; sync 4 2\n" /* nobody answered: again, and nobody is refused */
+	    "211 grant 6 solo -> gen@5 ; joining 4 1\n212 durable 5 -> commit@5x1\n"
+	    "213 ack 6 5 0 -> ; joining 5 1\n800 tick ->\n801 grant 8 join -> refused\n"
+	    "900 peer-trouble 0 ->\n1229 tick ->\n1230 tick -> join?\n"
+	    "1231 grant 10 join -> gen@6 ; sync 5 2\n" },
+	{ "it was out for a moment only: stable first all the same", COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n10 peer-trouble 16 -> alone?\n"
+	    "11 grant 6 solo -> gen@3 ; joining 2 1\n12 durable 3 -> commit@3x1\n"
+	    "13 ack 6 3 0 ->\n14 peer-trouble 0 ->\n343 tick ->\n344 tick -> join?\n" },
+	{ "denied while in step: nobody is refused", COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n10 peer-trouble 16 -> alone?\n11 deny 4 -> ; sync 2 2\n"
+	    "12 append -> write\n13 durable 3 ->\n14 ack 4 3 1 -> commit@3x2 ; sync 3 2\n" },
+	{ "both disks are slow: nothing is won without the standby", COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n5 trouble 1 ->\n10 peer-trouble 4 ->\n500 tick ->\n"
+	    "501 trouble 0 ->\n502 tick ->\n550 trouble 1 ->\n551 tick ->\n552 trouble 0 ->\n"
+	    "602 tick ->\n653 tick ->\n702 tick -> alone?\n" },
+	{ "strict: however slow or far behind, it is needed", COMMIT_STRICT,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n10 peer-trouble 20 -> ; sync 2 2\n500 tick ->\n"
+	    "501 down -> ; frozen 2 0\n502 up ->\n503 peer-trouble 4 ->\n"
+	    "504 matched 2 0 -> join?\n" },
+	{ "strict: a full one cannot join", COMMIT_STRICT,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "1 peer-trouble 8 ->\n2 matched 0 0 ->\n3 grant 4 join -> refused\n"
+	    "4 peer-trouble 0 -> join?\n" },
+	{ "frozen, and the standby says why: asked at once", COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n10 append -> write\n11 durable 3 ->\n"
+	    "40 tick -> ; frozen 2 0\n41 peer-trouble 8 -> alone? ; frozen 2 0\n"
+	    "42 tick ->\n45 grant 6 solo -> gen@4 ; joining 2 1\n46 durable 4 -> commit@4x1\n" },
+	{ "what the session said of the standby ends with it", COMMIT_AUTO,
+	    "0 promote 2 clean -> gen@1\n0 durable 1 -> promoted\n0 up ->\n"
+	    "0 matched 0 0 -> join?\n0 grant 4 join -> gen@2\n0 durable 2 ->\n"
+	    "0 ack 4 2 1 -> commit@2x2\n10 peer-trouble 8 -> alone?\n11 down -> ; frozen 2 0\n"
+	    "12 up ->\n13 matched 2 1 -> ; sync 2 2\n14 tick ->\n" },
+	{ "standby: nothing is taken while there is no room", COMMIT_AUTO,
+	    "0 up ->\n0 seen 3 ->\n1 batch 3 1 -> ok\n1 gotgen 3 join ->\n"
+	    "2 durable 1 -> adopted ; insync 0 0\n3 trouble 2 -> ; insync 0 0\n"
+	    "4 batch 3 2 -> full\n5 batch 2 2 -> old\n6 trouble 1 ->\n7 batch 3 2 -> ok\n" },
 	{ "asked twice, answered twice", COMMIT_AUTO,
 	    "0 promote 2 presumed -> gen@1\n0 promote 2 presumed ->\n"
 	    "1 durable 1 -> promoted commit@1x1\n2 promote 2 presumed -> promoted\n"
@@ -272,7 +341,7 @@ step_append(struct run *r)
 static void
 step_batch(struct run *r, unsigned long long no, unsigned long long first)
 {
-	static const char *const verdicts[] = { "ok", "old", "gap", "not" };
+	static const char *const verdicts[] = { "ok", "old", "gap", "not", "full" };
 	static const uint8_t hash[16];
 
 	say(r, "%s", verdicts[commit_batch(&r->c, no, first, hash)]);
@@ -299,6 +368,8 @@ step_peer(struct run *r, const char *what, unsigned long long x, unsigned long l
 		commit_active_seen(&r->c, x, y == 0, &r->acts);
 	else if (strcmp(what, "told") == 0)
 		commit_told(&r->c, x, &r->acts);
+	else if (strcmp(what, "peer-trouble") == 0)
+		commit_peer_trouble(&r->c, (uint8_t)x, r->now, &r->acts);
 	else
 		return false;
 	return true;
@@ -336,6 +407,8 @@ step_rest(struct run *r, const char *what, unsigned long long x, unsigned long l
 		commit_failed(&r->c, &r->acts);
 	else if (strcmp(what, "full") == 0)
 		commit_full(&r->c, x != 0, &r->acts);
+	else if (strcmp(what, "trouble") == 0)
+		commit_trouble(&r->c, (uint8_t)x, &r->acts);
 	else if (strcmp(what, "tick") == 0)
 		commit_tick(&r->c, r->now, &r->acts);
 	else
