@@ -1,5 +1,6 @@
 /* policy_move.c - giving the role away although nothing forces to: the other node sees
- * more ping targets, or is the preferred one; and how often that may happen.
+ * more ping targets, has the faster disk, or is the preferred one; and how often that may
+ * happen.
  *
  * Promise: in the window no more than moves_max moves by choice in either direction are
  * begun, counting those that brought the role here.  Then the active node stays where it
@@ -15,7 +16,7 @@ static bool
 by_choice(enum policy_reason r)
 {
 	return r == REASON_PING || r == REASON_RESOURCE || r == REASON_SYNCD
-	    || r == REASON_FAILBACK;
+	    || r == REASON_FAILBACK || r == REASON_SLOW;
 }
 
 /* Wall clocks play no part: the times are those of this node, of its own moves and of
@@ -128,6 +129,41 @@ operator_at_work(const struct policy *p)
 	return held || p->op.op != OP_NONE;
 }
 
+static bool
+slow_fits(const struct turn *t)
+{
+	const struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+
+	return v->syncd_up && (v->data.trouble & DATA_SLOW) != 0 && v->data.mode == DATA_SYNC
+	    && (v->data.trouble & DATA_PEER_TROUBLE) == 0 && p->alone_no == 0
+	    && policy_peer_ready(v) && (v->peer.f.flags & (FRAME_F_SLOW | FRAME_F_FULL)) == 0
+	    && !operator_at_work(p);
+}
+
+/* The disk here holds up every acknowledgement, and the other node's, which has everything,
+ * would not; for so long that it would have said so by now.  A reign that began for this reason does not end for it within the window of
+ * the moves: when both disks are slow in turn, moving helps nobody. */
+static void
+slow_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+
+	if (!slow_fits(t)) {
+		p->slow_ms = -1;
+		return;
+	}
+	if (p->slow_ms < 0)
+		p->slow_ms = v->now_ms;
+	if (v->now_ms - p->slow_ms < p->conf->syncd_wait_ms)
+		return;
+	if (p->told_reason == REASON_SLOW
+	    && v->now_ms - p->since_ms < p->conf->moves_window_ms)
+		return;
+	(void)move_begin(t, DEMOTE_PLANNED, REASON_SLOW);
+}
+
 /* The preferred node could have the role without loss and without coming back at once. */
 static bool
 failback_fits(const struct turn *t)
@@ -137,6 +173,7 @@ failback_fits(const struct turn *t)
 
 	return !operator_at_work(p) && p->conf->failback != FAILBACK_OFF && p->conf->preferred == !p->conf->node
 	    && policy_peer_ready(v) && !p->alarm[ALARM_FLAPPING]
+	    && (v->peer.f.flags & (FRAME_F_SLOW | FRAME_F_FULL)) == 0
 	    && (!p->conf->syncd || (v->syncd_up && v->data.mode == DATA_SYNC))
 	    && (!p->conf->pings || peer_score(v) >= own_score(v));
 }
@@ -169,10 +206,12 @@ move_turn(struct turn *t)
 	if (p->alarm[ALARM_FLAPPING] && recent(t) < p->conf->moves_max)
 		turn_alarm(t, ALARM_FLAPPING, false, "");
 	if (policy_maintained(p, t->v)) {
-		p->ping_less_ms = p->failback_ms = -1;
+		p->ping_less_ms = p->failback_ms = p->slow_ms = -1;
 		return;
 	}
 	ping_turn(t);
+	if (p->role == ROLE_ACTIVE)
+		slow_turn(t);
 	if (p->role == ROLE_ACTIVE)
 		failback_turn(t);
 }
