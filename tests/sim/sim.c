@@ -1,12 +1,13 @@
 /* sim.c - seeded schedules of faults over a simulated pair, and the promises of
  * the design as checks after each step.
  *
- *   sim [-n SCHEDULES] [-s FIRST_SEED] [-b BUG] [-p SECONDS] [-v | -x]
+ *   sim [-n SCHEDULES] [-s FIRST_SEED] [-b BUG] [-p SECONDS] [-d] [-v | -x]
  *
  * Exit 0 when every schedule keeps the promises, 1 at the first that does not; its
  * seed is printed.  `sim -n 1 -s SEED -v` tells its story, -x that of the shortest list
  * of its faults that was found to break a promise as well.  -b switches on a planned
  * mistake (only in a build with HOOKS=1), -p prints a line of progress to stderr so often.
+ * -d: other schedules, in which disks are slow and standbys far behind as well.
  *
  * Real: hagent's policy, peer view, frames and their keys, the durable marks; syncer's
  * rules of commit, records with CRC and chain, recovery's scan, the history of generations
@@ -100,17 +101,19 @@ main(int argc, char **argv)
 	static struct plan p;
 	struct totals t = { 0 };
 	unsigned long n = 1000, first = 1;
-	bool trace = false, shrink = false;
+	bool trace = false, shrink = false, disks = false;
 	time_t every = 0;
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:b:p:vx")) != -1) {
+	while ((c = getopt(argc, argv, "n:s:b:p:dvx")) != -1) {
 		if (c == 'n')
 			n = strtoul(optarg, NULL, 10);
 		else if (c == 's')
 			first = strtoul(optarg, NULL, 10);
 		else if (c == 'p')
 			every = strtol(optarg, NULL, 10);
+		else if (c == 'd')
+			disks = true;
 		else if (c == 'v')
 			trace = true;
 		else if (c == 'x')
@@ -120,6 +123,7 @@ main(int argc, char **argv)
 	}
 	for (unsigned long i = 0; i < n; i++) {
 		plan_make(&p, first + i);
+		p.disks = disks && !p.bare;
 		if (trace)
 			plan_print(&p);
 		sim_run(&s, &p, trace);

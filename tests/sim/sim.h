@@ -80,6 +80,7 @@ struct plan {
 	enum policy_mode mode;
 	bool watchdog;		/* on both nodes */
 	bool strict;		/* nothing is acknowledged with one copy */
+	bool disks;		/* now and then one is slow, or a standby far behind */
 	bool bare;		/* a pair without syncd: addresses and resources only */
 	int preferred;		/* node that takes the role back; -1 */
 	bool may_split;		/* every path may be cut at once */
@@ -166,6 +167,7 @@ struct node {
 	bool forced;			/* an operator's word was given in this agent's life */
 
 	bool syncd;
+	bool disk_slow, lags;		/* its disk; and the other one is behind what it sends */
 	uint32_t syncd_life, disk_life;
 	struct commit c;
 	uint64_t tip;

@@ -199,7 +199,8 @@ disk(struct sim *s, int n)
 	if (x->tip <= x->syncing || x->syncing > x->durable)
 		return;
 	x->syncing = x->tip;
-	sim_post(s, M_DURABLE, n, x->disk_life, 1 + (int64_t)sim_random(s, 20))->lsn = x->tip;
+	sim_post(s, M_DURABLE, n, x->disk_life, 1 + (int64_t)sim_random(s, x->disk_slow ? 1500 : 20))
+	    ->lsn = x->tip;
 }
 
 static void
@@ -507,12 +508,36 @@ client(struct sim *s, int n, struct commit_acts *a)
 	}
 }
 
+/* What fitness.c finds, and hears from the other node. */
+static void
+disk_moods(struct sim *s, int n, struct commit_acts *a)
+{
+	struct node *x = &s->n[n];
+	unsigned t = 0;
+
+	if (!s->plan->disks)
+		return;
+	if (s->healing)
+		x->disk_slow = x->lags = false;
+	else if (sim_chance(s, 10))
+		x->disk_slow = sim_chance(s, 400);
+	else if (sim_chance(s, 10))
+		x->lags = sim_chance(s, 300);
+	commit_trouble(&x->c, x->disk_slow ? DATA_SLOW : 0, a);
+	if (s->session == 0)
+		return;
+	t |= s->n[!n].disk_slow ? DATA_PEER_SLOW : 0;
+	t |= x->lags ? DATA_PEER_LAGS : 0;
+	commit_peer_trouble(&x->c, (uint8_t)t, s->now, a);
+}
+
 static void
 tick(struct sim *s, int n, struct commit_acts *a)
 {
 	struct node *x = &s->n[n];
 
 	sim_post(s, M_SYNCD_TICK, n, x->syncd_life, SYNCD_TICK_MS);
+	disk_moods(s, n, a);
 	commit_tick(&x->c, s->now, a);
 	probe_fence(s, n);
 	if (s->now < x->state_at)
