@@ -6,12 +6,15 @@ for what is expected, goes on looking for a while, and says what was seen.  Word
     other    role of the node that is not active
     data     mode of the active node's log
     alarm    whether an alarm is on at the active node
+    why      what the alarm of "one copy only" says
     client   nothing (no answer missed for 1.5 s), short (at most 5 s), failover (10 s)
 What another test shows in full stands in SHOWN with its name.
 """
 import os
 import signal
+import smtplib
 import subprocess
+import threading
 import time
 
 import exercise
@@ -30,7 +33,8 @@ SHOWN = (
     ("EIO on fdatasync (active)", "exits at once, the other serves, no loss",
      "disk_of_active_loses_a_write"),
     ("EIO on fdatasync (standby)", "alone, catches up, no loss", "disk_of_standby_loses_a_write"),
-    ("bad hash on read", "found and told", "a_rotten_object_is_found"),
+    # It is not read from the other node instead: that is a repair by the operator.
+    ("bad hash on read", "found, told, never served as good", "a_rotten_object_is_found"),
     ("damaged log", "refused, says what to do", "a_rotten_log_is_refused"),
     ("both power off, both return", "newest history leads, no loss",
      "both_nodes_lose_power_and_return"),
@@ -50,12 +54,13 @@ SHOWN = (
 class Table:
     """A pair under a client's eyes, and the rows of one test."""
 
-    def __init__(self, t, **kw):
+    def __init__(self, t, syncd=(), **kw):
         self.t = t
-        self.lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000)], **kw)
+        self.lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), *syncd], **kw)
         ex = exercise.Exercise(self.lab, mailgen.generate(1), say=t.say, users=1)
         ex.add_users()
-        self.prober = load.Prober(self.lab, VIP, "smtp", ex.users[0], self.lab.ca)
+        self.user = ex.users[0]
+        self.prober = load.Prober(self.lab, VIP, "smtp", self.user, self.lab.ca)
         self.prober.start()
         wait_for("the first mail", 10, lambda: self.prober.ok)
         self.failed = []
@@ -86,7 +91,8 @@ class Table:
             return {"active": "two" if serving else "nobody"}
         s = all_[serving[0]]
         other = all_.get(NODES[1 - NODES.index(serving[0])])
-        return {"active": "stays" if serving[0] == self.active else "moved",
+        why = [a["text"] for a in s["alarms"] if a["name"] == "alone"] or ["-"]
+        return {"why": why[0], "active": "stays" if serving[0] == self.active else "moved",
                 "other": other["self"]["role"] if other else "off",
                 "data": (s.get("data") or {}).get("mode", "-"),
                 "alarm": "on" if s["alarms"] else "off"}
@@ -250,6 +256,98 @@ def table_hang_and_pause(t):
     # kernel answers for its addresses.  With a watchdog it is reset: see SHOWN.
     table.row("active hangs, kernel answers, no watchdog", hang, {"active": "nobody"},
               "failover", heal=resume)
+    table.settle()
+    table.end()
+
+
+def failsync(t):
+    lib = os.path.join(t.folder(), "failsync.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", lib,
+                    os.path.join(TOP, "tests/lab/failsync.c")], check=True)
+    return lib
+
+
+OUT = {"active": "stays", "other": ("wait", "target"), "data": ("SOLO", "JOINING"), "alarm": "on"}
+
+
+@test
+def table_disks(t):
+    """Full to the last byte, and slow: of the standby, of both, of the active."""
+    table = Table(t, preload=failsync(t), var_size="96M", maild=[("store-low-water", "8M")],
+                  syncd=[("segment-size", "4M"), ("retain-size", "8M"), ("low-water-size", "16M"),
+                         ("slow-sync-ms", 150), ("slow-window-ms", 2000)])
+    lab = table.lab
+    node = []
+
+    def fill():
+        node[:] = [table.standby]
+        lab.execute(node[0], "/bin/sh", "-c", "for size in 65536 512 1; do dd if=/dev/zero bs=$size "
+                    "of=/var/lib/mailpair/ballast oflag=append conv=notrunc 2>/dev/null; done; "
+                    "[ $(df --output=avail -B1 /var/lib/mailpair | tail -1) = 0 ]")
+
+    def empty():
+        lab.execute(node[0], "rm", "/var/lib/mailpair/ballast")
+
+    def slow(*nodes):
+        node[:] = nodes
+        for n in nodes:
+            lab.slow_sync(n, 250)
+
+    def fast():
+        for n in node:
+            lab.slow_sync(n, 0)
+    daemons = lambda n: [lab.pid_of(n, s) for s in ("hagentd", "syncd", "maild")]
+    table.settle()
+    before = daemons(table.standby)
+    table.row("disk full (standby)", fill,
+              dict(OUT, why="the standby is left out: its log's disk is full"), "short", heal=empty)
+    table.settle()
+    t.equal(daemons(table.standby), before, "daemons of the node whose disk was full")
+    table.row("slow disk (standby)", lambda: slow(table.standby),
+              dict(OUT, why="the standby is left out: its log's disk is slow"), "short", heal=fast)
+    table.row("slow disks (both)", lambda: slow(*NODES),
+              {"active": "stays", "other": "standby", "data": "SYNC", "alarm": "on"}, "short",
+              heal=fast)
+    table.row("slow disk (active)", lambda: slow(table.active),
+              {"active": "moved", "data": ("SOLO", "JOINING"), "alarm": "on",
+               "why": "the standby is left out: its log's disk is slow"}, "short", heal=fast)
+    table.settle()
+    t.true("the log's disk of the active node was slow" in
+           lab.execute(table.active, "hactl", "history").stdout, "history says why it moved")
+    table.end()
+
+
+@test
+def table_lag(t):
+    """A standby that answers, but is behind: in bytes, and in time."""
+    table = Table(t, preload=failsync(t),
+                  syncd=[("lag-max-size", "512k"), ("slow-sync-ms", 10000),
+                         ("slow-window-ms", 20000)])
+    lab = table.lab
+    node, senders = [], []
+    big = b"Subject: big\r\n\r\n" + (b"x" * 70 + b"\r\n") * 6000
+
+    def send():
+        lab.enter("client")
+        s = smtplib.SMTP(VIP, 25, timeout=60, local_hostname="client.example")
+        s.sendmail("a@client.example", [table.user], big)
+        s.close()
+
+    def behind(ms, mails):
+        node[:] = [table.standby]
+        lab.slow_sync(node[0], ms)
+        senders[:] = [threading.Thread(target=send) for _ in range(mails)]
+        for s in senders:
+            s.start()
+
+    def fast():
+        lab.slow_sync(node[0], 0)
+        for s in senders:
+            s.join(60)
+    table.row("standby lags more than lag-max-size", lambda: behind(1000, 8),
+              dict(OUT, why="the standby is left out: it is too far behind"), "short", heal=fast)
+    table.row("standby lags longer than T_hold", lambda: behind(4000, 0),
+              dict(OUT, why="the standby is left out: it is too far behind"), "short", heal=fast)
     table.settle()
     table.end()
 

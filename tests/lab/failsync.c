@@ -1,6 +1,7 @@
 /* failsync.c - a disk that loses a write or takes its time, preloaded into a syncd:
  *  - in a lab node the first fdatasync() that finds /run/lab/fail-fdatasync fails with
  *    EIO; what was written stays readable, as the page cache keeps it after a real one;
+ *  - while /run/lab/slow-fdatasync is there, fdatasync() takes the milliseconds in it longer;
  *  - while the FIFO that SYNC_GATE names is there, fdatasync() waits until somebody
  *    has opened it for writing and closed it again. */
 #define _GNU_SOURCE
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void
@@ -24,6 +26,26 @@ wait_at_gate(void)
 	while (read(fd, &c, 1) > 0)
 		;
 	close(fd);
+}
+
+static void
+take_time(void)
+{
+	int fd = open("/run/lab/slow-fdatasync", O_RDONLY | O_CLOEXEC);
+	char buf[16];
+	ssize_t n = fd == -1 ? 0 : read(fd, buf, sizeof(buf) - 1);
+	struct timespec t;
+	long ms;
+
+	if (fd != -1)
+		close(fd);
+	if (n <= 0)
+		return;
+	buf[n] = '\0';
+	ms = strtol(buf, NULL, 10);
+	t = (struct timespec) { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	while (nanosleep(&t, &t) == -1 && errno == EINTR)
+		;
 }
 
 int
@@ -41,6 +63,7 @@ fdatasync(int fd)
 		errno = EIO;
 		return -1;
 	}
+	take_time();
 	wait_at_gate();
 	return real(fd);
 }

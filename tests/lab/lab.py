@@ -406,6 +406,16 @@ class Lab:
         elif os.path.exists(path):
             os.unlink(path)
 
+    def slow_sync(self, node, ms):
+        """Each fdatasync() of this node's syncd takes so much longer (failsync.c); 0: no more."""
+        path = os.path.join(self.node_dir(node), "slow-fdatasync")
+        if ms:
+            with open(path + ".new", "w") as f:
+                f.write("%d\n" % ms)
+            os.rename(path + ".new", path)
+        elif os.path.exists(path):
+            os.unlink(path)
+
     # ---- inside -------------------------------------------------------------
     def command(self, node, *cmd):
         return ["nsenter", "-t", str(self.init_pid(node)), "-m", "-p", "-u", "-i", "-n", "--"] + \
