@@ -435,7 +435,8 @@ fs_free(const char *path, uint64_t *free_bytes, unsigned *used_percent)
 	return 0;
 }
 
-/* What is said of a path that is not only root's. */
+/* What is said of a path that is not only root's; of no size: nobody wants to know, and
+ * no name is looked up. */
 struct remark {
 	char *why;
 	size_t size;
@@ -444,7 +445,7 @@ struct remark {
 static int
 others_own(const char *path, const struct stat *st, const struct remark *r)
 {
-	const struct passwd *pw = getpwuid(st->st_uid);
+	const struct passwd *pw = r->size == 0 ? NULL : getpwuid(st->st_uid);
 
 	snprintf(r->why, r->size, "%s belongs to %s (uid %u), not to root: chown %sroot %s", path,
 	    pw == NULL ? "somebody" : pw->pw_name, (unsigned)st->st_uid,
@@ -456,7 +457,7 @@ others_own(const char *path, const struct stat *st, const struct remark *r)
 static int
 others_write(const char *path, const struct stat *st, const struct remark *r)
 {
-	const struct group *gr = getgrgid(st->st_gid);
+	const struct group *gr = r->size == 0 ? NULL : getgrgid(st->st_gid);
 
 	snprintf(r->why, r->size, "%s (mode %04o, group %s) can be written by others than root: "
 	    "chmod go-w %s", path, (unsigned)(st->st_mode & 07777),
