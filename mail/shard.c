@@ -85,10 +85,10 @@ shard_commit(struct shard *sh)
 
 	if (!sh->open)
 		return 0;
-	if (sql_run(sh->w[W_STATE_SET], "iiiiiiii", (int64_t)s->applied_lsn, (int64_t)s->modseq,
+	if (sql_run(shard_w(sh, W_STATE_SET), "iiiiiiii", (int64_t)s->applied_lsn, (int64_t)s->modseq,
 	    (int64_t)s->uidvalidity, (int64_t)s->gen_no, (int64_t)s->gen_kind,
 	    (int64_t)s->gen_node, (int64_t)s->gap_gen, s->last_ms) == -1 ||
-	    sql_run(sh->w[W_COMMIT], "") == -1) {
+	    sql_run(shard_w(sh, W_COMMIT), "") == -1) {
 		e = errno;
 		shard_rollback(sh);
 		errno = e;
@@ -107,7 +107,7 @@ shard_rollback(struct shard *sh)
 		return;
 	/* SQLite may have rolled back by itself; then this one has nothing to do. */
 	if (sqlite3_get_autocommit(sh->db) == 0)
-		sql_run(sh->w[W_ROLLBACK], "");
+		sql_run(shard_w(sh, W_ROLLBACK), "");
 	sh->open = false;
 	sh->now = sh->committed;
 	sh->nevents = sh->nready;
@@ -152,7 +152,7 @@ shard_wal_trim(struct shard *sh, uint64_t max)
 static int
 reap_object(struct shard *sh, int64_t before_ms)
 {
-	sqlite3_stmt *st = sh->w[W_OBJ_DEAD];
+	sqlite3_stmt *st = shard_w(sh, W_OBJ_DEAD);
 	uint8_t sha[32];
 	int rc = sql_run(st, "ii", before_ms, (int64_t)sh->checkpoint_lsn);
 
@@ -160,7 +160,7 @@ reap_object(struct shard *sh, int64_t before_ms)
 		return rc;
 	memcpy(sha, sqlite3_column_blob(st, 0), 32);
 	sqlite3_reset(st);
-	if (sql_run(sh->w[W_OBJ_DEL], "b", sha) == -1 || object_unlink(sh, sha) == -1)
+	if (sql_run(shard_w(sh, W_OBJ_DEL), "b", sha) == -1 || object_unlink(sh, sha) == -1)
 		return -1;
 	return 1;
 }
@@ -169,7 +169,7 @@ reap_object(struct shard *sh, int64_t before_ms)
 static int
 reap_message(struct shard *sh, int64_t before_ms)
 {
-	sqlite3_stmt *st = sh->w[W_BOX_DEAD];
+	sqlite3_stmt *st = shard_w(sh, W_BOX_DEAD);
 	struct msg_row m;
 	int64_t box, lsn, ms;
 	int rc = sql_run(st, "i", before_ms);
@@ -183,9 +183,9 @@ reap_message(struct shard *sh, int64_t before_ms)
 	if ((rc = msg_next(sh, (uint64_t)box, 0, &m)) == -1)
 		return -1;
 	if (rc == 0)
-		return sql_run(sh->w[W_BOX_REAPED], "i", box) == -1 ? -1 : 1;
-	if (sql_run(sh->w[W_MSG_DEL], "ii", box, (int64_t)m.uid) == -1 ||
-	    sql_run(sh->w[W_OBJ_UNREF], "iib", lsn, ms, m.sha) == -1)
+		return sql_run(shard_w(sh, W_BOX_REAPED), "i", box) == -1 ? -1 : 1;
+	if (sql_run(shard_w(sh, W_MSG_DEL), "ii", box, (int64_t)m.uid) == -1 ||
+	    sql_run(shard_w(sh, W_OBJ_UNREF), "iib", lsn, ms, m.sha) == -1)
 		return -1;
 	return 1;
 }
@@ -193,7 +193,7 @@ reap_message(struct shard *sh, int64_t before_ms)
 int
 shard_part_first(struct shard *sh, struct shard_part *p)
 {
-	sqlite3_stmt *st = sh->w[W_PART_FIRST];
+	sqlite3_stmt *st = shard_w(sh, W_PART_FIRST);
 	int rc = sql_run(st, "");
 
 	if (rc != 1)

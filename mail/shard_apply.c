@@ -41,7 +41,7 @@ outcome_uids(struct shard_uids *u, uint32_t uid)
 int
 box_get(struct shard *sh, uint64_t id, struct box_row *b)
 {
-	sqlite3_stmt *st = sh->w[W_BOX_GET];
+	sqlite3_stmt *st = shard_w(sh, W_BOX_GET);
 	int rc = sql_run(st, "i", (int64_t)id);
 
 	if (rc != 1)
@@ -62,7 +62,7 @@ box_get(struct shard *sh, uint64_t id, struct box_row *b)
 int
 box_set(struct shard *sh, const struct box_row *b)
 {
-	return sql_run(sh->w[W_BOX_SET], "iiiiiii", (int64_t)b->uidnext, (int64_t)b->modseq,
+	return sql_run(shard_w(sh, W_BOX_SET), "iiiiiii", (int64_t)b->uidnext, (int64_t)b->modseq,
 	    (int64_t)b->gap_gen, (int64_t)b->exists, (int64_t)b->unseen, (int64_t)b->digest,
 	    (int64_t)b->id);
 }
@@ -90,7 +90,7 @@ msg_read(sqlite3_stmt *st, struct msg_row *m)
 int
 msg_next(struct shard *sh, uint64_t box, uint32_t from, struct msg_row *m)
 {
-	sqlite3_stmt *st = sh->w[W_MSG_NEXT];
+	sqlite3_stmt *st = shard_w(sh, W_MSG_NEXT);
 	int rc = sql_run(st, "ii", (int64_t)box, (int64_t)from);
 
 	if (rc != 1)
@@ -122,7 +122,7 @@ msg_digest(const struct msg_row *m)
 static int
 msg_is_repeat(struct shard *sh, uint64_t box, const struct msg_row *m)
 {
-	sqlite3_stmt *st = sh->w[W_TOMB_GET];
+	sqlite3_stmt *st = shard_w(sh, W_TOMB_GET);
 	struct msg_row have;
 	int rc = msg_next(sh, box, m->uid, &have);
 
@@ -158,10 +158,10 @@ msg_add(struct shard *sh, struct box_row *b, struct msg_row *m, const void *orig
 	}
 	if (m->uid >= b->uidnext && m->uid - b->uidnext >= SHARD_UID_GAP)
 		b->gap_gen = sh->now.gap_gen;
-	if (sql_run(sh->w[W_MSG_ADD], "iiitiiibg", (int64_t)b->id, (int64_t)m->uid,
+	if (sql_run(shard_w(sh, W_MSG_ADD), "iiitiiibg", (int64_t)b->id, (int64_t)m->uid,
 	    (int64_t)m->flags, m->keywords, (int64_t)m->modseq, (int64_t)m->size,
 	    m->internal_s, m->sha, m->guid) == -1 ||
-	    sql_run(sh->w[W_OBJ_REF], "bi", m->sha, (int64_t)m->size) == -1)
+	    sql_run(shard_w(sh, W_OBJ_REF), "bi", m->sha, (int64_t)m->size) == -1)
 		return -1;
 	b->uidnext = m->uid + 1;
 	b->exists++;
@@ -178,11 +178,11 @@ msg_gone(struct shard *sh, struct box_row *b, const struct msg_row *m, uint64_t 
     const struct owner_record *rec, const void *origin)
 {
 	modseq_used(sh, modseq);
-	if (sql_run(sh->w[W_MSG_DEL], "ii", (int64_t)b->id, (int64_t)m->uid) == -1 ||
-	    sql_run(sh->w[W_TOMB_ADD], "iiiiiiiibg", (int64_t)b->id, (int64_t)m->uid,
+	if (sql_run(shard_w(sh, W_MSG_DEL), "ii", (int64_t)b->id, (int64_t)m->uid) == -1 ||
+	    sql_run(shard_w(sh, W_TOMB_ADD), "iiiiiiiibg", (int64_t)b->id, (int64_t)m->uid,
 	    (int64_t)modseq, (int64_t)rec->lsn, rec->time_ms, (int64_t)m->flags,
 	    (int64_t)m->size, m->internal_s, m->sha, m->guid) == -1 ||
-	    sql_run(sh->w[W_OBJ_UNREF], "iib", (int64_t)rec->lsn, rec->time_ms, m->sha) == -1)
+	    sql_run(shard_w(sh, W_OBJ_UNREF), "iib", (int64_t)rec->lsn, rec->time_ms, m->sha) == -1)
 		return -1;
 	b->exists--;
 	b->unseen -= (m->flags & FLAG_SEEN) == 0;
@@ -198,12 +198,13 @@ msg_gone(struct shard *sh, struct box_row *b, const struct msg_row *m, uint64_t 
 static int
 object_row(struct shard *sh, const uint8_t sha[32], int64_t *refs)
 {
-	int rc = sql_run(sh->w[W_OBJ_GET], "b", sha);
+	sqlite3_stmt *st = shard_w(sh, W_OBJ_GET);
+	int rc = sql_run(st, "b", sha);
 
 	*refs = 0;
 	if (rc == 1) {
-		*refs = sqlite3_column_int64(sh->w[W_OBJ_GET], 0);
-		sqlite3_reset(sh->w[W_OBJ_GET]);
+		*refs = sqlite3_column_int64(st, 0);
+		sqlite3_reset(st);
 	}
 	return rc;
 }
@@ -227,7 +228,7 @@ object_missing(struct shard *sh, const uint8_t sha[32], uint64_t lsn)
 
 	log_err("store %s: object %s of record %llu is damaged or incomplete", sh->dir,
 	    hex_encode(sha, 32, hex), (unsigned long long)lsn);
-	return sql_run(sh->w[W_MISSING_ADD], "bi", sha, (int64_t)lsn);
+	return sql_run(shard_w(sh, W_MISSING_ADD), "bi", sha, (int64_t)lsn);
 }
 
 /* Puts the object of a message in place, from the record or from its pieces. */
@@ -268,7 +269,7 @@ apply_blob(struct shard *sh, const struct owner_record *rec)
 	 * the messages that have it go before the one behind the pieces comes. */
 	if (rc == 0 && object_part_write(sh, &b) == -1)
 		return -1;
-	return sql_run(sh->w[W_PART_SET], "bii", b.sha, (int64_t)rec->lsn, rec->time_ms);
+	return sql_run(shard_w(sh, W_PART_SET), "bii", b.sha, (int64_t)rec->lsn, rec->time_ms);
 }
 
 static int
@@ -280,7 +281,7 @@ apply_part_drop(struct shard *sh, const struct owner_record *rec)
 		return 1;
 	if (object_part_unlink(sh, sha) == -1)
 		return -1;
-	return sql_run(sh->w[W_PART_DEL], "b", sha);
+	return sql_run(shard_w(sh, W_PART_DEL), "b", sha);
 }
 
 /* ---- DELIVER, APPEND ---- */
@@ -293,7 +294,7 @@ entry_box(struct shard *sh, const struct owner_record *rec, const struct rec_ent
 {
 	struct rec_box inbox = { .user = e->user, .id = e->modseq, .name = "INBOX",
 		.subscribe = true, .uidvalidity = sh->now.uidvalidity + 1 };
-	sqlite3_stmt *st = sh->w[W_BOX_FIND];
+	sqlite3_stmt *st = shard_w(sh, W_BOX_FIND);
 	uint64_t id;
 	int rc = box_get(sh, e->box, b);
 
@@ -351,7 +352,7 @@ apply_mail(struct shard *sh, const struct owner_record *rec, const void *origin,
 	    (rc == 0 && object_store(sh, &m, rec->lsn) == -1))
 		return -1;
 	if (!m.inlined && (object_part_unlink(sh, m.sha) == -1 ||
-	    sql_run(sh->w[W_PART_DEL], "b", m.sha) == -1))
+	    sql_run(shard_w(sh, W_PART_DEL), "b", m.sha) == -1))
 		return -1;
 	for (unsigned i = 0; i < m.nboxes; i++) {
 		rec_mail_box(&m, &box);
@@ -387,7 +388,7 @@ flags_one(struct shard *sh, const struct rec_flags *f, struct box_row *b, struct
 	b->unseen += (m->flags & FLAG_SEEN) == 0;
 	b->modseq = f->modseq > b->modseq ? f->modseq : b->modseq;
 	shard_event(sh, STORE_FLAGS, b->id, m->uid, origin);
-	return sql_run(sh->w[W_MSG_FLAGS], "itiii", (int64_t)m->flags, m->keywords,
+	return sql_run(shard_w(sh, W_MSG_FLAGS), "itiii", (int64_t)m->flags, m->keywords,
 	    (int64_t)f->modseq, (int64_t)b->id, (int64_t)m->uid);
 }
 
@@ -510,7 +511,7 @@ apply_generation(struct shard *sh, const struct owner_record *rec)
 	if (!gen_kind_gap(g.kind))
 		return 0;
 	if (sh->reuse_uids)
-		return sql_run(sh->w[W_REUSE_UIDS], "");
+		return sql_run(shard_w(sh, W_REUSE_UIDS), "");
 	sh->now.gap_gen = g.no;
 	return 0;
 }
@@ -603,7 +604,7 @@ begin(struct shard *sh)
 {
 	if (sh->open)
 		return 0;
-	if (sql_run(sh->w[W_BEGIN], "") == -1)
+	if (sql_run(shard_w(sh, W_BEGIN), "") == -1)
 		return -1;
 	sh->open = true;
 	return 0;

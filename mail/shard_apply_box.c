@@ -17,7 +17,7 @@ int
 apply_create_box(struct shard *sh, const struct rec_box *b, const struct owner_record *rec,
     uint64_t *id)
 {
-	sqlite3_stmt *st = sh->w[W_BOX_FIND];
+	sqlite3_stmt *st = shard_w(sh, W_BOX_FIND);
 	int rc;
 
 	(void)rec;
@@ -32,11 +32,11 @@ apply_create_box(struct shard *sh, const struct rec_box *b, const struct owner_r
 		sqlite3_reset(st);
 		return 0;
 	}
-	if (sql_run(sh->w[W_BOX_ADD], "iitgtiii", (int64_t)b->id, (int64_t)b->user, b->name,
+	if (sql_run(shard_w(sh, W_BOX_ADD), "iitgtiii", (int64_t)b->id, (int64_t)b->user, b->name,
 	    b->guid, b->special, (int64_t)b->uidvalidity, (int64_t)b->id,
 	    (int64_t)sh->now.gap_gen) == -1)
 		return -1;
-	return b->subscribe ? sql_run(sh->w[W_SUB_ADD], "it", (int64_t)b->user, b->name) : 0;
+	return b->subscribe ? sql_run(shard_w(sh, W_SUB_ADD), "it", (int64_t)b->user, b->name) : 0;
 }
 
 static int
@@ -73,7 +73,7 @@ apply_delete(struct shard *sh, const struct owner_record *rec, const void *origi
 	if (rc != 1)
 		return rc;
 	shard_event(sh, STORE_BOX_DELETED, d.box, 0, origin);
-	return sql_run(sh->w[W_BOX_KILL], "iii", (int64_t)rec->lsn, rec->time_ms,
+	return sql_run(shard_w(sh, W_BOX_KILL), "iii", (int64_t)rec->lsn, rec->time_ms,
 	    (int64_t)d.box);
 }
 
@@ -86,7 +86,7 @@ struct child {
 static int
 children_get(struct shard *sh, const struct rec_rename *r, struct child **list, size_t *n)
 {
-	sqlite3_stmt *st = sh->w[W_BOX_UNDER];
+	sqlite3_stmt *st = shard_w(sh, W_BOX_UNDER);
 	char lo[STORE_NAME_MAX + 2], hi[STORE_NAME_MAX + 2];
 	size_t from = strlen(r->from);
 	int rc;
@@ -124,7 +124,7 @@ child_name(struct shard *sh, const struct rec_rename *r, const struct child *c, 
 		name = mem_printf("renamed-%lld", (long long)c->id);
 	else
 		name = mem_printf("%s%s", r->to, c->tail);
-	rc = sql_run(sh->w[W_BOX_NAME], "ti", name, c->id);
+	rc = sql_run(shard_w(sh, W_BOX_NAME), "ti", name, c->id);
 	free(name);
 	return rc;
 }
@@ -191,7 +191,7 @@ apply_rename(struct shard *sh, const struct owner_record *rec, const void *origi
 			out->rc = MAIL_UNKNOWN;
 		if (rc != 1)
 			return rc;
-		if (sql_run(sh->w[W_BOX_NAME], "ti", r.to, (int64_t)r.box) == -1)
+		if (sql_run(shard_w(sh, W_BOX_NAME), "ti", r.to, (int64_t)r.box) == -1)
 			return -1;
 	}
 	return rename_children(sh, &r);
@@ -204,7 +204,7 @@ apply_subscribe(struct shard *sh, const struct owner_record *rec)
 
 	if (!rec_subscribe_decode(rec->payload, &s))
 		return 1;
-	return sql_run(sh->w[s.on ? W_SUB_ADD : W_SUB_DEL], "it", (int64_t)s.user, s.name);
+	return sql_run(shard_w(sh, s.on ? W_SUB_ADD : W_SUB_DEL), "it", (int64_t)s.user, s.name);
 }
 
 int

@@ -42,7 +42,7 @@ struct shard {
 	char *dir;
 	int objects_fd;			/* of dir/objects */
 	sqlite3 *db, *rd;
-	sqlite3_stmt *w[W_COUNT], *r[R_COUNT];
+	sqlite3_stmt *w[W_COUNT], *r[R_COUNT];	/* NULL: not needed so far */
 	struct shard_state now;		/* inside the open transaction */
 	struct shard_state committed;
 	bool open;			/* a transaction is open */
@@ -57,8 +57,12 @@ struct shard {
 };
 
 /* ---- shard_sql.c ---- */
+/* A statement, ready to be run; NULL with errno. */
+sqlite3_stmt *shard_w(struct shard *, enum shard_write);
+sqlite3_stmt *shard_r(struct shard *, enum shard_readq);
 /* Binds by fmt (i = int64_t, t = text, T = span, b = 32 bytes, g = 16 bytes) and makes
- * one step: 1 = a row (the caller ends with sqlite3_reset), 0 = done, -1 with errno. */
+ * one step: 1 = a row (the caller ends with sqlite3_reset), 0 = done, -1 with errno, also
+ * for the NULL of the two above. */
 int sql_run(sqlite3_stmt *, const char *fmt, ...);
 int sql_errno(sqlite3 *);
 /* A new, empty index that is closed again; nothing is synced. */

@@ -73,7 +73,7 @@ shard_name_clean(const char *name, char clean[STORE_NAME_MAX + 1])
 enum mail_rc
 shard_box_by_name(struct shard *sh, uint64_t user, const char *name, struct store_box *b)
 {
-	sqlite3_stmt *st = sh->r[R_BOX_NAME];
+	sqlite3_stmt *st = shard_r(sh, R_BOX_NAME);
 	char clean[STORE_NAME_MAX + 1];
 	int rc;
 
@@ -92,7 +92,7 @@ shard_box_by_name(struct shard *sh, uint64_t user, const char *name, struct stor
 enum mail_rc
 shard_box_by_id(struct shard *sh, uint64_t box, struct store_box *b)
 {
-	sqlite3_stmt *st = sh->r[R_BOX_ID];
+	sqlite3_stmt *st = shard_r(sh, R_BOX_ID);
 	int rc = sql_run(st, "i", (int64_t)box);
 
 	if (rc == -1)
@@ -107,7 +107,7 @@ shard_box_by_id(struct shard *sh, uint64_t box, struct store_box *b)
 enum mail_rc
 shard_box_user(struct shard *sh, uint64_t box, uint64_t *user)
 {
-	sqlite3_stmt *st = sh->r[R_BOX_ID];
+	sqlite3_stmt *st = shard_r(sh, R_BOX_ID);
 	int rc = sql_run(st, "i", (int64_t)box);
 
 	if (rc == -1)
@@ -122,7 +122,7 @@ shard_box_user(struct shard *sh, uint64_t box, uint64_t *user)
 bool
 shard_box_children(struct shard *sh, uint64_t user, const char *name)
 {
-	sqlite3_stmt *st = sh->r[R_CHILD];
+	sqlite3_stmt *st = shard_r(sh, R_CHILD);
 	char *lo = mem_printf("%s/", name), *hi = mem_printf("%s0", name);
 	bool yes = sql_run(st, "itt", (int64_t)user, lo, hi) == 1;
 
@@ -162,7 +162,7 @@ static enum mail_rc
 list_subscribed(struct shard *sh, uint64_t user,
     void (*each)(const struct store_box *, void *), void *arg)
 {
-	sqlite3_stmt *st = sh->r[R_SUB_LIST];
+	sqlite3_stmt *st = shard_r(sh, R_SUB_LIST);
 	struct store_box b;
 	char name[STORE_NAME_MAX + 1];
 	int rc = sql_run(st, "i", (int64_t)user);
@@ -184,7 +184,7 @@ enum mail_rc
 shard_box_list(struct shard *sh, uint64_t user, bool subscribed_only,
     void (*each)(const struct store_box *, void *), void *arg)
 {
-	sqlite3_stmt *st = sh->r[R_BOX_LIST];
+	sqlite3_stmt *st = shard_r(sh, R_BOX_LIST);
 	char before[STORE_NAME_MAX + 1] = "";
 	struct store_box b;
 	int rc;
@@ -225,7 +225,7 @@ enum mail_rc
 shard_messages(struct shard *sh, uint64_t box, uint32_t from_uid, uint64_t since_modseq,
     void (*each)(const struct store_msg *, void *), void *arg)
 {
-	sqlite3_stmt *st = sh->r[since_modseq == 0 ? R_MSGS : R_MSGS_SINCE];
+	sqlite3_stmt *st = shard_r(sh, since_modseq == 0 ? R_MSGS : R_MSGS_SINCE);
 	struct store_msg m;
 	int rc = since_modseq == 0 ? sql_run(st, "ii", (int64_t)box, (int64_t)from_uid) :
 	    sql_run(st, "iii", (int64_t)box, (int64_t)since_modseq, (int64_t)from_uid);
@@ -240,7 +240,7 @@ shard_messages(struct shard *sh, uint64_t box, uint32_t from_uid, uint64_t since
 enum mail_rc
 shard_message(struct shard *sh, uint64_t box, uint32_t uid, struct store_msg *m)
 {
-	sqlite3_stmt *st = sh->r[R_MSG];
+	sqlite3_stmt *st = shard_r(sh, R_MSG);
 	int rc = sql_run(st, "ii", (int64_t)box, (int64_t)uid);
 
 	if (rc == -1)
@@ -257,7 +257,7 @@ enum mail_rc
 shard_uids(struct shard *sh, uint64_t box, uint32_t lo, uint32_t hi,
     void (*each)(uint32_t uid, void *), void *arg)
 {
-	sqlite3_stmt *st = sh->r[R_UIDS];
+	sqlite3_stmt *st = shard_r(sh, R_UIDS);
 	int rc = sql_run(st, "iii", (int64_t)box, (int64_t)lo, (int64_t)hi);
 
 	for (; rc == 1; rc = sqlite3_step(st) == SQLITE_ROW)
@@ -268,7 +268,7 @@ shard_uids(struct shard *sh, uint64_t box, uint32_t lo, uint32_t hi,
 enum mail_rc
 shard_box_count(struct shard *sh, uint64_t user, uint64_t *n)
 {
-	sqlite3_stmt *st = sh->r[R_BOX_COUNT];
+	sqlite3_stmt *st = shard_r(sh, R_BOX_COUNT);
 
 	if (sql_run(st, "i", (int64_t)user) != 1)
 		return read_failed(sh);

@@ -1,6 +1,9 @@
 /* shard_sql.c - the index file of a shard: its tables, its two connections, and its
  * prepared statements.
  *
+ * Statements are compiled when they are first needed: maild answers after a restart as
+ * soon as its shards are open.
+ *
  * Promise: WAL, synchronous=NORMAL; after a process crash the last committed
  * transaction is there, after a power cut at least what the last checkpoint held.
  * The write-ahead log is brought into the file by the checkpoint job, not here.
@@ -162,6 +165,8 @@ sql_run(sqlite3_stmt *st, const char *fmt, ...)
 	va_list ap;
 	int rc = SQLITE_OK;
 
+	if (st == NULL)
+		return -1;
 	va_start(ap, fmt);
 	for (int i = 0; fmt[i] != '\0' && rc == SQLITE_OK; i++)
 		rc = bind_one(st, i + 1, fmt[i], &ap);
@@ -200,18 +205,39 @@ db_open(const char *path, int flags, sqlite3 **db, char *err, size_t errlen)
 	return -1;
 }
 
-static int
-prepare(sqlite3 *db, const char *const *sql, sqlite3_stmt **st, int n, char *err, size_t errlen)
+static sqlite3_stmt *
+ready(sqlite3 *db, const char *sql, sqlite3_stmt **st)
 {
-	for (int i = 0; i < n; i++) {
-		assert(sql[i] != NULL);
-		if (sqlite3_prepare_v3(db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &st[i], NULL) !=
-		    SQLITE_OK) {
-			snprintf(err, errlen, "index.db: %s", sqlite3_errmsg(db));
-			errno = sql_errno(db);
+	if (*st == NULL && sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, st, NULL) !=
+	    SQLITE_OK)
+		errno = sql_errno(db);
+	return *st;
+}
+
+sqlite3_stmt *
+shard_w(struct shard *sh, enum shard_write n)
+{
+	return ready(sh->db, write_sql[n], &sh->w[n]);
+}
+
+sqlite3_stmt *
+shard_r(struct shard *sh, enum shard_readq n)
+{
+	return ready(sh->rd, read_sql[n], &sh->r[n]);
+}
+
+/* What a transaction needs to begin and to end, also while the disk refuses; nothing may
+ * have to be compiled then.  The others are many, and most shards need few of them. */
+static int
+prepare(struct shard *sh, char *err, size_t errlen)
+{
+	static const enum shard_write first[] = { W_BEGIN, W_COMMIT, W_ROLLBACK, W_STATE_SET };
+
+	for (size_t i = 0; i < sizeof(first) / sizeof(*first); i++)
+		if (shard_w(sh, first[i]) == NULL) {
+			snprintf(err, errlen, "index.db: %s", sqlite3_errmsg(sh->db));
 			return -1;
 		}
-	}
 	return 0;
 }
 
@@ -301,8 +327,7 @@ shard_sql_open(struct shard *sh, char *err, size_t errlen)
 	if (db_open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &sh->db, err, errlen) == 0 &&
 	    schema_ready(sh->db, err, errlen) == 0 &&
 	    db_open(path, SQLITE_OPEN_READWRITE, &sh->rd, err, errlen) == 0 &&
-	    prepare(sh->db, write_sql, sh->w, W_COUNT, err, errlen) == 0 &&
-	    prepare(sh->rd, read_sql, sh->r, R_COUNT, err, errlen) == 0) {
+	    prepare(sh, err, errlen) == 0) {
 		if (shard_state_load(sh) == 0)
 			rc = 0;
 		else
