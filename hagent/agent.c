@@ -68,6 +68,7 @@ agent_view(struct agent *a, struct policy_view *v)
 	v->data = a->data;
 	v->local_known = a->local_known;
 	v->group_started = a->group_started;
+	v->group_found = a->group_found;
 	v->held = a->held;
 	v->saved = a->saved;
 	agent_view_quorum(a, v);

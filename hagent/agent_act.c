@@ -4,7 +4,8 @@
  * Promise to the policy (policy.h): actions in their order; nothing that stands on a
  * failed ACT_SAVE; exactly one event for each request.  Decides nothing itself, except what
  * runs here when the agent starts: remembered by the executor, else found by asking
- * every resource and every address. */
+ * every resource and every address; then the executor's mark (group_mark.h) says whether
+ * it can be of a reign before this hagentd. */
 #include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
@@ -268,9 +269,11 @@ look_done(struct agent *a)
 	if (a->looking > 0)
 		return;
 	a->local_known = true;
-	log_info("agent found the group %s here", a->group_started ? "started" : "stopped");
-	if (a->group_started)
-		exec_client_group(a->exec, true, a->held);
+	log_info("agent found the group %s here%s", a->group_started ? "started" : "stopped",
+	    a->group_found ? ", and nobody who started it" : "");
+	/* What was only found is not remembered as started: the next agent finds it too. */
+	if (!a->group_found)
+		exec_client_group(a->exec, a->group_started, a->held);
 	agent_tick(a);
 }
 
@@ -296,6 +299,7 @@ on_welcome(void *arg, const struct exec_welcome *w)
 	    w->group_started ? "started" : "not started");
 	for (unsigned i = 0; i < a->conf->nvips; i++)
 		exec_client_vip(a->exec, i, VIP_QUERY, 0);
+	a->group_before = w->group_before;
 	if (w->group_started) {
 		a->group_started = true;
 		a->held = w->held;
@@ -325,6 +329,7 @@ static void
 looked(struct agent *a, bool here)
 {
 	a->group_started = a->group_started || here;
+	a->group_found = a->group_started && !a->group_before;
 	a->looking--;
 	look_done(a);
 }

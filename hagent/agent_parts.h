@@ -140,6 +140,8 @@ struct agent {
 	/* What runs here, as found at the start. */
 	unsigned looking;		/* answers still missing */
 	bool local_known, group_started;
+	bool group_before;		/* a hagentd before this one started it, since the boot */
+	bool group_found;		/* it runs, and nobody is known to have started it */
 	uint32_t held;			/* as ACT_GROUP of the agent before */
 	bool vip_here[HAGENT_VIPS_MAX];
 	int64_t vip_since_wall_ms;

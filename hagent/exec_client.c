@@ -132,6 +132,7 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 	switch (m->type) {
 	case EX_WELCOME:
 		welcome.group_started = wire_get_u8(&in);
+		welcome.group_before = wire_get_u8(&in);
 		welcome.held = wire_get_u32(&in);
 		welcome.agents = wire_get_u32(&in);
 		welcome.new_resources = wire_get_u32(&in);

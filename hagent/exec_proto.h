@@ -109,6 +109,7 @@ struct exec_helper {
 
 struct exec_welcome {
 	uint8_t group_started;	/* as the last agent said */
+	uint8_t group_before;	/* as the last agent of an executor before this one said */
 	uint32_t held;
 	uint32_t agents;	/* how many there were before in this executor's life */
 	/* The group is up, but not these, which a new configuration added: a bit each. */

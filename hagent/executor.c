@@ -25,6 +25,7 @@
 #include "executor_int.h"
 #include "fence.h"
 #include "forget.h"
+#include "group_mark.h"
 #include "ipc.h"
 #include "mem.h"
 #include "notify.h"
@@ -197,6 +198,23 @@ on_fence(struct executor *x, uint32_t id, struct wire_in *in)
 
 /* ---- the agent ----------------------------------------------------------- */
 
+/* The mark is made before anything of the group starts: the messages keep their order. */
+static void
+on_group(struct executor *x, struct wire_in *in)
+{
+	bool was = x->group_started || x->group_before;
+
+	x->group_started = wire_get_u8(in) != 0;
+	x->group_told = true;
+	x->held = wire_get_u32(in);
+	x->group_before = false;
+	x->new_resources = x->new_vips = 0;
+	respawns_active(x->helpers, x->group_started);
+	if (x->group_started != was && group_mark_set(x->conf->run_dir, x->group_started) == -1)
+		log_warn("%s: a hagentd after this one cannot be told that the group is %s",
+		    x->conf->run_dir, x->group_started ? "started" : "stopped");
+}
+
 static void
 on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 {
@@ -218,11 +236,7 @@ on_agent_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		executor_on_open(x, m->id, &in);
 		break;
 	case EX_GROUP:
-		x->group_started = wire_get_u8(&in) != 0;
-		x->group_told = true;
-		x->held = wire_get_u32(&in);
-		respawns_active(x->helpers, x->group_started);
-		x->new_resources = x->new_vips = 0;
+		on_group(x, &in);
 		break;
 	case EX_LEAVING:
 		x->left = true;
@@ -280,6 +294,7 @@ welcome(struct executor *x)
 
 	wire_out_init(&w);
 	wire_put_u8(&w, x->group_started);
+	wire_put_u8(&w, x->group_before);
 	wire_put_u32(&w, x->held);
 	wire_put_u32(&w, x->agents - 1);
 	wire_put_u32(&w, x->new_resources);
@@ -542,6 +557,7 @@ set_up(struct executor *x, const struct executor_start *s)
 	x->helpers = respawns_new(x->base, x->conf, &helper_ops, x);
 	executor_addresses_open(x);
 	executor_reload_open(x);
+	x->group_before = group_mark_is(x->conf->run_dir);
 }
 
 /* What may still serve here must not outlive who would stop it.  An agent that left had

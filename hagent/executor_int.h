@@ -39,6 +39,7 @@ struct executor {
 	int delay_ms;
 	bool group_started, shutting, left, ending;
 	bool group_told;	/* an agent of this process has said whether it is started */
+	bool group_before;	/* started by an executor before this one, since the boot */
 	uint32_t held;		/* resources that an operator stopped */
 	int exit_code;
 	struct config_digest config;

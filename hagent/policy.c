@@ -389,16 +389,16 @@ idle_turn(struct turn *t)
 	if (!turn_saved(t) && t->v->now_ms - p->saved_ms > p->conf->retry_ms)
 		turn_save(t);
 	decline(t);
-	if (p->marks.kept_out || p->leaving || !policy_complete(p, t->v))
+	if (p->marks.kept_out || p->leaving || p->stuck || !policy_complete(p, t->v))
 		p->take_ms = -1;
 	else if (p->take_ms < 0)
 		p->take_ms = t->v->now_ms;
 	follow_role(t);
 	no_leader(t);
 	no_more_alarms(t);
+	demote_stuck(t);
 	/* Nothing may stand on a step of this turn that is not on the disk yet. */
-	if (p->marks.kept_out || p->leaving || p->unguarded || t->v->now_ms < p->retry_ms
-	    || !turn_saved(t))
+	if (policy_barred(p) || t->v->now_ms < p->retry_ms || !turn_saved(t))
 		return;
 	probe_freed(t);
 	if (!promote_alive(t) && !policy_maintained(p, t->v))
@@ -434,6 +434,8 @@ reattach(struct turn *t)
 		p->unquorate_ms = t->v->now_ms - p->conf->isolated_ms;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		p->res[i].held = (t->v->held >> i & 1) != 0;
+	p->found = false;
+	group_tell(t, true);
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
 	/* The agent before may have died half-way through the start: setting an address
 	 * that is set only announces it, and resources are asked for their status now. */
@@ -454,6 +456,7 @@ boot_turn(struct turn *t)
 	if (p->conf->syncd && !t->v->syncd_up
 	    && t->v->now_ms - p->start_ms < p->conf->syncd_wait_ms)
 		return;
+	p->found = t->v->group_started && t->v->group_found;
 	if (t->v->group_started)
 		reattach(t);
 	else
@@ -544,8 +547,7 @@ flags(const struct policy *p, const struct policy_view *v)
 		    | (v->data.role == DATA_ACTIVE ? FRAME_F_DATA_ACTIVE : 0);
 	if (p->marks.outdated != 0 && p->marks.outdated >= policy_newest(p, v).no)
 		f |= FRAME_F_OUTDATED;
-	if (policy_idle(p) && !p->marks.kept_out && !p->leaving && !p->unguarded
-	    && policy_complete(p, v))
+	if (policy_idle(p) && !policy_barred(p) && policy_complete(p, v))
 		f |= FRAME_F_TAKE;
 	if (p->marks.kept_out)
 		f |= FRAME_F_KEPT_OUT;

@@ -152,6 +152,8 @@ struct policy_view {
 	struct data_state data;
 	bool local_known;	/* the executor told what runs here: */
 	bool group_started;	/* the resource group is up on this node */
+	bool group_found;	/* ... which only the answers to our questions say: no agent
+				 * started it here since the node booted */
 	uint32_t held;		/* as ACT_GROUP of an agent before this one said */
 	uint64_t saved;		/* number of the last ACT_SAVE that is durable */
 	struct policy_event ev;
@@ -353,6 +355,9 @@ struct policy {
 	int64_t unquorate_ms;		/* a quorum is needed and missing since; -1 */
 	int64_t quorum_ms;		/* quorate without the peer since; -1 */
 	bool self_fenced;		/* ACT_SELF_FENCE went out */
+	bool found;			/* what runs here was never of a reign: view.group_found,
+					 * until this node serves */
+	bool stuck;			/* ... and does not stop: idle, but nothing begins here */
 	unsigned vip_failed[POLICY_VIPS_MAX];	/* removals that failed in a row */
 
 	int64_t move_ms[POLICY_MOVES_MAX];	/* when the last voluntary moves were */

@@ -4,9 +4,16 @@
  * should not serve.
  *
  * A resource that does not stop, or an address that does not go, keeps the node
- * here, with an alarm and without RELEASE: nobody may take what is still held. */
+ * here, with an alarm and without RELEASE: nobody may take what is still held.
+ *
+ * A resource that was found at the start, and that no agent ever started here, is another
+ * matter: it served nobody under this pair.  It is no reason for a reset, since the node
+ * would find the same after that, and none for the other node to wait: this one goes on
+ * idle, bars itself, and tries to stop it. */
 #include "hook.h"
 #include "policy_int.h"
+
+#define STOPS_MAX 2	/* what does not stop at the second attempt will not at the third */
 
 static void
 step(struct turn *t, enum demote_step s)
@@ -58,13 +65,13 @@ demote_begin(struct turn *t, enum demote_how how, bool release, enum policy_reas
 		p->vip_failed[i] = 0;
 }
 
-/* What does not stop at the second attempt will not at the third.  With a watchdog
- * this node ends, and the other one may take over; without, only an operator helps. */
+/* With a watchdog this node ends, and the other one may take over; without, only an
+ * operator helps. */
 static void
 does_not_stop(struct turn *t, unsigned times, const char *text)
 {
 	turn_alarm(t, ALARM_STOP_FAILED, true, text);
-	if (times < 2 || t->v->watchdog_ms == 0 || t->p->self_fenced
+	if (times < STOPS_MAX || t->v->watchdog_ms == 0 || t->p->self_fenced || t->p->found
 	    || policy_maintained(t->p, t->v))
 		return;
 	t->p->self_fenced = true;
@@ -134,6 +141,34 @@ stop_one(struct turn *t, unsigned i)
 	return false;
 }
 
+/* True when every resource is down. */
+static bool
+stop_all(struct turn *t)
+{
+	for (unsigned i = t->p->conf->nres; i > 0; i--)
+		if (!stop_one(t, i - 1) && !hook_on("release-before-stopped"))
+			return false;
+	return true;
+}
+
+void
+demote_stuck(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (!p->stuck)
+		return;
+	if (e->type == EV_RES && e->verb == POLICY_STOP && e->result == POLICY_FAILED)
+		p->retry_ms = t->v->now_ms + p->conf->retry_ms;
+	if (!stop_all(t))
+		return;
+	p->stuck = p->found = false;
+	turn_alarm(t, ALARM_STOP_FAILED, false, "");
+	turn_note(t, "what was found at the start has stopped");
+	turn_add(t, ACT_SEND_NOW);
+}
+
 static void
 st_res(struct turn *t)
 {
@@ -148,12 +183,16 @@ st_res(struct turn *t)
 		does_not_stop(t, ++p->res[e->index].stop_failed, "a resource does not stop");
 		turn_op_done(t, 18, "a resource does not stop on this node",
 		    "hactl status");
-	}
-	for (unsigned i = p->conf->nres; i > 0; i--)
-		if (!stop_one(t, i - 1) && !hook_on("release-before-stopped"))
+		if (p->found && p->res[e->index].stop_failed >= STOPS_MAX) {
+			p->stuck = true;
+			step(t, DEM_JOIN);
 			return;
+		}
+	}
+	if (!stop_all(t))
+		return;
 	turn_alarm(t, ALARM_STOP_FAILED, false, "");
-	turn_add(t, ACT_GROUP)->on = false;
+	group_tell(t, false);
 	step(t, DEM_JOIN);
 }
 
@@ -225,7 +264,9 @@ st_save(struct turn *t)
 }
 
 /* In mode quorum the other node counts on it that what runs here is down, or this node
- * reset, when the lease is over: no goodbye to clients, and no slow stop. */
+ * reset, when the lease is over: no goodbye to clients, and no slow stop.  What was only
+ * found at the start is of no reign that the other node could count the end of: it is
+ * no reason for a reset here either, while a quorum may take long to form. */
 static void
 hurry(struct turn *t)
 {
@@ -240,7 +281,7 @@ hurry(struct turn *t)
 		step(t, DEM_VIP);
 	}
 	if (proof_quorum_lost(p, t->v, p->conf->retry_ms))
-		does_not_stop(t, 2, "without a quorum, and not everything has stopped in time");
+		does_not_stop(t, STOPS_MAX, "without a quorum, and not everything has stopped in time");
 }
 
 void

@@ -36,6 +36,7 @@ bool policy_silent(const struct policy *, const struct policy_view *);
 bool policy_idle(const struct policy *);
 bool policy_healthy(const struct policy *);
 bool policy_fit(const struct policy *);		/* healthy, and may become active */
+bool policy_barred(const struct policy *);	/* may not become active, whatever is proved */
 bool policy_holder(const struct policy *, const struct policy_view *);
 uint64_t policy_alone(const struct policy *, const struct policy_view *);
 uint64_t policy_peer_alone(const struct policy_view *);
@@ -56,10 +57,12 @@ void res_turn(struct turn *);
 void res_begin(struct turn *);
 void res_op(struct turn *, const struct policy_event *);	/* on the active node */
 void res_release(struct turn *);	/* nothing is held by an operator any more */
+void group_tell(struct turn *, bool on);	/* to the executor, for the next agent */
 /* policy_demote.c */
 enum demote_how { DEMOTE_PLANNED, DEMOTE_MOVE, DEMOTE_URGENT };
 void demote_begin(struct turn *, enum demote_how, bool release, enum policy_reason);
 void demote_turn(struct turn *);
+void demote_stuck(struct turn *);	/* idle: tries on what was found and did not stop */
 /* policy_switch.c */
 void switch_made(struct turn *);	/* this node is active now */
 void switch_heard(struct turn *);

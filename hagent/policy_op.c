@@ -173,6 +173,9 @@ op_failover(struct turn *t, const struct policy_event *e)
 	} else if (p->unguarded) {
 		refuse(t, e, 14, "the watchdog of this node is required and not armed",
 		    "hactl watchdog test");
+	} else if (p->stuck) {
+		refuse(t, e, 14, "a resource was found here at the start and does not stop",
+		    "hactl resource list");
 	} else if (!policy_complete(p, t->v) && !policy_holder(p, t->v)
 	    && proof != PROOF_MEETING && !e->accept_loss) {
 		refuse(t, e, 14, "accepted mail may be missing on this node",

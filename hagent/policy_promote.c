@@ -50,6 +50,7 @@ promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind,
 	p->repromote = p->syncd_told = p->slept = p->refused = false;
 	p->declined = 0;
 	p->complete = 0;
+	p->found = false;
 	p->probe_since_ms = probe_since(t);
 	p->freed_ms = 0;
 	if (p->conf->nvips > 0 && !probe_counts(t))
@@ -132,7 +133,7 @@ st_res(struct turn *t)
 		if (!r->busy) {
 			r->busy = true;
 			r->state = RES_STARTING;
-			turn_add(t, ACT_GROUP)->on = true;
+			group_tell(t, true);
 			turn_add(t, ACT_RES_START)->index = (int)i;
 		}
 		return;
@@ -168,7 +169,7 @@ st_vip(struct turn *t)
 
 	if (!p->asked) {
 		p->asked = true;
-		turn_add(t, ACT_GROUP)->on = true;
+		group_tell(t, true);
 		for (unsigned i = 0; i < p->conf->nvips; i++) {
 			p->vip_busy[i] = true;
 			turn_add(t, ACT_VIP_UP)->index = (int)i;

@@ -273,13 +273,12 @@ res_begin(struct turn *t)
 
 /* ---- operators ------------------------------------------------------------ */
 
-/* The executor keeps it for an agent that comes after this one. */
-static void
-tell_held(struct turn *t)
+void
+group_tell(struct turn *t, bool on)
 {
 	struct policy_action *a = turn_add(t, ACT_GROUP);
 
-	a->on = true;
+	a->on = on;
 	for (unsigned i = 0; i < t->p->conf->nres; i++)
 		if (t->p->res[i].held)
 			a->no |= 1u << i;
@@ -297,7 +296,7 @@ res_release(struct turn *t)
 		p->res[i].held = false;
 	}
 	if (held)
-		tell_held(t);
+		group_tell(t, true);
 }
 
 /* NULL, or why not. */
@@ -335,7 +334,7 @@ res_op(struct turn *t, const struct policy_event *e)
 		p->cycle = e->index;
 	else if (r->held != (e->op == OP_RES_STOP)) {
 		r->held = e->op == OP_RES_STOP;
-		tell_held(t);
+		group_tell(t, true);
 	}
 	if (e->op == OP_RES_START && r->state == RES_FAILED)
 		restart(t, (unsigned)e->index);

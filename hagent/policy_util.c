@@ -282,12 +282,18 @@ policy_idle(const struct policy *p)
 bool
 policy_healthy(const struct policy *p)
 {
-	if (p->start_failed)
+	if (p->start_failed || p->stuck)
 		return false;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		if (p->res[i].state == RES_FAILED)
 			return false;
 	return true;
+}
+
+bool
+policy_barred(const struct policy *p)
+{
+	return p->marks.kept_out || p->leaving || p->unguarded || p->stuck;
 }
 
 bool

@@ -2,6 +2,8 @@
  *
  * A situation is text, one line an instant:
  *   node 0|1 · set NAME VALUE · marks NAME VALUE · use NAME · T WORD... -> EXPECTATION, ...
+ * "set group started": services run here, and the executor remembers that they were started;
+ * "found": they answer so, and nobody is known to have started them.
  * "use NAME" goes on with the lines of NAME.inc, and comes back.  T is the time in ms,
  * never going back; "+N" is N ms after the line before.  WORD... is one event or change
  * of the view.
@@ -200,8 +202,10 @@ set(struct run *r, const char *name, const char *val)
 		c->nvips = (unsigned)num(r, val);
 	else if (strcmp(name, "drain") == 0)
 		c->res[num(r, val) & 1].drain = true;
-	else if (strcmp(name, "group") == 0)
-		r->v.group_started = strcmp(val, "started") == 0;
+	else if (strcmp(name, "group") == 0) {
+		r->v.group_found = strcmp(val, "found") == 0;
+		r->v.group_started = r->v.group_found || strcmp(val, "started") == 0;
+	}
 	else if (strcmp(name, "restarts") == 0)
 		c->res[0].restarts = c->res[1].restarts = (unsigned)num(r, val);
 	else if (strcmp(name, "window") == 0)
