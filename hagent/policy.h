@@ -362,6 +362,8 @@ struct policy {
 
 	int64_t move_ms[POLICY_MOVES_MAX];	/* when the last voluntary moves were */
 	unsigned nmoves;
+	unsigned cannot;		/* times in a window that this node could not serve */
+	int64_t cannot_ms;		/* when the last one was */
 	int64_t failback_ms;		/* the preferred node could take over since; -1 */
 	int64_t contest_ms;		/* last check of our own addresses */
 	uint64_t contest_no;		/* the probe that is one */

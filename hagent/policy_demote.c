@@ -257,7 +257,7 @@ st_save(struct turn *t)
 		p->complete = p->gen.no;
 		p->complete_boot = t->v->peer.boot;
 	}
-	p->retry_ms = p->start_failed ? t->v->now_ms + p->conf->retry_ms : 0;
+	p->retry_ms = p->start_failed ? t->v->now_ms + move_pause(p) : 0;
 	turn_role(t, ROLE_WAIT, policy_reason_text(p->reason));
 	if (p->leaving)
 		turn_add(t, ACT_EXIT);

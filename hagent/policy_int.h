@@ -77,7 +77,9 @@ enum policy_proof proof_of_silence(const struct policy *, const struct policy_vi
     const char **why);
 /* policy_move.c */
 bool move_begin(struct turn *, enum demote_how, enum policy_reason);	/* by choice */
-bool move_failed(struct turn *, enum policy_reason);
+bool move_failed(struct turn *, enum policy_reason);	/* false: in maintenance */
+void move_cannot(struct turn *);	/* this node cannot serve: once more */
+int64_t move_pause(const struct policy *);	/* before it takes the role again */
 void move_made(struct turn *);		/* this node became active */
 void move_forget(struct turn *);	/* an operator mended what made it move */
 void move_turn(struct turn *);		/* active */

@@ -4,13 +4,20 @@
  *
  * Promise: in the window no more than moves_max moves by choice in either direction are
  * begun, counting those that brought the role here.  Then the active node stays where it
- * is.  Never stands in the way of taking over from a node that is gone. */
+ * is.  Never stands in the way of taking over from a node that is gone.
+ *
+ * A move because something does not run here is counted, but not held back: staying would
+ * help nobody.  It does not go to and fro: a node that gave the role away for this is not
+ * healthy, so it is not given back by choice.  When neither node can start the group, each
+ * takes what the other one releases, after a pause that grows. */
 #include "policy_int.h"
 
 /* A reign that began because the other node saw fewer ping targets is not ended for the
  * same reason before it lasted this many times the wait: when targets come and go on
  * both nodes in turn, moving helps nobody. */
 #define PING_REST 20
+
+#define PAUSE_DOUBLED 5		/* times at most: 32 * retry_ms */
 
 static bool
 by_choice(enum policy_reason r)
@@ -62,21 +69,43 @@ move_begin(struct turn *t, enum demote_how how, enum policy_reason reason)
 	return true;
 }
 
+void
+move_cannot(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (t->v->now_ms - p->cannot_ms >= p->conf->moves_window_ms)
+		p->cannot = 0;
+	p->cannot++;
+	p->cannot_ms = t->v->now_ms;
+	p->start_failed = true;
+}
+
+int64_t
+move_pause(const struct policy *p)
+{
+	unsigned over = p->cannot > p->conf->moves_max ? p->cannot - p->conf->moves_max : 0;
+
+	return p->conf->retry_ms << (over < PAUSE_DOUBLED ? over : PAUSE_DOUBLED);
+}
+
 /* Something does not run here any more: the other node shall try, and not give it back
  * by choice. */
 bool
 move_failed(struct turn *t, enum policy_reason reason)
 {
-	if (!move_begin(t, DEMOTE_MOVE, reason))
+	if (policy_maintained(t->p, t->v))
 		return false;
-	t->p->start_failed = true;
+	remember(t);
+	move_cannot(t);
+	demote_begin(t, DEMOTE_MOVE, true, reason);
 	return true;
 }
 
 void
 move_forget(struct turn *t)
 {
-	t->p->nmoves = 0;
+	t->p->nmoves = t->p->cannot = 0;
 	turn_alarm(t, ALARM_FLAPPING, false, "");
 }
 

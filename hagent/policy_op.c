@@ -211,6 +211,7 @@ op_keep_out(struct turn *t, const struct policy_event *e)
 		}
 		p->marks.kept_out = out;
 		p->start_failed = p->start_failed && out;
+		p->cannot = out ? p->cannot : 0;
 		turn_save(t);
 		turn_add(t, ACT_SEND_NOW);
 		refuse(t, e, 0, out ? "kept out" : "back in the pair", "");
@@ -237,6 +238,8 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 		r->checked_ms = 0;	/* looked at again at once */
 	}
 	p->start_failed = false;
+	if (policy_idle(p))
+		p->retry_ms = 0;
 	move_forget(t);
 	turn_alarm(t, ALARM_RES_FAILED, false, "");
 	refuse(t, e, 0, "failures forgotten", "");

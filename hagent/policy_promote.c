@@ -75,7 +75,7 @@ step(struct turn *t, enum promote_step s)
 static void
 fail(struct turn *t, enum policy_reason reason)
 {
-	t->p->start_failed = true;
+	move_cannot(t);
 	t->p->retry_ms = t->v->now_ms + t->p->conf->retry_ms;
 	demote_begin(t, DEMOTE_MOVE, true, reason);
 }

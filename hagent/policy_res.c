@@ -190,7 +190,7 @@ look_after(struct turn *t, unsigned i)
 	} else if (policy_peer_ready(t->v) && move_failed(t, REASON_RESOURCE)) {
 		return;
 	} else if (age >= p->conf->retry_ms) {
-		restart(t, i);	/* nobody else can take it, or it moved too often: go on trying */
+		restart(t, i);	/* nobody else can take it: go on trying */
 	}
 }
 

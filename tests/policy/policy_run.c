@@ -104,7 +104,8 @@ reason_of(int i)
 {
 	return i == REASON_PLANNED ? "planned" : i == REASON_PING ? "ping"
 	    : i == REASON_SILENCE ? "silence" : i == REASON_RESOURCE ? "resource"
-	    : i == REASON_FAILBACK ? "failback" : i == REASON_SLOW ? "slow" : "-";
+	    : i == REASON_FAILBACK ? "failback" : i == REASON_SLOW ? "slow"
+	    : i == REASON_START ? "start" : "-";
 }
 
 static const char *
