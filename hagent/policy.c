@@ -414,8 +414,10 @@ reattach(struct turn *t)
 	struct gen g = policy_newest(p, t->v);
 
 	p->gen = g;
-	for (unsigned i = 0; i < p->conf->nres; i++)
+	for (unsigned i = 0; i < p->conf->nres; i++) {
 		p->res[i].state = RES_UP;
+		p->res[i].look = true;	/* nobody saw the end of its process meanwhile */
+	}
 	for (unsigned i = 0; i < p->conf->nvips; i++)
 		p->vip_up[i] = true;	/* as far as we know: a demotion must remove it */
 	if (g.no == 0 || g.node != p->conf->node || p->marks.released == g.no

@@ -220,6 +220,7 @@ struct policy_res {
 	bool restarting;	/* the stop under way is followed by a start */
 	bool held;		/* an operator stopped it */
 	bool died;		/* its process ended while it was up */
+	bool look;		/* its status is asked once, soon, whatever monitor_ms says */
 	unsigned stop_failed;	/* in a row, while this node gives up serving */
 	unsigned failures;	/* one is forgotten in each window that passes without */
 	int64_t failed_ms;	/* when the last one was, or was forgotten */

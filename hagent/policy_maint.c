@@ -33,8 +33,8 @@ keep(struct turn *t)
 	turn_save(t);
 }
 
-/* A resource that was stopped meanwhile is looked at before it is called failed, and
- * an address that was taken away comes back. */
+/* A resource that was stopped meanwhile is looked at before it is called failed, also one
+ * whose end is seen and not polled for, and an address that was taken away comes back. */
 static void
 resume(struct turn *t)
 {
@@ -42,7 +42,7 @@ resume(struct turn *t)
 
 	for (unsigned i = 0; i < p->conf->nres; i++) {
 		p->res[i].failures = 0;
-		p->res[i].checked_ms = t->v->now_ms - p->conf->res[i].monitor_ms;
+		p->res[i].look = true;
 		if (p->res[i].state == RES_FAILED && !p->res[i].busy && p->role == ROLE_ACTIVE)
 			p->res[i].state = RES_UP;
 	}

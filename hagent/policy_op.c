@@ -235,7 +235,7 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 		r->failures = 0;
 		if (r->state == RES_FAILED && !r->busy)
 			r->state = policy_idle(p) ? RES_DOWN : RES_UP;
-		r->checked_ms = 0;	/* looked at again at once */
+		r->look = true;		/* at once */
 	}
 	p->start_failed = false;
 	if (policy_idle(p))

@@ -122,7 +122,7 @@ stopped(struct turn *t, unsigned i, enum policy_res_result result)
 	}
 	/* Half stopped, perhaps: the next status tells, and it is mended as a failure. */
 	r->state = RES_UP;
-	r->checked_ms = t->v->now_ms - p->conf->res[i].monitor_ms;
+	r->look = true;
 	res_release(t);
 	turn_op_done(t, 18, "a resource does not stop; it is looked after again",
 	    "hactl resource list");
@@ -175,15 +175,17 @@ look_after(struct turn *t, unsigned i)
 	struct policy *p = t->p;
 	struct policy_res *r = &p->res[i];
 	int64_t age = t->v->now_ms - r->checked_ms;
+	bool due = r->look ||
+	    (p->conf->res[i].monitor_ms > 0 && age >= p->conf->res[i].monitor_ms);
 
 	forget(r, t->v->now_ms, p->conf->res[i].window_ms);
 	if (r->busy)
 		return;
 	if (r->state == RES_UP && r->died) {
 		failed(t, i);
-	} else if (asked_about(t, r) && !r->asking && p->conf->res[i].monitor_ms > 0 &&
-	    age >= p->conf->res[i].monitor_ms) {
+	} else if (due && asked_about(t, r) && !r->asking) {
 		r->asking = true;
+		r->look = false;
 		turn_add(t, ACT_RES_STATUS)->index = (int)i;
 	} else if (r->state != RES_FAILED || policy_maintained(p, t->v)) {
 		return;
