@@ -70,6 +70,7 @@ agent_view(struct agent *a, struct policy_view *v)
 	v->group_started = a->group_started;
 	v->group_found = a->group_found;
 	v->held = a->held;
+	v->cannot = a->cannot;
 	v->saved = a->saved;
 	agent_view_quorum(a, v);
 }

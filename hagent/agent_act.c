@@ -197,7 +197,7 @@ act_one(struct agent *a, const struct policy_action *act)
 		break;
 	case ACT_GROUP:
 		a->group_started = act->on;
-		exec_client_group(a->exec, act->on, (uint32_t)act->no);
+		exec_client_group(a->exec, act->on, (uint32_t)act->no, act->cannot);
 		break;
 	case ACT_VIP_UP:
 	case ACT_VIP_DOWN:
@@ -273,7 +273,7 @@ look_done(struct agent *a)
 	    a->group_found ? ", and nobody who started it" : "");
 	/* What was only found is not remembered as started: the next agent finds it too. */
 	if (!a->group_found)
-		exec_client_group(a->exec, a->group_started, a->held);
+		exec_client_group(a->exec, a->group_started, a->held, a->cannot);
 	agent_tick(a);
 }
 
@@ -300,6 +300,7 @@ on_welcome(void *arg, const struct exec_welcome *w)
 	for (unsigned i = 0; i < a->conf->nvips; i++)
 		exec_client_vip(a->exec, i, VIP_QUERY, 0);
 	a->group_before = w->group_before;
+	a->cannot = w->cannot;
 	if (w->group_started) {
 		a->group_started = true;
 		a->held = w->held;

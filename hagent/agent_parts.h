@@ -143,6 +143,7 @@ struct agent {
 	bool group_before;		/* a hagentd before this one started it, since the boot */
 	bool group_found;		/* it runs, and nobody is known to have started it */
 	uint32_t held;			/* as ACT_GROUP of the agent before */
+	bool cannot;			/* the same */
 	bool vip_here[HAGENT_VIPS_MAX];
 	int64_t vip_since_wall_ms;
 	/* The address probe under way. */

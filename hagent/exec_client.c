@@ -134,6 +134,7 @@ on_msg(struct ipc *ch, const struct ipc_msg *m, void *arg)
 		welcome.group_started = wire_get_u8(&in);
 		welcome.group_before = wire_get_u8(&in);
 		welcome.held = wire_get_u32(&in);
+		welcome.cannot = wire_get_u8(&in);
 		welcome.agents = wire_get_u32(&in);
 		welcome.new_resources = wire_get_u32(&in);
 		welcome.new_vips = wire_get_u32(&in);
@@ -289,13 +290,14 @@ exec_client_notify(struct exec_client *c, const struct eventlog_entry *e, const 
 }
 
 void
-exec_client_group(struct exec_client *c, bool started, uint32_t held)
+exec_client_group(struct exec_client *c, bool started, uint32_t held, bool cannot)
 {
 	struct wire_out out;
 
 	wire_out_init(&out);
 	wire_put_u8(&out, started);
 	wire_put_u32(&out, held);
+	wire_put_u8(&out, cannot);
 	send_body(c, EX_GROUP, 0, &out);
 }
 

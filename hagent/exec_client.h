@@ -44,7 +44,7 @@ void exec_client_free(struct exec_client *);
 void exec_client_run(struct exec_client *, unsigned resource, enum exec_verb);
 void exec_client_vip(struct exec_client *, unsigned vip, enum exec_vip_op, uint64_t tag);
 void exec_client_open(struct exec_client *, enum exec_open, unsigned index);
-void exec_client_group(struct exec_client *, bool started, uint32_t held);
+void exec_client_group(struct exec_client *, bool started, uint32_t held, bool cannot);
 /* For the notify script. */
 void exec_client_notify(struct exec_client *, const struct eventlog_entry *, const char *role);
 void exec_client_leaving(struct exec_client *);

@@ -22,7 +22,8 @@ enum exec_type {
 			 * address there?), u8 enum exec_vip_op */
 	EX_OPEN,	/* u8 enum exec_open, u16 index */
 	EX_GROUP,	/* u8 1 = the group is started, u32 a bit for each resource that an
-			 * operator holds stopped: remembered for the next agent; no answer */
+			 * operator holds stopped, u8 1 = it could not be kept running here:
+			 * remembered for the next agent; no answer */
 	EX_LEAVING,	/* the agent has released and ends; do not restart it; no answer */
 	EX_FENCE = 8,	/* u8 enum exec_fence: the other node; answered by EX_FENCED */
 	EX_ALIVE,	/* no answer: the agent's loop turns and ha/state could be written */
@@ -111,6 +112,7 @@ struct exec_welcome {
 	uint8_t group_started;	/* as the last agent said */
 	uint8_t group_before;	/* as the last agent of an executor before this one said */
 	uint32_t held;
+	uint8_t cannot;
 	uint32_t agents;	/* how many there were before in this executor's life */
 	/* The group is up, but not these, which a new configuration added: a bit each. */
 	uint32_t new_resources, new_vips;

@@ -207,6 +207,7 @@ on_group(struct executor *x, struct wire_in *in)
 	x->group_started = wire_get_u8(in) != 0;
 	x->group_told = true;
 	x->held = wire_get_u32(in);
+	x->cannot = wire_get_u8(in);
 	x->group_before = false;
 	x->new_resources = x->new_vips = 0;
 	respawns_active(x->helpers, x->group_started);
@@ -296,6 +297,7 @@ welcome(struct executor *x)
 	wire_put_u8(&w, x->group_started);
 	wire_put_u8(&w, x->group_before);
 	wire_put_u32(&w, x->held);
+	wire_put_u8(&w, x->cannot);
 	wire_put_u32(&w, x->agents - 1);
 	wire_put_u32(&w, x->new_resources);
 	wire_put_u32(&w, x->new_vips);

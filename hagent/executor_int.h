@@ -41,6 +41,7 @@ struct executor {
 	bool group_told;	/* an agent of this process has said whether it is started */
 	bool group_before;	/* started by an executor before this one, since the boot */
 	uint32_t held;		/* resources that an operator stopped */
+	uint8_t cannot;		/* the group did not run here; not forgotten by a reload */
 	int exit_code;
 	struct config_digest config;
 	bool config_told;	/* that it cannot be made; once */

@@ -438,6 +438,11 @@ reattach(struct turn *t)
 		p->res[i].held = (t->v->held >> i & 1) != 0;
 	p->found = false;
 	group_tell(t, true);
+	/* The agent before was giving up for this, and had not come far. */
+	if (p->start_failed) {
+		demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
+		return;
+	}
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
 	/* The agent before may have died half-way through the start: setting an address
 	 * that is set only announces it, and resources are asked for their status now. */
@@ -459,6 +464,10 @@ boot_turn(struct turn *t)
 	    && t->v->now_ms - p->start_ms < p->conf->syncd_wait_ms)
 		return;
 	p->found = t->v->group_started && t->v->group_found;
+	p->group_on = t->v->group_started && !p->found;
+	p->start_failed = t->v->cannot;
+	turn_alarm(t, ALARM_RES_FAILED, p->start_failed,
+	    "this node could not serve, before its agent restarted");
 	if (t->v->group_started)
 		reattach(t);
 	else

@@ -154,7 +154,8 @@ struct policy_view {
 	bool group_started;	/* the resource group is up on this node */
 	bool group_found;	/* ... which only the answers to our questions say: no agent
 				 * started it here since the node booted */
-	uint32_t held;		/* as ACT_GROUP of an agent before this one said */
+	uint32_t held;		/* as ACT_GROUP of an agent before this one said: */
+	bool cannot;		/* it could not be kept running here */
 	uint64_t saved;		/* number of the last ACT_SAVE that is durable */
 	struct policy_event ev;
 };
@@ -168,7 +169,7 @@ enum policy_act {
 	ACT_SYNCD_OUTDATE,	/* .no */
 	ACT_RES_START, ACT_RES_STOP, ACT_RES_STATUS, ACT_RES_DRAIN,	/* .index */
 	ACT_GROUP,		/* .on: tell the executor that the group is (not) up; .no: a bit for
-				 * each resource that an operator holds stopped */
+				 * each resource that an operator holds stopped; .cannot */
 	ACT_VIP_UP, ACT_VIP_DOWN,	/* .index; up = address and announcement */
 	ACT_PROBE,		/* .no; .on: ask the peer's own addresses too, not only the VIPs;
 				 * .index 1: the peer's only (the VIPs are ours) */
@@ -200,6 +201,7 @@ struct policy_action {
 	int64_t ms;
 	int index;
 	bool on;
+	bool cannot;		/* GROUP: it could not be kept running here, and nobody mended it */
 	enum policy_alarm alarm;
 	uint32_t id;
 	int code;
@@ -296,7 +298,9 @@ struct policy {
 	uint64_t complete;		/* volatile: nothing acknowledged up to this generation
 					 * is missing here, because we released it; 0 no */
 	uint32_t complete_boot;		/* boot of the peer at that time */
-	bool start_failed;		/* last promotion failed here: do not take again by choice */
+	bool start_failed;		/* last promotion failed here: do not take again by choice;
+					 * the executor keeps it for the next agent */
+	bool group_on;			/* as the executor was told */
 	bool refused;			/* syncd refused it: what we believed does not hold */
 	uint64_t declined;		/* generation whose RELEASE we do not take */
 	bool leaving;

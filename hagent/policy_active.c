@@ -14,7 +14,7 @@ active_begin(struct turn *t)
 {
 	struct policy *p = t->p;
 
-	p->start_failed = false;
+	move_can(t);
 	p->alone_no = p->outdate_out = p->newer_no = 0;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
 	p->failback_ms = p->slow_ms = -1;
@@ -327,6 +327,14 @@ syncd_turn(struct turn *t)
 	turn_alarm(t, ALARM_ALONE, false, "");
 }
 
+/* After a restart of the agent: they go up once more, and one cannot. */
+static void
+address_failed(struct turn *t)
+{
+	move_cannot(t);
+	demote_begin(t, DEMOTE_MOVE, true, REASON_ADDRESS);
+}
+
 void
 active_turn(struct turn *t)
 {
@@ -340,7 +348,7 @@ active_turn(struct turn *t)
 	else if (e->type == EV_RES)
 		res_event(t);
 	else if (e->type == EV_VIP && e->up && !e->ok)
-		demote_begin(t, DEMOTE_MOVE, true, REASON_ADDRESS);
+		address_failed(t);
 	if (t->p->role == ROLE_ACTIVE && t->p->conf->syncd)
 		syncd_turn(t);
 	if (t->p->role == ROLE_ACTIVE)

@@ -79,6 +79,7 @@ enum policy_proof proof_of_silence(const struct policy *, const struct policy_vi
 bool move_begin(struct turn *, enum demote_how, enum policy_reason);	/* by choice */
 bool move_failed(struct turn *, enum policy_reason);	/* false: in maintenance */
 void move_cannot(struct turn *);	/* this node cannot serve: once more */
+void move_can(struct turn *);		/* it serves, or somebody mended it */
 int64_t move_pause(const struct policy *);	/* before it takes the role again */
 void move_made(struct turn *);		/* this node became active */
 void move_forget(struct turn *);	/* an operator mended what made it move */

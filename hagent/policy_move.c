@@ -79,6 +79,16 @@ move_cannot(struct turn *t)
 	p->cannot++;
 	p->cannot_ms = t->v->now_ms;
 	p->start_failed = true;
+	group_tell(t, p->group_on);
+}
+
+void
+move_can(struct turn *t)
+{
+	if (!t->p->start_failed)
+		return;
+	t->p->start_failed = false;
+	group_tell(t, t->p->group_on);
 }
 
 int64_t

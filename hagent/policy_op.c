@@ -210,8 +210,10 @@ op_keep_out(struct turn *t, const struct policy_event *e)
 			return;
 		}
 		p->marks.kept_out = out;
-		p->start_failed = p->start_failed && out;
-		p->cannot = out ? p->cannot : 0;
+		if (!out) {
+			move_can(t);
+			p->cannot = 0;
+		}
 		turn_save(t);
 		turn_add(t, ACT_SEND_NOW);
 		refuse(t, e, 0, out ? "kept out" : "back in the pair", "");
@@ -223,6 +225,10 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 {
 	struct policy *p = t->p;
 
+	if (p->role == ROLE_BOOT) {
+		refuse(t, e, 13, "what runs here is not known yet", "hactl status");
+		return;
+	}
 	if (e->dry_run) {
 		refuse(t, e, 0, "failures would be forgotten", "");
 		return;
@@ -237,7 +243,7 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 			r->state = policy_idle(p) ? RES_DOWN : RES_UP;
 		r->look = true;		/* at once */
 	}
-	p->start_failed = false;
+	move_can(t);
 	if (policy_idle(p))
 		p->retry_ms = 0;
 	move_forget(t);

@@ -280,7 +280,8 @@ group_tell(struct turn *t, bool on)
 {
 	struct policy_action *a = turn_add(t, ACT_GROUP);
 
-	a->on = on;
+	a->on = t->p->group_on = on;
+	a->cannot = t->p->start_failed;
 	for (unsigned i = 0; i < t->p->conf->nres; i++)
 		if (t->p->res[i].held)
 			a->no |= 1u << i;

@@ -3,7 +3,8 @@
  * A situation is text, one line an instant:
  *   node 0|1 · set NAME VALUE · marks NAME VALUE · use NAME · T WORD... -> EXPECTATION, ...
  * "set group started": services run here, and the executor remembers that they were started;
- * "found": they answer so, and nobody is known to have started them.
+ * "found": they answer so, and nobody is known to have started them.  "set cannot 1": the
+ * agent before could not keep them running here.
  * "use NAME" goes on with the lines of NAME.inc, and comes back.  T is the time in ms,
  * never going back; "+N" is N ms after the line before.  WORD... is one event or change
  * of the view.
@@ -207,6 +208,8 @@ set(struct run *r, const char *name, const char *val)
 		r->v.group_found = strcmp(val, "found") == 0;
 		r->v.group_started = r->v.group_found || strcmp(val, "started") == 0;
 	}
+	else if (strcmp(name, "cannot") == 0)
+		r->v.cannot = num(r, val) != 0;
 	else if (strcmp(name, "restarts") == 0)
 		c->res[0].restarts = c->res[1].restarts = (unsigned)num(r, val);
 	else if (strcmp(name, "window") == 0)
@@ -609,6 +612,9 @@ describe(const struct policy_action *a, char *buf, size_t size)
 	case ACT_RES_START: case ACT_RES_STOP: case ACT_RES_STATUS: case ACT_RES_DRAIN:
 	case ACT_VIP_UP: case ACT_VIP_DOWN:
 		snprintf(buf, size, "%s=%d", policy_act_name(a->act), a->index);
+		break;
+	case ACT_GROUP:
+		snprintf(buf, size, "group=%s%s", a->on ? "up" : "down", a->cannot ? ":cannot" : "");
 		break;
 	case ACT_HISTORY:
 		/* history=EPOCH:KIND:FROM:TO:OUTAGE:planned|- */

@@ -141,7 +141,7 @@ struct node {
 	int64_t up_at, paused_until, agent_paused, agent_at, syncd_at;
 	int64_t blocked;		/* the peer's messages are held back until */
 	int64_t wall;			/* the wall clock is off by */
-	bool res[NRES], vip, group;
+	bool res[NRES], vip, group, cannot;	/* the executor remembers the last two */
 	int64_t off_ms;			/* when it lost its power last */
 	bool armed, self_fence;		/* the watchdog; and who lets it fire */
 	int64_t petted_ms;

@@ -43,6 +43,7 @@ view(struct sim *s, int n, struct policy_view *v)
 	v->data = x->data;
 	v->local_known = true;
 	v->group_started = x->group;
+	v->cannot = x->cannot;
 	v->quorum = x->quorum;
 	v->quorum_peer = x->quorum_peer;
 	v->watchdog_ms = x->armed ? WATCHDOG_MS : 0;
@@ -236,6 +237,7 @@ execute(struct sim *s, int n, const struct policy_action *a)
 		break;
 	case ACT_GROUP:
 		s->n[n].group = a->on;
+		s->n[n].cannot = a->cannot;
 		break;
 	case ACT_VIP_UP: case ACT_VIP_DOWN:
 		vip(s, n, a);

@@ -226,7 +226,7 @@ sim_power_off(struct sim *s, int n, int64_t off_ms)
 
 	agent_stop(s, n);
 	syncd_stop(s, n, true);
-	x->up = x->vip = x->group = x->armed = x->self_fence = false;
+	x->up = x->vip = x->group = x->cannot = x->armed = x->self_fence = false;
 	x->off_ms = s->now;
 	memset(x->res, 0, sizeof(x->res));
 	x->agent_at = x->syncd_at = -1;
