@@ -70,6 +70,7 @@ struct control switch_control(const struct policy *);
 /* policy_proof.c */
 void proof_turn(struct turn *);		/* in every role, before it */
 void proof_fence(struct turn *);	/* the other node is silent and stands in the way */
+bool proof_fence_again(struct turn *);	/* at once; true: an attempt has begun */
 bool proof_quorate(const struct policy *, const struct policy_view *);
 bool proof_quorum_lost(const struct policy *, const struct policy_view *, int64_t more_ms);
 bool proof_lease_over(const struct policy *, const struct policy_view *);

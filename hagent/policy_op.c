@@ -142,6 +142,15 @@ op_switchover(struct turn *t, const struct policy_event *e)
 	}
 }
 
+/* Nothing but the proof is missing. */
+static bool
+could_promote(const struct turn *t)
+{
+	const struct policy *p = t->p;
+
+	return policy_idle(p) && policy_complete(p, t->v) && !policy_barred(p);
+}
+
 static void
 op_failover(struct turn *t, const struct policy_event *e)
 {
@@ -165,6 +174,9 @@ op_failover(struct turn *t, const struct policy_event *e)
 		/* The search for evidence begins now; "repeat" is a useful hint. */
 		if (t->v->peer.silent)
 			turn_probe(t, true, false);
+		if (!e->dry_run && could_promote(t) && proof_fence_again(t))
+			why = "the fence device did not confirm that the other node is off; it is "
+			    "asked again now";
 		refuse(t, e, 14, why, t->v->peer.silent
 		    ? "hactl failover --peer-is-off  # when the other node is switched off"
 		    : "hactl switchover");

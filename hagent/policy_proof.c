@@ -151,6 +151,22 @@ proof_fence(struct turn *t)
 	turn_note(t, "the other node is silent: fencing it, attempt %u", p->fence.failed + 1);
 }
 
+/* An operator waits: what is left of the pause after a failed attempt is not waited for. */
+bool
+proof_fence_again(struct turn *t)
+{
+	struct policy *p = t->p;
+	int64_t retry_ms = p->fence.retry_ms;
+
+	if (p->fence.failed == 0 || p->fence.out || t->v->now_ms >= retry_ms)
+		return false;
+	p->fence.retry_ms = t->v->now_ms;
+	proof_fence(t);
+	if (!p->fence.out)
+		p->fence.retry_ms = retry_ms;
+	return p->fence.out;
+}
+
 static int64_t
 back_off(const struct policy *p)
 {
