@@ -3,13 +3,14 @@ import imaplib
 import os
 import smtplib
 import subprocess
+import threading
 import time
 
 import exercise
 import load
 import mailgen
 from harness import TOP, test
-from lab import VIP, wait_for
+from lab import NODES, VIP, wait_for
 
 N = int(os.environ.get("N", "400"))
 # Long enough that the fault, and what follows it, happens under load.
@@ -156,6 +157,57 @@ def disk_of_standby_loses_a_write(t):
     wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+
+
+@test
+def slow_disks_fill_the_queue_then_451(t):
+    """Neither disk answers for a while: so much mail waits as may wait, more is refused, and
+    what was accepted in the end is there."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500)], maild=[("store-pending-max", "1M")],
+                preload=_failsync(t))
+    ex = exercise.Exercise(lab, mailgen.generate(4), say=t.say, users=1, connections=1)
+    ex.add_users()
+    ex.run(probes=())
+    before = [lab.pid_of(n, s) for n in NODES for s in ("hagentd", "syncd", "maild")]
+    active, codes, lock = lab.active(), [], threading.Lock()
+    body = (b"x" * 70 + b"\r\n") * 4500
+
+    def send(i):
+        lab.enter("client")
+        with smtplib.SMTP(VIP, 25, timeout=60, local_hostname="client.example") as s:
+            try:
+                s.sendmail("a@client.example", [ex.users[0]], b"Subject: waits %d\r\n\r\n" % i + body)
+                code = 250
+            except smtplib.SMTPResponseException as e:
+                code = e.smtp_code
+        with lock:
+            codes.append(code)
+    for node in NODES:
+        lab.slow_sync(node, 4000)
+    senders = [threading.Thread(target=send, args=(i,)) for i in range(10)]
+    for s in senders:
+        s.start()
+    wait_for("451", 10, lambda: 451 in codes, 0.05)
+    t.true(250 not in codes, "accepted before it was on a disk: %r" % codes)
+    for node in NODES:
+        lab.slow_sync(node, 0)
+    for s in senders:
+        s.join(60)
+    t.say("answers: %r" % sorted(codes))
+    t.equal(set(codes), {250, 451}, "answers")
+    t.equal(lab.active(), active, "who serves")
+    t.equal([lab.pid_of(n, s) for n in NODES for s in ("hagentd", "syncd", "maild")], before,
+            "daemons")
+
+    def count():
+        box = imaplib.IMAP4_SSL(VIP, 993, ssl_context=load.tls_context(lab.ca), timeout=15)
+        box.login(ex.users[0], load.PASSWORD)
+        box.select("INBOX")
+        n = len(box.search(None, "SUBJECT", '"waits"')[1][0].split())
+        box.logout()
+        return n
+    t.true(load.in_client(lab, count) >= codes.count(250), "accepted mail is missing")
+    lab.wait_in_step(60)
 
 
 @test

@@ -30,6 +30,8 @@ CLIENT = ((1500, "nothing"), (5000, "short"), (10000, "failover"))
 
 SHOWN = (
     ("disk full (active)", "452, no loss", "full_disk_answers_452_and_recovers"),
+    ("slow disks (both), much mail", "bounded queue, then 451, no loss",
+     "slow_disks_fill_the_queue_then_451"),
     ("EIO on fdatasync (active)", "exits at once, the other serves, no loss",
      "disk_of_active_loses_a_write"),
     ("EIO on fdatasync (standby)", "alone, catches up, no loss", "disk_of_standby_loses_a_write"),
