@@ -95,9 +95,6 @@ put_proof(struct evbuffer *out, const struct agent *a, const struct policy_view 
 	if (a->conf->watchdog.device[0] != '\0')
 		gauge(out, "mailpair_watchdog_armed", "1 while the watchdog would reset this node.",
 		    a->watchdog.armed);
-	if (a->fence.asked)
-		gauge(out, "mailpair_fence_answers", "1 when the fence devices answered the last time.",
-		    a->fence.silent[0] == '\0');
 }
 
 static void
