@@ -35,23 +35,24 @@ merge_verb_name(enum merge_verb v)
 
 /* A flag has two values, so two sides that both changed one agree. */
 uint32_t
-merge_bits(const uint32_t *base, uint32_t at, uint32_t to)
+merge_bits(uint32_t at_base, uint32_t to_base, uint32_t at, uint32_t to)
 {
-	if (base == NULL)
-		return ((at | to) & ~SAFE_OFF) | (at & to & SAFE_OFF);
-	return (at | (to & ~*base)) & ~(*base & ~to);
+	uint32_t known = (at | (to & ~to_base)) & ~(to_base & ~to), unsure = at_base ^ to_base;
+	uint32_t safe = ((at | to) & ~SAFE_OFF) | (at & to & SAFE_OFF);
+
+	return (known & ~unsure) | (safe & unsure);
 }
 
-/* The words of set that other lacks. */
+/* The words of set that `in` has (has) or lacks. */
 static void
-words_without(const char *set, const char *other, char *out)
+words_of(const char *set, const char *in, bool has, char *out)
 {
 	struct span rest = span_of(set), w;
 	size_t at = 0;
 
 	out[0] = '\0';
 	while (span_cut(&rest, ' ', &w)) {
-		if (w.len == 0 || keywords_has(other, w) || at + w.len + 1 > STORE_KEYWORDS_MAX)
+		if (w.len == 0 || keywords_has(in, w) != has || at + w.len + 1 > STORE_KEYWORDS_MAX)
 			continue;
 		if (at > 0)
 			out[at++] = ' ';
@@ -62,14 +63,14 @@ words_without(const char *set, const char *other, char *out)
 }
 
 void
-merge_words(const char *const *base, const char *at, const char *to, char *out)
+merge_words(const char *at_base, const char *to_base, const char *at, const char *to, char *out)
 {
 	char diff[STORE_KEYWORDS_MAX + 1], less[STORE_KEYWORDS_MAX + 1];
-	const char *was = base == NULL ? NULL : *base;
 
-	words_without(was, to, diff);
+	words_of(to_base, to, false, less);		/* gone there, */
+	words_of(less, at_base, true, diff);		/* and not added here */
 	keywords_apply(STORE_FLAGS_REMOVE, at, diff, less);
-	words_without(to, was, diff);
+	words_of(to, to_base, false, diff);
 	keywords_apply(STORE_FLAGS_ADD, less, diff, out);
 }
 
@@ -253,10 +254,13 @@ op_flags(struct merge_work *w, const struct merge_fate *f, const struct merge_ms
 	uint32_t at = a != NULL ? a->flags : b->base_flags, bits;
 	const char *at_words = a != NULL ? a->keywords : b->base_keywords;
 	bool known = b->what == MERGE_CHANGED && (a == NULL || a->what == MERGE_CHANGED);
+	uint32_t to_base = known ? b->base_flags : 0;
 	struct merge_op *op;
 
-	bits = merge_bits(known ? &b->base_flags : NULL, at, b->flags);
-	merge_words(known ? &b->base_keywords : NULL, at_words, b->keywords, words);
+	bits = merge_bits(!known ? ~to_base : a != NULL ? a->base_flags : to_base, to_base, at,
+	    b->flags);
+	merge_words(!known ? NULL : a != NULL ? a->base_keywords : b->base_keywords,
+	    known ? b->base_keywords : NULL, at_words, b->keywords, words);
 	if (bits == at && same_words(words, at_words))
 		return;
 	op = merge_op_add(w->out, MERGE_FLAGS, f);

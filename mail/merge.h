@@ -38,7 +38,9 @@ struct merge_msg {
 	int64_t internal_s;
 	uint8_t sha[32];
 	const char *keywords;		/* NULL none */
-	uint32_t base_flags;		/* when they parted; not for ADDED */
+	/* When they parted; not for ADDED.  Who knows only what was done since says of a flag
+	 * that it was the other way round: where the sides differ about it, the safe side holds. */
+	uint32_t base_flags;
 	const char *base_keywords;
 };
 
@@ -112,9 +114,11 @@ int merge_shard(struct merge *, const struct merge_side *winner, const struct me
     const char *stamp);
 void merge_clear(struct merge *);
 
-/* Flags and keywords of one message: what `to` changed against `base` is done to `at`.
- * base NULL: not known.  Keywords as in keywords.h; out has STORE_KEYWORDS_MAX + 1. */
-uint32_t merge_bits(const uint32_t *base, uint32_t at, uint32_t to);
-void merge_words(const char *const *base, const char *at, const char *to, char *out);
+/* Flags and keywords of one message: what `to` changed against to_base is done to `at`, a
+ * flag about which the bases differ is set to the safe side.  at_base = ~to_base: not known
+ * at all.  Keywords as in keywords.h; out has STORE_KEYWORDS_MAX + 1. */
+uint32_t merge_bits(uint32_t at_base, uint32_t to_base, uint32_t at, uint32_t to);
+void merge_words(const char *at_base, const char *to_base, const char *at, const char *to,
+    char *out);
 
 #endif

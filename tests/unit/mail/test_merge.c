@@ -775,22 +775,30 @@ flags_of_three(void **unused)
 		{ -1, FLAG_SEEN | FLAG_DELETED | FLAG_DRAFT, FLAG_FLAGGED, FLAG_FLAGGED | FLAG_DRAFT },
 		{ -1, FLAG_SEEN, FLAG_SEEN, FLAG_SEEN },
 	};
-	const char *none = "", *old = "old work";
 	char out[STORE_KEYWORDS_MAX + 1];
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		uint32_t base = (uint32_t)t[i].base;
+		uint32_t base = t[i].base < 0 ? 0 : (uint32_t)t[i].base;
 
-		assert_int_equal(merge_bits(t[i].base < 0 ? NULL : &base, t[i].at, t[i].to),
+		assert_int_equal(merge_bits(t[i].base < 0 ? ~base : base, base, t[i].at, t[i].to),
 		    t[i].want);
 	}
-	merge_words(&none, "a", "b", out);
+	/* One side cleared it, the other set it: known from what they did. */
+	assert_int_equal(merge_bits(FLAG_SEEN, 0, 0, FLAG_SEEN), 0);
+	assert_int_equal(merge_bits(0, FLAG_SEEN, FLAG_SEEN, 0), 0);
+	assert_int_equal(merge_bits(FLAG_FLAGGED, 0, 0, FLAG_FLAGGED), FLAG_FLAGGED);
+	assert_int_equal(merge_bits(0, FLAG_FLAGGED, FLAG_FLAGGED, 0), FLAG_FLAGGED);
+	merge_words("", "", "a", "b", out);
 	assert_string_equal(out, "a b");
-	merge_words(&old, "old work x", "work", out);
+	merge_words("old work", "old work", "old work x", "work", out);
 	assert_string_equal(out, "work x");
-	merge_words(NULL, "a", "b", out);
+	merge_words(NULL, NULL, "a", "b", out);
 	assert_string_equal(out, "a b");
+	merge_words("", "x", "x", "", out);	/* added here, removed there */
+	assert_string_equal(out, "x");
+	merge_words("x", "", "", "x", out);	/* and the other way round */
+	assert_string_equal(out, "x");
 }
 
 /* Cut at a whole character, and never longer than a name may be. */
