@@ -75,6 +75,18 @@ static void __attribute__((format(printf, 5, 6))) tell(struct pre *p, enum verdi
 		p->worst = v;
 }
 
+/* A hint is a command that can be pasted; static, until the next one. */
+static const char *__attribute__((format(printf, 1, 2))) command(const char *fmt, ...)
+{
+	static char text[300];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return text;
+}
+
 static int
 limit(const struct pre *p, int usual_ms)
 {
@@ -106,7 +118,8 @@ check_config(struct pre *p)
 		if (code == 0)
 			tell(p, PRE_OK, "config", NULL, "%s is valid", all[i].file);
 		else
-			tell(p, PRE_FAIL, "config", "correct it, then hactl preflight",
+			tell(p, PRE_FAIL, "config",
+			    command("%s -n -c %s", all[i].daemon, i == 0 ? p->path : path),
 			    "%s: %s", all[i].file,
 			    text[0] == '\0' ? "cannot be checked" : text);
 		free(text);
@@ -118,17 +131,23 @@ static void
 check_keys(struct pre *p)
 {
 	static const char *const names[] = {"syncd.key", "tls/mail.key"};
+	static const char *const made_by[] = {"syncd -k", "man hagentd"};
 	char why[300];
 	struct cluster_keys keys;
 
 	if (p->conf == NULL)
 		return;
 	if (cluster_keys_load(p->conf->key_file, &keys, why, sizeof(why)) == -1)
-		tell(p, PRE_FAIL, "keys", "hactl key new, or chmod 600", "%s", why);
+		tell(p, PRE_FAIL, "keys",
+		    access(p->conf->key_file, F_OK) == -1
+			? "hactl key new"
+			: command("ls -l %s", p->conf->key_file),
+		    "%s", why);
 	else if (keys.n == 2)
 		tell(p, PRE_WARN, "keys",
-		    "hactl key drop, when both nodes use the new one",
-		    "%s holds two keys", p->conf->key_file);
+		    "hactl key drop",
+		    "%s holds two keys: drop the old one when both nodes use the new one",
+		    p->conf->key_file);
 	else
 		tell(p, PRE_OK, "keys", NULL, "%s", p->conf->key_file);
 	cluster_keys_wipe(&keys);
@@ -138,12 +157,10 @@ check_keys(struct pre *p)
 
 		if (stat(path, &st) == -1)
 			tell(p, PRE_WARN, "keys",
-			    "syncd -k makes syncd.key; the mail key comes with its "
-			    "certificate",
-			    "%s: %s", path, strerror(errno));
+			    made_by[i], "%s: %s", path, strerror(errno));
 		else if ((st.st_mode & 077) != 0)
-			tell(p, PRE_FAIL, "keys", "chmod 600", "%s has mode %04o", path,
-			    (unsigned)(st.st_mode & 07777));
+			tell(p, PRE_FAIL, "keys", command("chmod 600 %s", path),
+			    "%s has mode %04o", path, (unsigned)(st.st_mode & 07777));
 		else
 			tell(p, PRE_OK, "keys", NULL, "%s", path);
 		free(path);
@@ -166,7 +183,7 @@ check_users(struct pre *p)
 	if (p->conf != NULL && daemon_group_find(p->conf->group, &gid) == -1)
 		missing++;
 	if (missing > 0)
-		tell(p, PRE_FAIL, "users", "systemd-sysusers, or " PATH_LIB "/make-users",
+		tell(p, PRE_FAIL, "users", PATH_LIB "/make-users",
 		    "%u users or groups are missing", missing);
 	else
 		tell(p, PRE_OK, "users", NULL, "all are there");
@@ -201,11 +218,11 @@ check_interface(struct pre *p, const char *interface, const char *what)
 	}
 	speed = sys_number(interface, "speed");
 	if (sys_number(interface, "carrier") != 1)
-		tell(p, PRE_FAIL, "network", "ip link set up; look at the cable",
+		tell(p, PRE_FAIL, "network", command("ip link show dev %s", interface),
 		    "%s: %s has no carrier", what, interface);
 	else if (speed > 0 && speed < 100)
-		tell(p, PRE_WARN, "network", "ethtool", "%s: %s runs at %ld Mbit/s", what,
-		    interface, speed);
+		tell(p, PRE_WARN, "network", command("ethtool %s", interface),
+		    "%s: %s runs at %ld Mbit/s", what, interface, speed);
 	else
 		tell(p, PRE_OK, "network", NULL, "%s: %s is up", what, interface);
 }
@@ -236,11 +253,11 @@ check_serial(struct pre *p, const struct link_conf *l)
 		tell(p, PRE_FAIL, "serial", "ls -l /dev/ttyS*; dmesg | grep tty",
 		    "link %s: %s: %s", l->name, l->device, strerror(errno));
 	else if (!isatty(fd))
-		tell(p, PRE_FAIL, "serial", NULL, "link %s: %s is no serial line",
-		    l->name, l->device);
+		tell(p, PRE_FAIL, "serial", command("ls -l %s", l->device),
+		    "link %s: %s is no serial line", l->name, l->device);
 	else if (l->baud < 9600)
-		tell(p, PRE_WARN, "serial", "baud = 19200 on both nodes",
-		    "link %s: %u baud is slow", l->name, l->baud);
+		tell(p, PRE_WARN, "serial", "man hagent.conf",
+		    "link %s: %u baud is slow, 19200 is not", l->name, l->baud);
 	else
 		tell(p, PRE_OK, "serial", NULL, "link %s: %s at %u baud", l->name,
 		    l->device, l->baud);
@@ -269,8 +286,9 @@ check_links(struct pre *p)
 	}
 	if (c->nlinks < 2)
 		tell(p, PRE_WARN, "links",
-		    "a second path or a serial line, of another kind",
-		    "one link only: when it breaks, both nodes may serve");
+		    "man hagent.conf",
+		    "one link only: when it breaks, both nodes may serve; a second path or a "
+		    "serial line is of another kind");
 }
 
 static void
@@ -290,8 +308,8 @@ check_heard(struct pre *p)
 			tell(p, PRE_OK, "links", NULL, "%s is heard", name);
 		else
 			tell(p, PRE_FAIL, "links",
-			    "hactl links -w; is hagentd running on the other node?",
-			    "%s: %s", name, state);
+			    "hactl links -w", "%s: %s; is hagentd running on the other node?", name,
+			    state);
 	}
 }
 
@@ -327,7 +345,7 @@ check_pings(struct pre *p)
 	char why[160];
 
 	if (p->conf->npings == 0)
-		tell(p, PRE_WARN, "ping", "ping = { \"ROUTER\" } in hagent.conf",
+		tell(p, PRE_WARN, "ping", "ip route show default",
 		    "no target: this node cannot tell that it is cut off");
 	for (size_t i = 0; i < p->conf->npings; i++) {
 		const char *name = p->conf->pings[i].name;
@@ -336,8 +354,8 @@ check_pings(struct pre *p)
 		if (a == PING_ANSWERS)
 			tell(p, PRE_OK, "ping", NULL, "%s answers", name);
 		else if (a == PING_SILENT)
-			tell(p, PRE_FAIL, "ping", "choose one that always answers",
-			    "%s does not answer", name);
+			tell(p, PRE_FAIL, "ping", command("ping -c 3 %s", name),
+			    "%s does not answer; choose one that always does", name);
 		else
 			tell(p, PRE_WARN, "ping", "ip route; command -v ping",
 			    "could not ask %s: %s", name, why);
@@ -376,7 +394,7 @@ check_vip(struct pre *p, const struct vip_conf *v)
 	}
 	a = ask_host(p, address, v->interface, why, sizeof(why));
 	if (a == PING_ANSWERS)
-		tell(p, PRE_FAIL, "vip", "find who has it: arping",
+		tell(p, PRE_FAIL, "vip", command("ip neigh show %s", address),
 		    "%s is in use by another host", address);
 	else if (a == PING_SILENT)
 		tell(p, PRE_OK, "vip", NULL, "%s is free", address);
@@ -397,7 +415,7 @@ check_proof(struct pre *p)
 
 	if (c->watchdog.device[0] == '\0')
 		tell(p, PRE_WARN, "watchdog",
-		    "watchdog { device = \"/dev/watchdog\" }; modprobe softdog",
+		    "modprobe softdog; man hagent.conf",
 		    "none: a node that hangs is not reset");
 	else if (stat(c->watchdog.device, &st) == -1 || !S_ISCHR(st.st_mode))
 		tell(p, PRE_FAIL, "watchdog", "modprobe softdog", "%s is no device",
@@ -405,7 +423,7 @@ check_proof(struct pre *p)
 	else
 		tell(p, PRE_OK, "watchdog", NULL, "%s", c->watchdog.device);
 	if (c->nfences == 0)
-		tell(p, PRE_WARN, "fence", "fence sections in hagent.conf(5)",
+		tell(p, PRE_WARN, "fence", "man hagent.conf",
 		    "none: only silence tells that the other node is down");
 	else
 		tell(p, PRE_OK, "fence", NULL, "%zu devices; hactl fence test asks them",
@@ -444,9 +462,9 @@ check_ports(struct pre *p)
 	ports_judge(look, n, &seen);
 	if (seen.taken > 0)
 		tell(p, PRE_FAIL, "ports",
-		    "ss -lntp; stop and disable the other mail server",
-		    "%u mail ports are in use, the first is %d", seen.taken,
-		    seen.first_taken);
+		    command("ss -lntp sport = :%d", seen.first_taken),
+		    "%u mail ports are in use, the first is %d; another mail server runs",
+		    seen.taken, seen.first_taken);
 	if (seen.unknown > 0)
 		tell(p, PRE_WARN, "ports",
 		    seen.why == EACCES || seen.why == EPERM ? "sudo hactl preflight"

@@ -53,12 +53,15 @@ read_all(int fd, int64_t end_ms, char *text, size_t *len)
 
 		if (left <= 0)
 			return false;
+		p.revents = 0;
 		if (poll(&p, 1, (int)left) == -1 && errno != EINTR)
 			return false;
-		n = (p.revents & (POLLIN | POLLHUP)) == 0
-			? -1
-			: read(fd, full ? rest : text + *len,
-			      full ? sizeof(rest) : HACTL_RUN_MAX - *len);
+		if ((p.revents & (POLLIN | POLLHUP)) == 0)
+			continue;
+		if (full)
+			n = read(fd, rest, sizeof(rest));
+		else
+			n = read(fd, text + *len, HACTL_RUN_MAX - *len);
 		if (n == 0)
 			return true;
 		if (n > 0 && !full)

@@ -112,6 +112,10 @@ result "preflight of nothing fails" $?
 json "preflight --json" 'all(set(x) >= {"check", "state", "text"} for x in o) and
   {x["state"] for x in o} <= {"OK", "WARN", "FAIL"} and
   any(x["check"] == "daemons" and x["state"] == "FAIL" for x in o)'
+# A hint is a command that can be pasted.
+json "hints of preflight" 'all(x["state"] == "OK" or x["hint"].split()[0].split("/")[-1] in
+  ("hagentd syncd maild man chmod make-users ip ss ping ls hactl modprobe mkdir df " +
+  "systemctl sudo").split() for x in o)'
 run 10 preflight --timeout 0
 run 0 report --output "$work/report.tar.gz" --run-dir "$work" --timeout 5 --json
 json "report --json" 'o[0]["parts"] > 5 and o[0]["file"].endswith("/report.tar.gz")'
