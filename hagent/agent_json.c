@@ -351,6 +351,8 @@ json_data(const struct agent *a)
 	put(o, "insync", json_boolean(d->insync));
 	put(o, "outdated", json_boolean(d->outdated));
 	put(o, "peer_connected", json_boolean(d->peer_connected));
+	put(o, "peer_slow", json_boolean((d->trouble & DATA_PEER_SLOW) != 0));
+	put(o, "peer_full", json_boolean((d->trouble & DATA_PEER_FULL) != 0));
 	put(o, "peer_lags", json_boolean((d->trouble & DATA_PEER_LAGS) != 0));
 	put_int(o, "generation", (int64_t)d->gen.no);
 	put(o, "kind", str(gen_kind_name((enum gen_kind)d->gen.kind)));

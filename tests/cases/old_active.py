@@ -6,7 +6,7 @@ import socket
 import ssl
 import struct
 
-PEER_HELLO, PEER_FACTS, PEER_BATCH, PEER_ACK, PEER_NEWER = 1, 16, 21, 22, 25
+PEER_HELLO, PEER_FACTS, PEER_BATCH, PEER_ACK, PEER_NEWER, PEER_TROUBLE = 1, 16, 21, 22, 25, 26
 CRC_TABLE = []
 for n in range(256):
     for _ in range(8):

@@ -9,7 +9,7 @@ hook_... want a build with HOOKS=1 and run only when they are named.
 import errno, json, os, pwd, random, re, resource, select, shutil, signal, socket, struct, subprocess, sys
 import tempfile, threading, time
 
-from old_active import OldActive, PEER_ACK, PEER_NEWER
+from old_active import OldActive, PEER_ACK, PEER_NEWER, PEER_TROUBLE
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SYNCD = None
@@ -656,6 +656,42 @@ def case_older_batch(p):
     check_older_batch(p)
 
 
+def case_full_standby(p):
+    """a standby without room takes nothing, and says where its log ends when there is room"""
+    if os.geteuid() != 0:
+        return "needs root, for a small disk"
+    a, b = p.nodes
+    user = pwd.getpwnam(os.environ.get("SYNCD_USER") or "root")
+    os.makedirs(a.log)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M,mode=0700,uid=%d" % user.pw_uid,
+                    "syncd-pair", a.log], check=True)
+    try:
+        p.start()
+        a.agent.ipc.send(DEMOTE, struct.pack(">QI", 0, 100))
+        p.until("demoted", lambda: a.agent.has(DEMOTED))
+        p.promote(1, CLEAN)
+        p.in_step(1)
+        b.kill()
+        peer = OldActive("127.0.0.1", p.port, b.dir + "/crt", b.dir + "/key")
+        ruling, tip, prev = peer.facts()
+        ballast = a.log + "/ballast"
+        with open(ballast, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, 54 << 20)
+        assert peer.wait_for(PEER_TROUBLE)[1] == b"\x02"
+        p.until("the agent knows", lambda: a.agent.state["trouble"] == 2)
+        peer.batch(ruling, tip + 1, prev, SHARD, b"sent before it was known")
+        os.unlink(ballast)
+        assert peer.wait_for(PEER_TROUBLE)[1] == b"\x00"
+        assert peer.facts() == (ruling, tip, prev), "it took what it has no room for"
+        peer.batch(ruling, tip + 1, prev, SHARD, b"and again")
+        p.until("it is taken", lambda: a.agent.state["durable"] == tip + 1)
+        peer.sock.close()
+    finally:
+        a.kill()
+        subprocess.run(["umount", "-l", a.log], check=True)
+    return None
+
+
 def case_switch_roles(p):
     """planned switch back and forth under load"""
     a, b = p.start()
@@ -991,6 +1027,10 @@ def case_configuration(p):
             ("ping-ms = 50", "join-lag = -5", "join-lag", "expected a number from 0"),
             ("ping-ms = 50", "owners-max = 3", "owners-max", "expected a number from 4"),
             ("ping-ms = 50", "ping-ms = 200", "silent-ms", "silent-ms must be at least"),
+            ("ping-ms = 50", "slow-sync-ms = 9", "slow-sync-ms", "expected a number from 10"),
+            ("ping-ms = 50", "ping-ms = 50\nslow-window-ms = 1500", "slow-window-ms",
+             "slow-window-ms must be at least"),
+            ("ping-ms = 50", 'lag-max-size = "129M"', "lag-max-size", "a size from 0 to"),
             (crt, crt + "-missing", "certificate-file", "crt-missing: No such file"),
             (key, key + "-missing", "key-file", "key-missing: No such file"),
             (key, crt, "key-file", crt)):
@@ -1094,6 +1134,7 @@ CASES["hook_ack_before_peer"] = hook_case("ack-before-peer", 0, check_two_disks)
 CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
+           "full_standby": {"low-water-size": '"16M"', "silent-ms": 10000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
            "damaged_active": {"recent-size": '"1M"'},
            "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},

@@ -159,6 +159,61 @@ def disk_of_standby_loses_a_write(t):
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
 
 
+def _full_standby(t, **syncd):
+    """A pair whose standby has no room left and has said so."""
+    lab = t.lab(var_size="96M", maild=[("store-low-water", "8M")],
+                syncd=[("segment-size", "4M"), ("retain-size", "8M"), ("low-water-size", "16M"),
+                       ("rejoin-stable-ms", 500), ("hold-ms", 1000), *syncd.items()])
+    ex = exercise.Exercise(lab, mailgen.generate(20), say=t.say, users=2, connections=2)
+    ex.add_users()
+    standby = lab.standby()
+    lab.execute(standby, "/bin/sh", "-c", "dd if=/dev/zero bs=65536 "
+                "of=/var/lib/mailpair/ballast 2>/dev/null || true")
+    active = lab.active()
+    wait_for("it is known", 20, lambda: (lab.status(active) or {}).get("data", {}).get("peer_full"),
+             0.05)
+    wait_for("check disk", 5, lambda: "the log's disk of %s is full" % standby in lab.execute(
+        active, "hactl", "check", "disk", check=False).stdout, 0.1)
+    return lab, ex, standby
+
+
+@test
+def full_standby_catches_up_without_mail(t):
+    """What was not sent to it reaches it when there is room, though nothing new comes."""
+    lab, ex, standby = _full_standby(t)
+    active = lab.active()
+    mode = lambda: ((lab.status(active) or {}).get("data") or {}).get("mode")
+    wait_for("one copy", 20, lambda: mode() == "JOINING", 0.1)
+    ex.run(probes=())
+    t.equal(mode(), "JOINING", "data while the standby is full")
+    lab.execute(standby, "rm", "/var/lib/mailpair/ballast")
+    lab.wait_in_step(20)
+    lab.kill(active)
+    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+
+
+@test
+def full_standby_under_strict(t):
+    """Nothing is accepted without it.  What it was sent in vain waits, and is sent again when
+    there is room: nothing newer would ever show that it is missing."""
+    lab, ex, standby = _full_standby(t, commit="strict")
+
+    def once():
+        with smtplib.SMTP(VIP, 25, timeout=15, local_hostname="client.example") as s:
+            try:
+                s.sendmail("a@client.example", [ex.users[0]], b"Subject: held\r\n\r\nbody\r\n")
+                return 250
+            except smtplib.SMTPResponseException as e:
+                return e.smtp_code
+    for _ in range(2):
+        t.equal(load.in_client(lab, once), 451, "answer with one copy only")
+    lab.execute(standby, "rm", "/var/lib/mailpair/ballast")
+    lab.wait_in_step(20)
+    t.equal(load.in_client(lab, once), 250, "answer when there is room")
+
+
 @test
 def slow_disks_fill_the_queue_then_451(t):
     """Neither disk answers for a while: so much mail waits as may wait, more is refused, and
