@@ -289,6 +289,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	agent_watch_links(a);
 	agent_tick(a);
+	agent_ask_syncd(a);
 	agent_reload_tick(a);
 	arm(a->tick, agent_tick_ms(a));
 	agent_alive(a, clock_ms());

@@ -133,6 +133,7 @@ struct agent {
 
 	bool syncd_up;
 	struct data_state data;
+	int64_t queried_ms;		/* when syncd was asked for it last */
 	uint64_t saved;
 	bool history_unsaved;		/* a line of history that the next save takes along */
 	struct log_rate save_failed;
@@ -200,6 +201,9 @@ void agent_watch_links(struct agent *);
  * says nothing while the interface is down. */
 void agent_link_sent(struct agent *, unsigned link);
 
+/* With each tick: while the heartbeats are silent, syncd is asked whether it hears its peer;
+ * by itself it tells that once a second. */
+void agent_ask_syncd(struct agent *);
 /* How long the policy may sleep when nothing happens: not past the moment at which a link
  * turns silent, and longer while there is nothing to wait for. */
 int agent_tick_ms(const struct agent *);

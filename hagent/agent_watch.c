@@ -4,6 +4,7 @@
 #include "clock.h"
 
 #define TICK_MS 50
+#define QUERY_MS 20	/* between two questions to syncd, while nothing else is heard */
 #define CALM_MS 250
 
 void
@@ -51,6 +52,27 @@ agent_link_sent(struct agent *a, unsigned n)
 	l->why[0] = '\0';
 }
 
+/* That the channel between the syncds is silent too may be all that is waited for. */
+static bool
+wants_syncd(const struct agent *a, int64_t now_ms)
+{
+	struct peer_view v;
+
+	peer_look(&a->peer, now_ms, &v);
+	return a->syncd_up && a->data.peer_connected && v.silent_ms >= a->pconf.suspect_ms;
+}
+
+void
+agent_ask_syncd(struct agent *a)
+{
+	int64_t now = clock_ms();
+
+	if (!wants_syncd(a, now) || now - a->queried_ms < QUERY_MS)
+		return;
+	a->queried_ms = now;
+	syncd_client_query(a->syncd);
+}
+
 /* Active or standby, every link works, and nothing is under way. */
 static bool
 calm(const struct agent *a, int64_t now_ms)
@@ -90,6 +112,8 @@ agent_tick_ms(const struct agent *a)
 		ms = a->pconf.dead_ms / 4;
 	if (a->conf->watchdog.device[0] != '\0' && ms > a->conf->watchdog.timeout_ms / 8)
 		ms = a->conf->watchdog.timeout_ms / 8;
+	if (wants_syncd(a, now) && ms > QUERY_MS)
+		ms = QUERY_MS;
 	ms = until_news(a, now, ms);
 	return ms > 1 ? (int)ms : 1;
 }

@@ -191,13 +191,15 @@ policy_probe_clear(const struct policy *p, const struct policy_view *v)
 	    && age <= v->peer.silent_ms && p->probe_peer;
 }
 
-/* Every channel is silent: also the one between the two syncds.  A node that was
+/* Every channel is silent: also the one between the two syncds, which may speak less often
+ * than the links do.  A node that was
  * paused itself has not listened, and begins to count anew. */
 bool
 policy_silent(const struct policy *p, const struct policy_view *v)
 {
+	int64_t often = 2 * (int64_t)v->data.peer_every_ms;
 	bool data_heard = v->syncd_up && v->data.peer_connected && v->data.peer_heard_ms >= 0
-	    && v->data.peer_heard_ms <= p->conf->dead_ms;
+	    && v->data.peer_heard_ms <= (often > p->conf->dead_ms ? often : p->conf->dead_ms);
 
 	return v->peer.silent && !data_heard && v->now_ms - p->awake_ms > p->conf->dead_ms;
 }

@@ -215,3 +215,12 @@ syncd_client_outdate(struct syncd_client *c, uint64_t no)
 	wire_put_u64(&w, no);
 	send_body(c, AL_OUTDATE, &w);
 }
+
+void
+syncd_client_query(struct syncd_client *c)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	send_body(c, AL_QUERY, &w);
+}

@@ -32,5 +32,6 @@ void syncd_client_gen(struct syncd_client *, enum agentlink_type, const struct g
 void syncd_client_demote(struct syncd_client *, uint64_t no, uint32_t drain_ms);
 void syncd_client_deny(struct syncd_client *, uint64_t no, const char *reason);
 void syncd_client_outdate(struct syncd_client *, uint64_t no);
+void syncd_client_query(struct syncd_client *);		/* answered by ops.state() */
 
 #endif

@@ -50,6 +50,7 @@ agentlink_put_state(struct wire_out *o, const struct data_state *s)
 	wire_put_u64(o, s->at_risk);
 	wire_put_u64(o, (uint64_t)s->alone_since_ms);
 	wire_put_u64(o, (uint64_t)s->peer_heard_ms);
+	wire_put_u32(o, s->peer_every_ms);
 }
 
 void
@@ -73,6 +74,7 @@ agentlink_get_state(struct wire_in *in, struct data_state *s)
 	s->at_risk = wire_get_u64(in);
 	s->alone_since_ms = (int64_t)wire_get_u64(in);
 	s->peer_heard_ms = (int64_t)wire_get_u64(in);
+	s->peer_every_ms = wire_get_u32(in);
 	if (s->role >= COUNT(role_names) || s->mode >= COUNT(mode_names)
 	    || s->rule >= COUNT(rule_names))
 		in->bad = true;

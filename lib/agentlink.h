@@ -7,6 +7,8 @@
  *   agent                                    syncd
  *   HELLO(version, node name)          ->    (checks that it is the same node)
  *                                      <-    STATE, at once, on every change and each second
+ *   QUERY                              ->    the heartbeats are silent: what of the peer's syncd?
+ *                                      <-    STATE, at once
  *   PROMOTE(gen)                       ->    writes the generation record, syncs it
  *                                      <-    PROMOTED(gen with start_lsn, start_hash) or REFUSED
  *   DEMOTE(gen no)                     ->    takes no new append, waits up to drain_ms for
@@ -31,10 +33,11 @@
 
 #include "gen.h"
 
-#define AGENTLINK_VERSION 1
+#define AGENTLINK_VERSION 2	/* 1: without QUERY and peer_every_ms */
 
 enum agentlink_type {
 	AL_HELLO = 1, AL_PROMOTE, AL_DEMOTE, AL_GRANT, AL_DENY, AL_OUTDATE,
+	AL_QUERY,
 	AL_STATE = 32, AL_PROMOTED, AL_REFUSED, AL_DEMOTED, AL_ALONE_WANTED,
 	AL_JOIN_WANTED, AL_OUTDATED, AL_ADOPTED, AL_NEWER,
 };
@@ -80,6 +83,7 @@ struct data_state {
 	uint64_t at_risk;	/* acknowledged records that only this node holds */
 	int64_t alone_since_ms;	/* wall clock; 0: two copies */
 	int64_t peer_heard_ms;	/* how long ago the peer's syncd was heard; -1 never */
+	uint32_t peer_every_ms;	/* it sends something at least this often */
 };
 enum commit_rule { COMMIT_STRICT, COMMIT_AUTO, COMMIT_AVAILABLE };
 const char *commit_rule_name(enum commit_rule);
@@ -90,6 +94,6 @@ void agentlink_get_state(struct wire_in *, struct data_state *);
  * HELLO u16 version, str node | PROMOTE, GRANT, PROMOTED, ADOPTED, NEWER gen
  * DEMOTE u64 gen no, u32 drain_ms | DEMOTED u64 gen no, u64 lsn, raw hash[16], u8 drained
  * DENY u64 gen no, str reason | REFUSED u16 type refused, str reason
- * OUTDATE, OUTDATED, ALONE_WANTED, JOIN_WANTED u64 gen no */
+ * OUTDATE, OUTDATED, ALONE_WANTED, JOIN_WANTED u64 gen no | QUERY nothing */
 
 #endif

@@ -1,4 +1,4 @@
-/* agent_link.c - the agent's channel: STATE at once, on each change and each second;
+/* agent_link.c - the agent's channel: STATE at once, on each change, each second and when asked;
  * its orders go to commit.c, whose answers come back through agent_link_act().  When
  * the channel breaks syncd stays what it is.  One agent: the last to come. */
 #include "agent_link.h"
@@ -214,6 +214,8 @@ on_msg(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 		ok = got_hello(l, &in);
 	else if (!l->hello)
 		ok = false;
+	else if (m->type == AL_QUERY)
+		agent_link_state(l);
 	else if (m->type >= AL_PROMOTE && m->type <= AL_OUTDATE)
 		ok = got_order(l, m->type, &in);
 	else

@@ -17,7 +17,7 @@ STANDBY, ACTIVE = 0, 1
 WAIT, TARGET, INSYNC, SYNC, FROZEN, SOLO, JOINING, SPLIT = range(8)
 MODES = "WAIT TARGET INSYNC SYNC FROZEN SOLO JOINING SPLIT".split()
 CLEAN, JOIN, TAKEOVER, PRESUMED, KSOLO, UNSAFE, FORCED = range(1, 8)
-HELLO, PROMOTE, DEMOTE, GRANT, DENY, OUTDATE = range(1, 7)
+HELLO, PROMOTE, DEMOTE, GRANT, DENY, OUTDATE, QUERY = range(1, 8)
 (STATE, PROMOTED, REFUSED, DEMOTED, ALONE_WANTED, JOIN_WANTED, OUTDATED, ADOPTED,
  NEWER) = range(32, 41)
 NOT_ACTIVE, NOT_TWICE, DISK_FULL, BUSY, FAILED = range(1, 6)
@@ -94,11 +94,12 @@ class Agent:
         self.node = node
         self.ipc = Ipc(node.run + "/syncd-agent.sock")
         self.state = {}
+        self.states = 0
         self.heard = []
         self.grant_alone = None   # kind, or None: say nothing, or DENY
         self.grant_join = True
         name = node.name.encode()
-        self.ipc.send(HELLO, struct.pack(">HH", 1, len(name)) + name)
+        self.ipc.send(HELLO, struct.pack(">HH", 2, len(name)) + name)
 
     def poll(self):
         for type_, body in self.ipc.receive():
@@ -124,6 +125,8 @@ class Agent:
         self.state["durable"], self.state["commit"], self.state["applied"] = \
             struct.unpack(">QQQ", rest[:24])
         self.state["peer_durable"], _, self.state["risk"] = struct.unpack(">QQQ", rest[40:64])
+        self.state["heard"], self.state["every"] = struct.unpack(">qI", rest[72:84])
+        self.states += 1
 
     def has(self, type_):
         return any(h[0] == type_ for h in self.heard)
@@ -862,6 +865,24 @@ def case_agent_restart(p):
     a.agent = Agent(a)
     p.until("state", lambda: a.agent.state.get("mode") == SYNC)
     assert all(a.owner.acked[o][2] == 2 for o in origins)
+
+
+def case_query(p):
+    """an agent that hears nothing asks whether syncd does, and is answered at once"""
+    a, b = p.start()
+    assert a.agent.state["every"] == 50, a.agent.state
+    b.process.send_signal(signal.SIGSTOP)
+    try:
+        p.run_for(0.4)
+        before, begun = a.agent.states, now()
+        for n in range(1, 6):
+            a.agent.ipc.send(QUERY, b"")
+            p.until("an answer", lambda: a.agent.states >= before + n)
+        took = now() - begun
+        assert took < 0.5, "5 answers took %.2f s" % took
+        assert a.agent.state["heard"] > 100, a.agent.state
+    finally:
+        b.process.send_signal(signal.SIGCONT)
 
 
 def case_owner_restart(p):

@@ -1,5 +1,6 @@
 """e2e_faults.py - mail flows, something breaks, nothing acknowledged is lost."""
 import imaplib
+import json
 import os
 import smtplib
 import subprocess
@@ -48,6 +49,27 @@ def kill_active(t):
     wait_for("take-over by %s" % dead, 30, lambda: lab.active() == dead, 0.1)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the returned node")
+
+
+@test
+def kill_active_at_short_deadtime(t):
+    """The mail service is up soon after a deadtime of 200 ms: nothing on the way waits for
+    the next second of somebody's timer."""
+    lab = t.lab(syncd=[("ping-ms", 50), ("rejoin-stable-ms", 200)],
+                hagent=[("keepalive-ms", 40), ("serial-keepalive-ms", 80), ("deadtime-ms", 200),
+                        ("warntime-ms", 100), ("initdead-ms", 2000)])
+    seen = []
+    for _ in range(4):
+        lab.wait_in_step(60)
+        dead = lab.active()
+        # The new one's history says how long nobody was heard to serve.
+        lab.kill(dead)
+        active = lab.wait_active()
+        last = json.loads(lab.execute(active, "hactl", "history", "--json").stdout)
+        seen.append(last["history"][-1]["outage_ms"])
+        lab.power_on(dead)
+    t.say("outages in ms: %s" % seen)
+    t.true(sorted(seen)[2] < 600, "outages in ms: %s" % seen)
 
 
 @test

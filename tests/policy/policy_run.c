@@ -32,7 +32,7 @@
  *       [freed] [slow] [full] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
  *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
- *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard] [slow] [full]
+ *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard[=MS]] [every=MS] [slow] [full]
  *       [peer-slow] [peer-full] [peer-lags]
  *   syncd up|gone
  *   probe clear|taken|unknown
@@ -426,7 +426,10 @@ gen_words(struct run *r, char **w, int n, struct gen *g)
 		if (strcmp(w[i], "outdated") == 0)
 			r->v.data.outdated = 1;
 		else if (strcmp(w[i], "heard") == 0)
-			r->v.data.peer_connected = 1, r->v.data.peer_heard_ms = 100;
+			r->v.data.peer_connected = 1,
+			r->v.data.peer_heard_ms = val != NULL ? (int64_t)num(r, val) : 100;
+		else if (strcmp(w[i], "every") == 0 && val != NULL)
+			r->v.data.peer_every_ms = (uint32_t)num(r, val);
 		else if (val == NULL && trouble_word(r, w[i]))
 			continue;
 		else if (val == NULL)

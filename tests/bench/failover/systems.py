@@ -384,6 +384,7 @@ class Ours(System):
     daemon = "hagentd -f"
     FAST = [("keepalive-ms", 40), ("serial-keepalive-ms", 80), ("deadtime-ms", 200),
             ("warntime-ms", 100), ("initdead-ms", 2000)]
+    FAST_SYNCD = [("ping-ms", 50)]
 
     def __init__(self, name, fast, mail, fenced=False):
         self.name, self.fast, self.mail, self.fenced = name, fast, mail, fenced
@@ -397,6 +398,7 @@ class Ours(System):
         conf = self.FAST if self.fast else []
         kind = FencedLab if self.fenced else OurLab
         return kind(not self.mail, install=installed, hagent=conf,
+                    syncd=self.FAST_SYNCD if self.fast else [],
                     services=("syncd", "maild", "hagentd") if self.mail else ("hagentd",))
 
     def ready(self, lab):

@@ -158,7 +158,8 @@ test_state(void **state)
 {
 	struct data_state s = { .role = DATA_ACTIVE, .mode = DATA_SOLO, .rule = COMMIT_AVAILABLE,
 		.gen = gen_make(1, 1, GEN_SOLO, 2, 5), .durable_lsn = 10, .commit_lsn = 9,
-		.applied_lsn = 8, .at_risk = 7, .alone_since_ms = 6, .peer_heard_ms = -1 }, back;
+		.applied_lsn = 8, .at_risk = 7, .alone_since_ms = 6, .peer_heard_ms = -1,
+		.peer_every_ms = 250 }, back;
 	struct wire_out o;
 	struct wire_in in;
 
@@ -171,6 +172,7 @@ test_state(void **state)
 		assert_int_equal(wire_in_done(&in), len == o.len);
 	}
 	assert_int_equal(back.peer_heard_ms, -1);
+	assert_int_equal(back.peer_every_ms, 250);
 	assert_int_equal(back.at_risk, 7);
 	assert_true(gen_same(&back.gen, &s.gen));
 	o.p[1] = 99;
