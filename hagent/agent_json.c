@@ -354,6 +354,7 @@ json_data(const struct agent *a)
 	put(o, "peer_slow", json_boolean((d->trouble & DATA_PEER_SLOW) != 0));
 	put(o, "peer_full", json_boolean((d->trouble & DATA_PEER_FULL) != 0));
 	put(o, "peer_lags", json_boolean((d->trouble & DATA_PEER_LAGS) != 0));
+	put(o, "peer_late", json_boolean((d->trouble & DATA_PEER_LATE) != 0));
 	put_int(o, "generation", (int64_t)d->gen.no);
 	put(o, "kind", str(gen_kind_name((enum gen_kind)d->gen.kind)));
 	put_int(o, "durable_lsn", (int64_t)d->durable_lsn);

@@ -102,6 +102,7 @@ outdated_why(const struct policy_view *v)
 	return (t & DATA_PEER_FULL) != 0 ? "the standby is left out: its log's disk is full"
 	    : (t & DATA_PEER_SLOW) != 0 ? "the standby is left out: its log's disk is slow"
 	    : (t & DATA_PEER_LAGS) != 0 ? "the standby is left out: it is too far behind"
+	    : (t & DATA_PEER_LATE) != 0 ? "the standby is left out: it does not answer in time"
 	                                : "the standby marked itself outdated";
 }
 

@@ -63,8 +63,9 @@ const char *data_mode_name(enum data_mode);
 #define DATA_PEER_SLOW 0x04
 #define DATA_PEER_FULL 0x08
 #define DATA_PEER_LAGS 0x10	/* too many bytes are not there yet */
+#define DATA_PEER_LATE 0x20	/* it let a batch wait, and is not back in step yet */
 #define DATA_OWN_TROUBLE (DATA_SLOW | DATA_FULL)
-#define DATA_PEER_TROUBLE (DATA_PEER_SLOW | DATA_PEER_FULL | DATA_PEER_LAGS)
+#define DATA_PEER_TROUBLE (DATA_PEER_SLOW | DATA_PEER_FULL | DATA_PEER_LAGS | DATA_PEER_LATE)
 
 /* STATE */
 struct data_state {

@@ -934,7 +934,7 @@ commit_state(const struct commit *c, struct data_state *s)
 	s->empty = c->gen.no == 0 && c->tip_lsn == 0;
 	s->rule = (uint8_t)c->conf.rule;
 	s->trouble = c->trouble | c->peer_trouble | (c->full ? DATA_FULL : 0) |
-	    (c->late ? DATA_PEER_LAGS : 0);
+	    (c->late ? DATA_PEER_LATE : 0);
 	s->gen = c->gen;
 	s->durable_lsn = c->durable_lsn;
 	memcpy(s->durable_hash, c->durable_hash, 16);

@@ -349,7 +349,7 @@ def table_lag(t):
     table.row("standby lags more than lag-max-size", lambda: behind(1000, 8),
               dict(OUT, why="the standby is left out: it is too far behind"), "short", heal=fast)
     table.row("standby lags longer than T_hold", lambda: behind(4000, 0),
-              dict(OUT, why="the standby is left out: it is too far behind"), "short", heal=fast)
+              dict(OUT, why="the standby is left out: it does not answer in time"), "short", heal=fast)
     table.settle()
     table.end()
 

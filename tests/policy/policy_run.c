@@ -33,7 +33,7 @@
  *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
  *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard[=MS]] [every=MS] [slow] [full]
- *       [peer-slow] [peer-full] [peer-lags]
+ *       [peer-slow] [peer-full] [peer-lags] [peer-late]
  *   syncd up|gone
  *   probe clear|taken|unknown
  *   promoted | demoted | refused [grant] | alone | join
@@ -404,7 +404,8 @@ trouble_word(struct run *r, const char *w)
 		const char *word;
 		unsigned bit;
 	} words[] = { { "slow", DATA_SLOW }, { "full", DATA_FULL }, { "peer-slow", DATA_PEER_SLOW },
-		{ "peer-full", DATA_PEER_FULL }, { "peer-lags", DATA_PEER_LAGS } };
+		{ "peer-full", DATA_PEER_FULL }, { "peer-lags", DATA_PEER_LAGS },
+		{ "peer-late", DATA_PEER_LATE } };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(w, words[i].word) == 0) {
