@@ -1,6 +1,6 @@
 # mailpair: one Makefile.  "make O=dir" builds in dir; SAN=1 with ASan and UBSan;
 # WERROR=1 as in CI.  HOOKS=1 compiles the planned mistakes of tests/fault in.
-# Targets: all check check-e2e table fuzz lint format cover install deps dist rpm demo sim clean.
+# Targets: all check check-e2e table fuzz lint format cover install deps dist rpm demo sim campaign clean.
 # PREFIX, SYSCONFDIR, LOCALSTATEDIR and RUNSTATEDIR are compiled in: give "make" and
 # "make install" the same ones.  A changed flag rebuilds what it touches.
 VERSION = 1.0.0
@@ -120,6 +120,10 @@ table: all
 	O=$(O) tests/e2e/run table_
 sim: $(O)/tests/sim/sim
 	O=$(O) N=$(N) SEED=$(or $(SEED),$(shell date +%y%m%d)000000) tests/sim/run
+# Random faults on real pairs under load, counted from outside: N schedules, JOBS pairs at a time.
+campaign: all
+	O=$(O) N="$(N)" SEED="$(SEED)" JOBS="$(JOBS)" ACKS="$(ACKS)" LOGS="$(LOGS)" \
+	    tests/campaign/campaign.py
 demo:
 	MAIL="$(MAIL)" KEEP="$(KEEP)" O=$(O) sh demo.sh
 
@@ -203,7 +207,7 @@ rpm: dist
 clean:
 	rm -rf $(O)
 
-.PHONY: all unit test-programs check check-e2e table fuzz fuzz-programs lint format cover install \
+.PHONY: all unit test-programs check check-e2e table campaign fuzz fuzz-programs lint format cover install \
 	deps dist rpm demo sim clean FORCE
 .SECONDARY:
 -include $(wildcard tests/*/rules.mk)
