@@ -496,6 +496,7 @@ on_state(void *arg, const struct data_state *d)
 
 	a->data = *d;
 	a->syncd_up = true;
+	a->asking_syncd = false;
 	agent_tick(a);
 }
 

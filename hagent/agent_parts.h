@@ -134,6 +134,7 @@ struct agent {
 	bool syncd_up;
 	struct data_state data;
 	int64_t queried_ms;		/* when syncd was asked for it last */
+	bool asking_syncd;		/* and it did not answer yet */
 	uint64_t saved;
 	bool history_unsaved;		/* a line of history that the next save takes along */
 	struct log_rate save_failed;
@@ -202,7 +203,8 @@ void agent_watch_links(struct agent *);
 void agent_link_sent(struct agent *, unsigned link);
 
 /* With each tick: while the heartbeats are silent, syncd is asked whether it hears its peer;
- * by itself it tells that once a second. */
+ * by itself it tells that once a second.  One question at a time: a syncd that hangs is not
+ * written to for ever. */
 void agent_ask_syncd(struct agent *);
 /* How long the policy may sleep when nothing happens: not past the moment at which a link
  * turns silent, and longer while there is nothing to wait for. */

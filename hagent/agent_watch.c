@@ -67,8 +67,9 @@ agent_ask_syncd(struct agent *a)
 {
 	int64_t now = clock_ms();
 
-	if (!wants_syncd(a, now) || now - a->queried_ms < QUERY_MS)
+	if (a->asking_syncd || !wants_syncd(a, now) || now - a->queried_ms < QUERY_MS)
 		return;
+	a->asking_syncd = true;
 	a->queried_ms = now;
 	syncd_client_query(a->syncd);
 }
