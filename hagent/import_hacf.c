@@ -205,35 +205,43 @@ take_ping_group(struct import *im, const struct import_words *ws)
 
 /* ---- what decides ------------------------------------------------------------- */
 
+/* 1 on, 0 off, -1 neither. */
+static int
+on_or_off(const char *word)
+{
+	static const char *const words[][5] = {
+	    {"off", "no", "false", "n", "0"},
+	    {"on", "yes", "true", "y", "1"},
+	};
+
+	for (int on = 0; on < 2; on++)
+		for (size_t i = 0; i < 5; i++)
+			if (strcmp(words[on][i], word) == 0)
+				return on;
+	return -1;
+}
+
 static void
 take_failback(struct import *im, const struct import_words *ws)
 {
-	static const struct {
-		const char *word;
-		long on;
-	} words[] = {
-	    {"on", 1},
-	    {"yes", 1},
-	    {"true", 1},
-	    {"y", 1},
-	    {"1", 1},
-	    {"legacy", 1},
-	    {"off", 0},
-	    {"no", 0},
-	    {"false", 0},
-	    {"n", 0},
-	    {"0", 0},
-	};
 	bool inverse = strcmp(ws->w[0], "nice_failback") == 0;
+	int on = strcmp(ws->w[1], "legacy") == 0 ? 1 : on_or_off(ws->w[1]);
 
-	for (size_t i = 0; ws->n > 1 && i < sizeof(words) / sizeof(words[0]); i++) {
-		if (strcmp(words[i].word, ws->w[1]) != 0)
-			continue;
-		im->failback =
-		    (struct import_time){inverse ? !words[i].on : words[i].on, ws->line};
-		return;
-	}
-	ERROR_AT(im, ws->line, "%s: expected on, off or legacy", ws->w[0]);
+	if (on == -1)
+		ERROR_AT(im, ws->line, "%s: expected on, off or legacy", ws->w[0]);
+	else
+		im->failback = (struct import_time){inverse ? !on : on, ws->line};
+}
+
+static void
+take_realtime(struct import *im, const struct import_words *ws)
+{
+	int on = on_or_off(ws->w[1]);
+
+	if (on == -1)
+		ERROR_AT(im, ws->line, "%s: expected on or off", ws->w[0]);
+	else
+		im->realtime = (struct import_time){on, ws->line};
 }
 
 static void
@@ -327,6 +335,7 @@ static const struct directive directives[] = {
     {"ping_group", take_ping_group, NULL},
     {"auto_failback", take_failback, NULL},
     {"nice_failback", take_failback, NULL},
+    {"realtime", take_realtime, NULL},
     {"watchdog", take_watchdog, NULL},
     {"stonith", take_stonith, NULL},
     {"stonith_host", take_stonith, NULL},
@@ -343,8 +352,8 @@ static const struct directive directives[] = {
     {"syslogmsgfmt", NULL, "there is one format of lines"},
     {"msgfmt", NULL, "there is one form of frames (hagent/PROTOCOL.md)"},
     {"hopfudge", NULL, "frames are never forwarded, there is no ring to go round"},
-    {"realtime", NULL, "leave it out unless hactl links shows late heartbeats"},
-    {"rtprio", NULL, "leave it out unless hactl links shows late heartbeats"},
+    {"rtprio", NULL, "the priority is always the lowest of the real-time ones; realtime in "
+	"hagent.conf says whether there is one at all"},
     {"gracefulstop", NULL, "systemctl stop hagentd stops the resources in order"},
     {"coredumps", NULL, "set LimitCORE= in the unit when one is asked for"},
     {"compression", NULL, "frames are small, nothing is compressed"},

@@ -59,6 +59,7 @@ struct import {
 	struct import_time keepalive, deadtime, warntime, initdead, deadping;
 	struct import_time debug;    /* .ms: the level */
 	struct import_time failback; /* .ms: 1 on, 0 off; .line 0: not given */
+	struct import_time realtime; /* the same */
 	struct import_time watchdog; /* only .line */
 	char watchdog_device[64];
 	long baud, port;

@@ -273,6 +273,17 @@ write_decision(const struct import *im, FILE *out)
 	}
 }
 
+/* Heartbeat had one word for both. */
+static void
+write_realtime(const struct import *im, FILE *out)
+{
+	const char *on = im->realtime.ms == 1 ? "true" : "false";
+
+	if (im->realtime.line != 0)
+		fprintf(out, "# ha.cf:%d realtime\nrealtime = %s\nlock-memory = %s\n",
+		    im->realtime.line, on, on);
+}
+
 void
 import_write(const struct import *im, FILE *out)
 {
@@ -288,6 +299,7 @@ import_write(const struct import *im, FILE *out)
 	if (im->debug.ms > 0)
 		fprintf(out, "# ha.cf:%d debug %ld\nlog-level = \"debug\"\n",
 		    im->debug.line, im->debug.ms);
+	write_realtime(im, out);
 	fprintf(out, "\nmode = \"serial+ping\"\n");
 	write_decision(im, out);
 	fprintf(out, "\n# ha.cf:%d node\n", im->node_line);

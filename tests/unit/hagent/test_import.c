@@ -21,7 +21,7 @@
 #define SEED                                                                             \
 	"keepalive 2\ndeadtime 10\nwarntime 8\ninitdead 120\nudpport 694\nbaud 19200\n"  \
 	"serial /dev/ttyS0\nbcast eth1\nwatchdog /dev/watchdog\nauto_failback "          \
-	"on\n" NODES "ping 192.0.2.1\nrespawn hacluster /usr/lib/heartbeat/ipfail\n"
+	"on\nrealtime off\n" NODES "ping 192.0.2.1\nrespawn hacluster /usr/lib/heartbeat/ipfail\n"
 
 struct seen {
 	char notes[1 << 16];
@@ -174,6 +174,18 @@ static const struct {
     {NODES SERIAL "watchdog /dev/watchdog\ndeadtime 4\n", "ha-a x\n",
 	{"link", "~WARN ha.cf:4 watchdog /dev/watchdog is left out"}},
     {NODES SERIAL "auto_failback on\n", "", {"failback = \"off\""}},
+    {NODES SERIAL "auto_failback legacy\n", "ha-a x\n", {"failback = \"auto\""}},
+    {NODES SERIAL "nice_failback on\n", "ha-a x\n", {"failback = \"off\""}},
+    {NODES SERIAL "auto_failback maybe\n", "ha-a x\n", {"refused", "~ERROR ha.cf:4"}},
+    /* Scheduling and locked memory. */
+    {NODES SERIAL "realtime off\n", "ha-a x\n",
+	{"# ha.cf:4 realtime\nrealtime = false\nlock-memory = false\n"}},
+    {NODES SERIAL "realtime on\n", "ha-a x\n",
+	{"# ha.cf:4 realtime\nrealtime = true\nlock-memory = true\n"}},
+    {NODES SERIAL "realtime sometimes\n", "ha-a x\n",
+	{"refused", "~ERROR ha.cf:4 realtime: expected on or off"}},
+    {NODES SERIAL "rtprio 5\n", "ha-a x\n",
+	{"link", "~WARN ha.cf:4 rtprio has no equivalent: the priority is always the lowest"}},
     {NODES SERIAL "watchdog\n", "ha-a x\n", {"link", "~WARN ha.cf:4 watchdog"}},
     /* haresources. */
     {NODES SERIAL,
