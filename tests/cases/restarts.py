@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """restarts.py - what a node knows of its resources after a restart, with two real hagentd and
 an armed watchdog (a pipe that nobody counts on): one that is broken already when the node
-boots ends no node, one that was started since the boot does; and that a node could not run
-its resources outlives its agent.
+boots ends no node, one that was started since the boot does; that a node could not run its
+resources outlives its agent; and how soon there is another agent.
 """
 import os
+import socket
+import statistics
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agentpair        # noqa: E402
@@ -36,6 +39,9 @@ MORE = """cp %s/frail /opt/resource.d/ && chmod 755 /opt/resource.d/frail
 mkfifo /run/wd
 cat /run/wd >/dev/null &
 """
+KILLS = 5
+YOUNG_S = 2.2           # one that dies before makes the next one wait
+REPLACED_S = 1.0        # on a busy machine; hagentd.8 says what an idle one needs
 FENCED = "the watchdog shall end this node"
 
 
@@ -69,7 +75,6 @@ def new_agent(pair, i):
     agentpair.run("kill -KILL %d" % old)
     pair.until("ha-%d has another agent" % i,
                lambda: pair.agent(i) not in (None, old) and role(pair, i) != "boot")
-
 
 
 def broken_at_boot(pair):
@@ -124,6 +129,38 @@ def not_well(pair):
     pair.stays("and its next agent knows that", lambda: not alarms(pair, 1), 1)
 
 
+def answers(pair, i):
+    """One question to the agent; false: nobody read it to the end."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(5)
+        try:
+            s.connect("/proc/%d/root/run/mailpair/hagentd.sock" % pair.pid(i))
+            s.sendall(b'{"op": "links"}\n')
+            with s.makefile("rb") as lines:
+                return any(b'"exit"' in line for line in (lines.readline(), lines.readline()))
+        except OSError:
+            return False
+
+
+def replaced(pair, i):
+    """How long the node is without an agent that answers."""
+    took = []
+    for _ in range(KILLS):
+        old = pair.agent(i)
+        os.kill(old, 9)
+        began = time.monotonic()
+        while not answers(pair, i) and time.monotonic() < began + 10:
+            time.sleep(0.001)
+        took.append(time.monotonic() - began)
+        pair.until("ha-%d has a whole agent again, no young one" % i, after=YOUNG_S,
+                   condition=lambda: pair.agent(i) not in (None, old)
+                   and role(pair, i) == "active")
+    print("# a new agent answers %s ms behind the end of the old one, median %.0f" % (
+        " ".join("%.0f" % (1000 * s) for s in took), 1000 * statistics.median(took)), flush=True)
+    pair.check("a dead agent is replaced at once", statistics.median(took) < REPLACED_S)
+    pair.check("and services went on", pair.status(i)["serving"])
+
+
 def main():
     with agentpair.Pair("restarts", LINKS) as pair:
         with open(pair.work + "/frail", "w") as f:
@@ -136,6 +173,7 @@ def main():
         broken_at_boot(pair)
         broken_since(pair)
         not_well(pair)
+        replaced(pair, 2)
 
 
 agentpair.case(main)
