@@ -5,6 +5,8 @@ import os
 import statistics
 import subprocess
 
+import exercise
+import mailgen
 from harness import BUILD, test
 from lab import NODES, wait_for
 
@@ -202,6 +204,74 @@ def resource_commands(t):
     lab.wait_in_step(30)
     hactl(active, "switchover", "--yes")
     wait_for("all resources", 20, lambda: _up(lab, standby))
+
+
+FRAIL = """#!/bin/sh
+# Its start fails where /run/frail-broken is.
+case $1 in
+start)
+	[ ! -e /run/frail-broken ] || { echo "told to fail" >&2; exit 1; }
+	: >/run/frail
+	;;
+stop) rm -f /run/frail ;;
+status) [ -e /run/frail ] || exit 3 ;;
+*) exit 2 ;;
+esac
+"""
+
+
+@test
+def switchover_to_where_it_cannot_start(t):
+    """Exit 17: the old node serves again, and what was acknowledged meanwhile is there."""
+    from lab import Lab
+    lab = Lab(build=BUILD, install=t.install, hagent=[("resource", "frail", [
+        ("script", "lsb:frail"), ("restarts", 0)])],
+        syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000)])
+    real = lab._disk
+
+    def disk(node):
+        real(node)
+        path = os.path.join(lab.node_dir(node), "etc/init.d/frail")
+        with open(path, "w") as f:
+            f.write(FRAIL)
+        os.chmod(path, 0o755)
+    lab._disk = disk
+    t.labs.append(lab)
+    lab.start()
+    lab.wait_in_step(90)
+    old, new = lab.active(), lab.standby()
+    lab.execute(new, "touch", "/run/frail-broken")
+    answers = {}
+
+    def switch(ex):
+        for node in (old, new):         # asked where it is active, and on the other one
+            lab.wait_in_step(60)
+            ex.mark_fault()
+            answers[node] = lab.execute(node, "hactl", "switchover", "--to", new, check=False)
+            wait_for("service on " + old, 30, lambda: lab.active() == old, 0.05)
+            lab.execute(new, "hactl", "resource", "cleanup")
+            lab.execute(new, "hactl", "online", new)
+    ex = exercise.Exercise(lab, mailgen.generate(200, seed=17), fault=switch, fault_at=0.2,
+                           say=t.say, users=4, rate=4.0)
+    ex.add_users()
+    ex.run()
+    for node, r in answers.items():
+        text = "asked on %s: exit %d %s%s" % (node, r.returncode, r.stdout, r.stderr)
+        t.say(text)
+        t.equal(r.returncode, 17, text)
+        t.true(r.stderr.startswith("ERROR ") and "HINT  hactl status" in r.stderr, text)
+    t.true("could not take over; this one serves again" in answers[old].stderr, "words")
+    t.equal(lab.active(), old, "who serves")
+    t.true(_up(lab, old), "resources on %s: %r" % (old, _states(lab, old)))
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + ": lost, duplicated, changed")
+    # Mended, the same command works.
+    lab.execute(new, "rm", "/run/frail-broken")
+    lab.execute(new, "hactl", "resource", "cleanup")
+    lab.wait_in_step(60)
+    wait_for("the switchover", 30, lambda: lab.execute(
+        old, "hactl", "switchover", "--to", new, check=False).returncode == 0, 0.5)
+    t.equal(lab.wait_active(30), new, "who serves behind the repair")
 
 
 HELPER = """#!/bin/sh
