@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 """decision.py - two hagentd in namespaces of their own: the preferred node gets the role
 back, maintenance holds everything still on both nodes and ends by itself, a second owner of
-the service address is noticed.
+the service address is noticed; and what `hactl status -w` shows of it.
 """
 import os
+import select
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agentpair        # noqa: E402
@@ -94,6 +97,40 @@ def second_owner(pair):
     pair.until("which ends with it", lambda: "contested" not in alarms(pair, 2))
 
 
+def pictures(pair, out, read, count, mark):
+    """What `hactl status -w 1` writes, up to so many of the mark, and when each began."""
+    hactl = subprocess.Popen(
+        ["nsenter", "-t", str(pair.pid(1)), "-m", "-n", agentpair.BUILD + "/hactl", "status",
+         "-w", "1"], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
+    os.close(out)
+    text, began = b"", []
+    end = time.monotonic() + 20
+    while len(began) < count and select.select([read], [], [], max(end - time.monotonic(), 0))[0]:
+        text += os.read(read, 65536)
+        began += [time.monotonic()] * (text.count(mark) - len(began))
+    os.close(read)      # nobody looks any more
+    try:
+        code = hactl.wait(10)
+    except subprocess.TimeoutExpired:
+        code = None
+        hactl.kill()
+        hactl.wait()
+    return text, began, code
+
+
+def watch(pair):
+    """The same picture again and again: over the old one on a terminal, below it elsewhere."""
+    for what, (read, out), mark in (("a terminal", os.openpty(), b"\033[H"),
+                                    ("a pipe", os.pipe(), b"PAIR ")):
+        text, began, code = pictures(pair, out, read, 3, mark)
+        pair.check("status -w draws again on %s" % what, len(began) == 3
+                   and text.count(b"PAIR case ") >= 2 and b"ha-2" in text)
+        pair.check("each second", len(began) == 3 and 1.8 < began[2] - began[0] < 6)
+        pair.check("clears only a terminal", text.count(b"\033[2J") == (mark != b"PAIR ")
+                   and (b"\033[K" in text) == (mark != b"PAIR "))
+        pair.check("and ends when nobody looks", code is not None)
+
+
 def main():
     with agentpair.Pair("decision", LINKS) as pair:
         pair.lan()
@@ -105,6 +142,7 @@ def main():
         pair.check("what the pair relies on is said",
                    "not survived" in pair.status(1)["relies"])
         second_owner(pair)
+        watch(pair)
         maintenance(pair)
 
 
