@@ -30,11 +30,25 @@ ask(struct agent *a, bool dry_run, uint32_t id)
 	exec_client_reload(a->exec, dry_run, peer.alive ? peer.f.key_id : 0, id);
 }
 
+/* Why not now, as long as it is not settled. */
+static const char *
+busy(const struct agent *a, char *buf, size_t size)
+{
+	const struct policy *p = &a->policy;
+
+	if (p->op.op == OP_NONE)
+		return p->leaving ? "hagentd ends" : policy_changing(p);
+	snprintf(buf, size, "another operation is under way for %lld s: %s",
+	    (long long)(clock_ms() - p->op.start_ms) / 1000, policy_op_name(p->op.op));
+	return buf;
+}
+
 void
 agent_reload(struct agent *a, struct ctl_call *call, json_t *req)
 {
 	bool dry_run = json_is_true(json_object_get(req, "dry_run"));
 	struct agent_call *c;
+	char text[100];
 
 	if (ctl_uid(call) != 0) {
 		ctl_done(call, CTL_DENIED, NULL, "only root may do this", NULL, NULL);
@@ -42,8 +56,8 @@ agent_reload(struct agent *a, struct ctl_call *call, json_t *req)
 	}
 	c = settled(a) ? agent_op_call(a, call) : NULL;
 	if (c == NULL) {
-		ctl_done(call, CTL_CONFLICT, NULL, "another operation is under way", NULL,
-		    "hactl status, then hactl reload again");
+		ctl_done(call, CTL_CONFLICT, NULL, settled(a) ? "too many operations wait"
+		    : busy(a, text, sizeof(text)), NULL, "hactl status, then hactl reload again");
 		return;
 	}
 	snprintf(c->what, sizeof(c->what), "reload%s", dry_run ? " (dry run)" : "");

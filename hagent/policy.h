@@ -66,6 +66,7 @@ enum policy_op {
 	OP_RES_RESTART,
 	OP_MAINTENANCE,		/* both nodes for .ms: no role changes by itself; 0 ends it */
 };
+const char *policy_op_name(enum policy_op);
 
 struct policy_conf {
 	uint8_t node;
@@ -393,6 +394,8 @@ void policy_fill(const struct policy *, const struct policy_view *, struct frame
  * if not, why (a text).  */
 enum policy_proof policy_evidence(const struct policy *, const struct policy_view *,
     const char **why);
+/* Between two roles: which change is under way, for people; "" none. */
+const char *policy_changing(const struct policy *);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
 /* "what it relies on; not survived: ..."; serial: one of the links is no Ethernet. */
 const char *policy_reliance(const struct policy_conf *, bool serial, char *buf, size_t size);

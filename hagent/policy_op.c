@@ -38,6 +38,30 @@ refuse(struct turn *t, const struct policy_event *e, int code, const char *text,
 	turn_answer(t, e->id, code, text, hint);
 }
 
+/* What stands in the way, by its name. */
+static void
+refuse_busy(struct turn *t, const struct policy_event *e, const char *what, enum policy_op op,
+    int64_t since_ms)
+{
+	char text[POLICY_TEXT];
+
+	snprintf(text, sizeof(text), "%s is under way for %lld s: %s", what,
+	    (long long)(t->v->now_ms - since_ms) / 1000, policy_op_name(op));
+	refuse(t, e, 13, text, "hactl status -w");
+}
+
+static void
+refuse_request(struct turn *t, const struct policy_event *e)
+{
+	refuse_busy(t, e, "another request to the other node", t->p->req_op, t->p->req_ms);
+}
+
+static void
+refuse_changing(struct turn *t, const struct policy_event *e)
+{
+	refuse(t, e, 13, policy_changing(t->p), "hactl status -w");
+}
+
 static void
 begin(struct turn *t, const struct policy_event *e, bool remote)
 {
@@ -76,7 +100,7 @@ forward(struct turn *t, const struct policy_event *e)
 	if (!t->v->peer.alive) {
 		refuse(t, e, 15, "the other node is not heard", "hactl links");
 	} else if (p->req_op != OP_NONE) {
-		refuse(t, e, 13, "another request to the other node is under way", "hactl status");
+		refuse_request(t, e);
 	} else {
 		p->req_op = e->op;
 		p->req_id = p->boot << 12 | ((p->req_id + 1) & 0xfff);
@@ -105,7 +129,7 @@ op_maintenance(struct turn *t, const struct policy_event *e)
 		refuse(t, e, 0, on ? "both nodes would be in maintenance"
 		    : "maintenance would end on both nodes", "");
 	} else if (t->v->peer.alive && t->p->req_op != OP_NONE) {
-		refuse(t, e, 13, "another request to the other node is under way", "hactl status");
+		refuse_request(t, e);
 	} else {
 		maint_set(t, e->ms);
 		if (t->v->peer.alive)
@@ -181,7 +205,7 @@ op_failover(struct turn *t, const struct policy_event *e)
 		    ? "hactl failover --peer-is-off  # when the other node is switched off"
 		    : "hactl switchover");
 	} else if (!policy_idle(p)) {
-		refuse(t, e, 13, "this node is changing its role", "hactl status -w");
+		refuse_changing(t, e);
 	} else if (p->unguarded) {
 		refuse(t, e, 14, "the watchdog of this node is required and not armed",
 		    "hactl watchdog test");
@@ -213,7 +237,7 @@ op_keep_out(struct turn *t, const struct policy_event *e)
 	} else if (e->op == OP_STANDBY && p->role == ROLE_ACTIVE) {
 		hand_over(t, e, REASON_KEPT_OUT);
 	} else if (!policy_idle(p) && e->op == OP_STANDBY) {
-		refuse(t, e, 13, "this node is changing its role", "hactl status -w");
+		refuse_changing(t, e);
 	} else {
 		bool out = e->op == OP_STANDBY;
 
@@ -238,7 +262,7 @@ op_cleanup(struct turn *t, const struct policy_event *e)
 	struct policy *p = t->p;
 
 	if (p->role == ROLE_BOOT) {
-		refuse(t, e, 13, "what runs here is not known yet", "hactl status");
+		refuse_changing(t, e);
 		return;
 	}
 	if (e->dry_run) {
@@ -311,7 +335,7 @@ static void
 dispatch(struct turn *t, const struct policy_event *e)
 {
 	if (t->p->op.op != OP_NONE && e->op != OP_SHUTDOWN && !e->dry_run) {
-		refuse(t, e, 13, "another operation is under way", "hactl status -w");
+		refuse_busy(t, e, "another operation", t->p->op.op, t->p->op.start_ms);
 		return;
 	}
 	switch (e->op) {

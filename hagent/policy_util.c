@@ -47,6 +47,25 @@ policy_alarm_name(enum policy_alarm a)
 }
 
 const char *
+policy_op_name(enum policy_op op)
+{
+	static const char *const names[] = { "nothing", "switchover", "failover", "standby",
+		"online", "cleanup", "the end of hagentd", "resource start", "resource stop",
+		"resource restart", "maintenance" };
+
+	return (unsigned)op < sizeof(names) / sizeof(names[0]) ? names[op] : "unknown";
+}
+
+const char *
+policy_changing(const struct policy *p)
+{
+	return p->role == ROLE_PROMOTE ? "this node is changing its role: it becomes active"
+	    : p->role == ROLE_DEMOTE ? "this node is changing its role: it stops being active"
+	    : p->role == ROLE_BOOT ? "this node has just started: what runs here is not known yet"
+	                           : "";
+}
+
+const char *
 policy_res_state_name(enum policy_res_state s)
 {
 	static const char *const names[] = { "unknown", "down", "starting", "up", "stopping",

@@ -2,12 +2,15 @@
 """restarts.py - what a node knows of its resources after a restart, with two real hagentd and
 an armed watchdog (a pipe that nobody counts on): one that is broken already when the node
 boots ends no node, one that was started since the boot does; that a node could not run its
-resources outlives its agent; and how soon there is another agent.
+resources outlives its agent; how soon there is another agent; and what is said to who asks
+while something is under way.
 """
 import os
+import re
 import socket
 import statistics
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -30,7 +33,10 @@ retry-ms = 500
 FRAIL = """#!/bin/sh
 [ ! -e "/var/lib/mailpair/broken-$1" ] || { echo "told to fail" >&2; exit 1; }
 case $1 in
-start) : >/run/frail ;;
+start)
+	[ ! -e /var/lib/mailpair/slow ] || sleep 3
+	: >/run/frail
+	;;
 stop) rm -f /run/frail ;;
 status) [ -e /run/frail ] || exit 3 ;;
 esac
@@ -161,6 +167,26 @@ def replaced(pair, i):
     pair.check("and services went on", pair.status(i)["serving"])
 
 
+def one_at_a_time(pair, i):
+    """Exit 13 names what is under way, since when."""
+    slow = "%s/var%d/slow" % (pair.work, i)
+    with open(slow, "w"):
+        pass
+    answers = []
+    restart = threading.Thread(target=lambda: answers.append(
+        pair.ask(i, "resource", "restart", "two")["exit"]))
+    restart.start()
+    pair.until("a restart is under way", lambda: [
+        r["state"] for r in pair.status(i)["resources"] if r["name"] == "two"] == ["starting"])
+    for words in (("reload",), ("resource", "stop", "one"), ("standby", "ha-%d" % i)):
+        o = pair.ask(i, *words)
+        pair.check("%s is told so" % " ".join(words), o["exit"] == 13 and re.fullmatch(
+            r"another operation is under way for [0-9]+ s: resource restart", o["error"]))
+    restart.join()
+    pair.check("and the restart comes to its end", answers == [0] and pair.status(i)["serving"])
+    os.unlink(slow)
+
+
 def main():
     with agentpair.Pair("restarts", LINKS) as pair:
         with open(pair.work + "/frail", "w") as f:
@@ -174,6 +200,7 @@ def main():
         broken_since(pair)
         not_well(pair)
         replaced(pair, 2)
+        one_at_a_time(pair, 2)
 
 
 agentpair.case(main)
