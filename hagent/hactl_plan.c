@@ -24,16 +24,35 @@ alarm_on(json_t *s, const char *name)
 static void
 print_checked(json_t *s, json_t *to, FILE *out)
 {
-	json_t *data = json_object_get(s, "data");
+	json_t *data = json_object_get(s, "data"), *peer = json_object_get(s, "peer");
+	long long ahead = answer_int(peer, "clock_ahead_ms");
 
 	fprintf(out, "CHECKED  %s ready", answer_text(to, "name"));
-	if (!alarm_on(s, "config"))
+	if (alarm_on(s, "config"))
+		fprintf(out, ", config NOT equal");
+	else
 		fprintf(out, ", config equal (%s)", answer_text(s, "config"));
 	if (json_is_object(data))
 		fprintf(out, ", log in step (%lld:%lld)", answer_int(to, "generation"),
 		    answer_int(to, "durable_lsn"));
-	if (json_is_integer(json_object_get(to, "disk_used_percent")))
+	if (answer_has(to, "disk_used_percent"))
 		fprintf(out, ", disk %lld %% free", 100 - answer_int(to, "disk_used_percent"));
+	if (answer_has(peer, "clock_ahead_ms"))
+		fprintf(out, ", clocks %lld ms apart", ahead < 0 ? -ahead : ahead);
+	fputc('\n', out);
+}
+
+/* What never can be, and what only this time is not known: on a serial line the other node
+ * tells little of itself. */
+static void
+print_unchecked(json_t *s, json_t *to, FILE *out)
+{
+	fprintf(out, "CANNOT CHECK  upstream ARP caches, clients' retry behaviour, whether every "
+	    "resource starts on %s", answer_text(to, "name"));
+	if (!answer_has(to, "disk_used_percent"))
+		fprintf(out, ", its disk");
+	if (!answer_has(json_object_get(s, "peer"), "clock_ahead_ms"))
+		fprintf(out, ", the difference of the clocks");
 	fputc('\n', out);
 }
 
@@ -50,8 +69,7 @@ print_handover(json_t *s, FILE *out)
 	    "left),\n         start them on %s with a new epoch above %lld (left to right), "
 	    "announce the address\n", answer_text(from, "name"), resources, answer_text(to, "name"),
 	    answer_int(s, "epoch"));
-	fprintf(out, "CANNOT CHECK  upstream ARP caches, clients' retry behaviour, whether "
-	    "every resource starts on %s\n", answer_text(to, "name"));
+	print_unchecked(s, to, out);
 }
 
 /* Keeping the active out is a switchover first. */

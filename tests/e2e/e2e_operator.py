@@ -53,6 +53,7 @@ def hactl_commands(t):
         text = hactl(node, "switchover", "--to", standby, "--dry-run")
         for word in ("CHECKED ", "WOULD ", "CANNOT CHECK "):
             t.true(word in text, "dry run lacks %r:\n%s" % (word, text))
+        t.true(re.search(r"^CHECKED .*, clocks [0-9]+ ms apart$", text, re.M), text)
         for name in NODES:
             hactl(node, "standby", name, "--dry-run")
             hactl(node, "online", name, "--dry-run")
