@@ -146,10 +146,9 @@ say_peer(struct report *r)
 static void
 say_no_leader(struct report *r)
 {
-	const char *why = NULL;
-	char hint[120];
+	char hint[120], text[POLICY_TEXT];
+	const char *why = policy_unproven(&r->a->policy, r->v, text, sizeof(text));
 
-	policy_evidence(&r->a->policy, r->v, &why);
 	snprintf(hint, sizeof(hint), "hactl failover --to %s --dry-run", name_of(r, true));
 	say(r, why, hint, "no node is known to serve");
 }

@@ -394,6 +394,11 @@ void policy_fill(const struct policy *, const struct policy_view *, struct frame
  * if not, why (a text).  */
 enum policy_proof policy_evidence(const struct policy *, const struct policy_view *,
     const char **why);
+/* That text, with the seconds where time alone is missing; buf may be used for it. */
+const char *policy_unproven(const struct policy *, const struct policy_view *, char *buf,
+    size_t size);
+/* When the other node's watchdog is all that has to be waited for: how long, else 0 (or less). */
+int64_t policy_lease_ms(const struct policy *, const struct policy_view *);
 /* Between two roles: which change is under way, for people; "" none. */
 const char *policy_changing(const struct policy *);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */

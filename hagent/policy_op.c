@@ -175,6 +175,31 @@ could_promote(const struct turn *t)
 	return policy_idle(p) && policy_complete(p, t->v) && !policy_barred(p);
 }
 
+/* The search for evidence begins now, so that to repeat it is a useful hint. */
+static void
+refuse_unproven(struct turn *t, const struct policy_event *e)
+{
+	char text[POLICY_TEXT], hint[POLICY_TEXT];
+	const char *why = policy_unproven(t->p, t->v, text, sizeof(text));
+	int64_t lease_ms = policy_lease_ms(t->p, t->v);
+
+	if (!t->v->peer.silent) {
+		refuse(t, e, 14, why, "hactl switchover");
+		return;
+	}
+	turn_probe(t, true, false);
+	if (!e->dry_run && could_promote(t) && proof_fence_again(t))
+		why = "the fence device did not confirm that the other node is off; it is "
+		    "asked again now";
+	if (lease_ms > 0)
+		snprintf(hint, sizeof(hint), "wait %lld s and repeat, or switch the other node off "
+		    "and run: hactl failover --peer-is-off", (long long)(lease_ms + 999) / 1000);
+	else
+		snprintf(hint, sizeof(hint), "hactl failover --peer-is-off  # when the other node is "
+		    "switched off");
+	refuse(t, e, 14, why, hint);
+}
+
 static void
 op_failover(struct turn *t, const struct policy_event *e)
 {
@@ -195,15 +220,7 @@ op_failover(struct turn *t, const struct policy_event *e)
 	}
 	proof = policy_evidence(p, t->v, &why);
 	if (proof == PROOF_NONE && !(e->peer_is_off && t->v->peer.silent)) {
-		/* The search for evidence begins now; "repeat" is a useful hint. */
-		if (t->v->peer.silent)
-			turn_probe(t, true, false);
-		if (!e->dry_run && could_promote(t) && proof_fence_again(t))
-			why = "the fence device did not confirm that the other node is off; it is "
-			    "asked again now";
-		refuse(t, e, 14, why, t->v->peer.silent
-		    ? "hactl failover --peer-is-off  # when the other node is switched off"
-		    : "hactl switchover");
+		refuse_unproven(t, e);
 	} else if (!policy_idle(p)) {
 		refuse_changing(t, e);
 	} else if (p->unguarded) {

@@ -6,6 +6,8 @@
  * node is heard.  A view of the quorum that still counts the other node as a member
  * proves nothing.  Never asks for a fence while anything of the other node is heard,
  * nor on a node that may itself be the one that is cut off. */
+#include <stdio.h>
+
 #include "hook.h"
 #include "policy_int.h"
 
@@ -43,23 +45,64 @@ peer_armed(const struct policy *p, const struct policy_view *v)
 	return v->peer.have && (v->peer.f.flags & FRAME_F_WATCHDOG) != 0 && p->conf->watchdog_ms > 0;
 }
 
-/* When its watchdog is armed, has it certainly fired?  It is petted for half a time-out
- * after the agent hangs, and fires after a whole one. */
-bool
-proof_lease_over(const struct policy *p, const struct policy_view *v)
+/* What one of several counts still needs to be above the lease. */
+static int64_t
+still(int64_t counted_ms, int64_t lease_ms, int64_t left_ms)
 {
-	int64_t lease = 2 * p->conf->watchdog_ms + LEASE_MARGIN_MS;
+	int64_t more = counted_ms > lease_ms ? 0 : lease_ms + 1 - counted_ms;
+
+	return more > left_ms ? more : left_ms;
+}
+
+/* How long until its watchdog has certainly fired, when it is armed: 0 now, -1 time alone
+ * does not tell.  It is petted for half a time-out after the agent hangs, and fires after a
+ * whole one. */
+static int64_t
+lease_left(const struct policy *p, const struct policy_view *v)
+{
+	int64_t lease = 2 * p->conf->watchdog_ms + LEASE_MARGIN_MS, left;
 
 	if (hook_on("lease-not-waited"))
-		return true;
+		return 0;
 	if (p->conf->mode != POLICY_QUORUM)
-		return !peer_armed(p, v) || v->peer.silent_ms > lease;
+		return peer_armed(p, v) ? still(v->peer.silent_ms, lease, 0) : 0;
+	if (!peer_armed(p, v) || p->quorum_ms < 0 || p->peer_maint_ms == INT64_MAX)
+		return -1;
 	/* A node that lives without quorum gives up after isolated-ms, and is reset when not
 	 * everything has stopped retry-ms later; but not before a maintenance that
 	 * both have is over there. */
 	lease += p->conf->isolated_ms + p->conf->retry_ms;
-	return peer_armed(p, v) && v->peer.silent_ms > lease && p->quorum_ms >= 0
-	    && v->now_ms - p->quorum_ms > lease && v->now_ms - lease > p->peer_maint_ms;
+	left = still(v->peer.silent_ms, lease, 0);
+	left = still(v->now_ms - p->quorum_ms, lease, left);
+	return still(v->now_ms - p->peer_maint_ms, lease, left);
+}
+
+bool
+proof_lease_over(const struct policy *p, const struct policy_view *v)
+{
+	return lease_left(p, v) == 0;
+}
+
+static const char lease_why[] = "the other node's watchdog may not have fired yet";
+
+int64_t
+policy_lease_ms(const struct policy *p, const struct policy_view *v)
+{
+	const char *why = "";
+
+	return policy_evidence(p, v, &why) == PROOF_NONE && why == lease_why ? lease_left(p, v) : 0;
+}
+
+const char *
+policy_unproven(const struct policy *p, const struct policy_view *v, char *buf, size_t size)
+{
+	int64_t lease_ms = policy_lease_ms(p, v);
+	const char *why = "";
+
+	if (policy_evidence(p, v, &why) != PROOF_NONE || lease_ms <= 0)
+		return why;
+	snprintf(buf, size, "%s: its lease ends in %lld s", why, (long long)(lease_ms + 999) / 1000);
+	return buf;
 }
 
 static enum policy_proof
@@ -73,7 +116,7 @@ presumption(const struct policy *p, const struct policy_view *v, const char **wh
 	*why = "who gives the quorum still counts the other node as a member";
 	if (uses_quorum(p) && v->quorum_peer)
 		return PROOF_NONE;
-	*why = "the other node's watchdog may not have fired yet";
+	*why = lease_why;
 	if (!proof_lease_over(p, v))
 		return PROOF_NONE;
 	*why = p->probe == PROBE_TAKEN ? "an address of the other node still answers"
@@ -96,7 +139,7 @@ quorum(const struct policy *p, const struct policy_view *v, const char **why)
 		return PROOF_NONE;
 	*why = v->now_ms < p->peer_maint_ms
 	    ? "the other node may be in maintenance, and does not give up by itself"
-	    : "the other node's watchdog may not have fired yet";
+	    : lease_why;
 	return proof_lease_over(p, v) ? PROOF_QUORUM : PROOF_NONE;
 }
 

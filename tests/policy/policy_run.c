@@ -11,7 +11,8 @@
  * After -> stand actions that this turn must have (a leading ! : must not have), by
  * name with optional text behind "=", or
  *   ~ACTION    in this turn or one of the ticks since the line before
- *   role=NAME, why=TEXT_OF_HISTORY, text=TEXT of some action, from its start, _ for blanks
+ *   role=NAME, why=TEXT_OF_HISTORY, text=TEXT of some action, from its start, _ for blanks;
+ *   hint=TEXT the same
  *   frame=FLAG what a frame sent now says: take, healthy, watchdog, maintenance, release,
  *              request, outdate, slow, full, score:N
  *   complete | failback-due | maintained */
@@ -707,6 +708,8 @@ happened(const struct run *r, const char *want)
 		    && same_words(want + 4, r->acts.a[i].sw.reason))
 			return true;
 		if (strncmp(want, "text=", 5) == 0 && same_words(want + 5, r->acts.a[i].text))
+			return true;
+		if (strncmp(want, "hint=", 5) == 0 && same_words(want + 5, r->acts.a[i].hint))
 			return true;
 		describe(&r->acts.a[i], buf, sizeof(buf));
 		if (strcmp(buf, want) == 0
