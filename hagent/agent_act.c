@@ -494,6 +494,8 @@ on_state(void *arg, const struct data_state *d)
 {
 	struct agent *a = arg;
 
+	if (d->insync || (a->syncd_up && a->data.insync))
+		a->in_step_ms = clock_ms();
 	a->data = *d;
 	a->syncd_up = true;
 	a->asking_syncd = false;

@@ -339,7 +339,7 @@ agent_json_links(struct agent *a)
 }
 
 static json_t *
-json_data(const struct agent *a)
+json_data(const struct agent *a, const struct policy_view *v)
 {
 	const struct data_state *d = &a->data;
 	json_t *o = json_object();
@@ -349,6 +349,10 @@ json_data(const struct agent *a)
 	put(o, "mode", mode_text(d->mode));
 	put(o, "commit", str(commit_rule_name((enum commit_rule)d->rule)));
 	put(o, "insync", json_boolean(d->insync));
+	put(o, "complete", json_boolean(policy_complete(&a->policy, v)
+	    || policy_holder(&a->policy, v)));
+	if (a->in_step_ms != 0)
+		put_int(o, "in_step_ms", a->syncd_up && d->insync ? 0 : v->now_ms - a->in_step_ms);
 	put(o, "outdated", json_boolean(d->outdated));
 	put(o, "peer_connected", json_boolean(d->peer_connected));
 	put(o, "peer_slow", json_boolean((d->trouble & DATA_PEER_SLOW) != 0));
@@ -428,7 +432,7 @@ agent_json_status(struct agent *a, enum ctl_exit *code)
 	put(o, "vips", json_vips(a, &v));
 	put_links(o, a, v.now_ms);
 	put(o, "quorum", json_quorum(a, &v));
-	put(o, "data", a->pconf.syncd ? json_data(a) : json_null());
+	put(o, "data", a->pconf.syncd ? json_data(a, &v) : json_null());
 	put(o, "watchdog", agent_json_watchdog(a));
 	put(o, "fence", agent_json_fence(a));
 	put(o, "alarms", json_alarms(a));

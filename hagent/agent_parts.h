@@ -135,6 +135,7 @@ struct agent {
 	struct data_state data;
 	int64_t queried_ms;		/* when syncd was asked for it last */
 	bool asking_syncd;		/* and it did not answer yet */
+	int64_t in_step_ms;		/* when this node was, as the standby, last; 0 never */
 	uint64_t saved;
 	bool history_unsaved;		/* a line of history that the next save takes along */
 	struct log_rate save_failed;

@@ -81,16 +81,22 @@ hactl_usage(FILE *out, int code)
 }
 
 /* A change that may lose mail, or the node, is asked for once more, when somebody can
- * answer; to reset a node somebody must. */
+ * answer. */
+static bool
+asks(const struct hactl_options *o)
+{
+	return !o->yes && !o->dry_run && (o->peer_is_off || o->accept_loss || o->fire)
+	    && isatty(STDIN_FILENO);
+}
+
+/* To reset a node somebody must answer. */
 static bool
 confirmed(const struct hactl_options *o)
 {
 	char line[16];
 
-	if (o->yes || o->dry_run || !(o->peer_is_off || o->accept_loss || o->fire))
-		return true;
-	if (!isatty(STDIN_FILENO))
-		return !o->fire;
+	if (!asks(o))
+		return !o->fire || o->yes || o->dry_run;
 	fprintf(stderr, o->fire ? "The watchdog will reset this node. Type yes to go on: "
 	    : "This overrides a safety rule. Type yes to go on: ");
 	return fgets(line, sizeof(line), stdin) != NULL && strcmp(line, "yes\n") == 0;
@@ -173,6 +179,8 @@ main(int argc, char **argv)
 		return hactl_check(&o, argc, argv);
 	if (!operands(v, &o, argc, argv, &operand))
 		return CTL_USAGE;
+	if (strcmp(v->op, "failover") == 0 && !o.json)
+		hactl_show_loss(&o, asks(&o) ? stderr : stdout);
 	if (!confirmed(&o)) {
 		fprintf(stderr, "ERROR not confirmed; nothing changed\n");
 		return CTL_USAGE;

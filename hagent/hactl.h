@@ -54,6 +54,9 @@ int hactl_number(const char *, int max);	/* -1: no whole number up to max */
 
 /* hactl_ask.c; the exit code */
 int hactl_ask(const struct verb *, const struct hactl_options *, const char *operand);
+/* Before a failover: what it could lose.  Nothing when hagentd does not answer, which is
+ * said by what follows. */
+void hactl_show_loss(const struct hactl_options *, FILE *);
 int hactl_watch(const struct verb *, const struct hactl_options *, const char *operand);
 print_fn hactl_print_data;	/* all that the last line of an answer holds */
 

@@ -149,6 +149,17 @@ print_plan(const struct verb *v, const struct hactl_options *o, const char *oper
 	json_decref(status);
 }
 
+void
+hactl_show_loss(const struct hactl_options *o, FILE *out)
+{
+	json_t *status = hactl_part(o->run_dir, "hagentd.sock", "status", QUICK_MS);
+
+	if (status != NULL)
+		hactl_print_loss(status, o->to, out);
+	json_decref(status);
+	fflush(out);
+}
+
 static int
 ask(const struct verb *v, const struct hactl_options *o, const char *operand, FILE *out, FILE *err)
 {

@@ -18,6 +18,8 @@ void hactl_print_sync(json_t *, bool color, FILE *);
 void hactl_print_any(json_t *, int indent, FILE *);
 /* What an operation that was allowed as a dry run would do; node may be NULL. */
 void hactl_print_plan(json_t *status, const char *op, const char *node, FILE *);
+/* What a failover to the node that was asked could lose; nothing when to is another one. */
+void hactl_print_loss(json_t *status, const char *to, FILE *);
 /* What is wrong, why, and what to do: WARN, WHY and HINT lines. */
 void hactl_print_problems(json_t *status, FILE *);
 

@@ -402,6 +402,8 @@ int64_t policy_lease_ms(const struct policy *, const struct policy_view *);
 /* Between two roles: which change is under way, for people; "" none. */
 const char *policy_changing(const struct policy *);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
+/* Idle: nobody else can have acknowledged anything newer. */
+bool policy_holder(const struct policy *, const struct policy_view *);
 /* "what it relies on; not survived: ..."; serial: one of the links is no Ethernet. */
 const char *policy_reliance(const struct policy_conf *, bool serial, char *buf, size_t size);
 /* Nothing may happen by itself: this node or the peer that is heard is in maintenance. */

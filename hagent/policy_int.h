@@ -37,7 +37,6 @@ bool policy_idle(const struct policy *);
 bool policy_healthy(const struct policy *);
 bool policy_fit(const struct policy *);		/* healthy, and may become active */
 bool policy_barred(const struct policy *);	/* may not become active, whatever is proved */
-bool policy_holder(const struct policy *, const struct policy_view *);
 uint64_t policy_alone(const struct policy *, const struct policy_view *);
 uint64_t policy_peer_alone(const struct policy_view *);
 bool policy_leads(const struct policy *, const struct policy_view *);

@@ -46,7 +46,8 @@ def hactl_commands(t):
         t.true("ERROR " in text and option in text, "%s: %s" % (" ".join(args), text))
     hactl(active, "switchover", "--to", "nobody", code=12)
     text = hactl(standby, "failover", "--to", standby, code=14)
-    for word in ("ERROR refused: ", "\nWHY ", "\nHINT "):
+    for word in ("LOSS     acknowledged mail 0   flag changes 0: in step with %s, which is heard\n"
+                 % active, "ERROR refused: ", "\nWHY ", "\nHINT "):
         t.true(word in text, "refusal lacks %r:\n%s" % (word, text))
     # Nothing that is only tried changes anything, wherever it is tried.
     for node in NODES:
@@ -87,6 +88,70 @@ def hactl_commands(t):
     lab.kill(active)
     wait_for("going on alone", 30, lambda: lab.execute(standby, "hactl", "status", check=False)
              .returncode == 1, 0.2)
+
+
+def asked(lab, node, answer, *args):
+    """hactl at a terminal that gives this answer: exit code, and what was written before the
+    question and behind it."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(lab.command(node, "hactl", *args), stdin=theirs, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as p:
+        os.close(theirs)
+        before = ""
+        while not before.endswith("Type yes to go on: "):
+            c = p.stdout.read(1)
+            if c == "":
+                break
+            before += c
+        os.write(ours, answer.encode() + b"\n")
+        behind = p.stdout.read()
+    os.close(ours)
+    return p.returncode, before, behind
+
+
+@test
+def failover_shows_the_loss_first(t):
+    """Before the question, in a dry run and in a refusal."""
+    lab = t.lab(hagent=[("mode", "manual")], syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000)])
+    active, standby = lab.active(), lab.standby()
+
+    def failover(node, *args, code):
+        r = lab.execute(node, "hactl", "failover", *args, check=False)
+        t.equal(r.returncode, code, "%s: %s%s" % (" ".join(args), r.stdout, r.stderr))
+        return r.stdout
+
+    def alone(node):
+        wait_for(node + " is alone", 20, lambda: (lab.status(node) or {"peer": {"state": ""}})
+                 ["peer"]["state"] == "silent", 0.1)
+    # In step until the other one fell silent.
+    lab.kill(active)
+    alone(standby)
+    text = failover(standby, "--dry-run", code=14)
+    t.true(re.match(r"LOSS     acknowledged mail 0   flag changes 0: in step until %s fell silent "
+                    r"[0-9]+ s ago\n         %s log [0-9]+:[0-9]+, heard [0-9]+ s ago   %s log "
+                    r"[0-9]+:[0-9]+\n"
+                    r"         not known: what %s acknowledged alone" % (
+                        active, active, standby, active), text), text)
+    text = failover(standby, "--peer-is-off", "--dry-run", code=0)
+    t.true(text.startswith("LOSS ") and "WOULD " in text, text)
+    failover(standby, "--peer-is-off", "--yes", code=0)
+    t.equal(lab.wait_active(20), standby, "who took over")
+    # What it acknowledged alone is not on the other disk, and that one cannot know of it.
+    lab.kill(standby)
+    lab.power_on(active)
+    alone(active)
+    text = failover(active, "--peer-is-off", code=14)
+    t.true("LOSS     not known, %s was not heard since hagentd started here: not in step" % standby
+           in text, text)
+    args = ("failover", "--peer-is-off", "--accept-loss")
+    code, before, behind = asked(lab, active, "no", *args)
+    t.equal(code, 10, "not confirmed: %s%s" % (before, behind))
+    t.true(before.startswith("LOSS     not known, ") and "\nThis overrides a safety rule" in before
+           and "nothing changed" in behind, before + behind)
+    t.true(lab.status(active)["self"]["role"] in ("wait", "target"), "role behind a no")
+    code, before, behind = asked(lab, active, "yes", *args)
+    t.equal(code, 0, "confirmed: %s%s" % (before, behind))
+    t.equal(lab.wait_active(20), active, "who serves by the operator's word")
 
 
 @test
