@@ -314,7 +314,8 @@ struct policy {
 	int64_t ping_less_ms;		/* active, and the peer sees more targets since; -1 */
 
 	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */
-	int64_t alone_ms;
+	int64_t alone_ms;		/* since when the evidence for it is looked for */
+	bool alone_in_step;		/* it came while both were in step, and they are still */
 	uint64_t newer_no;		/* NEWER told by syncd */
 	uint64_t alone_heard;		/* newest generation in which the peer acknowledged alone */
 	uint64_t outdate_out;		/* our OUTDATE(gen) rides; 0 none */

@@ -158,6 +158,19 @@ alone_proved(struct turn *t, const char **why)
 	}
 }
 
+/* Asked for while in step, when nobody waited.  Now the standby is out and syncd holds the
+ * answers back: the time for evidence begins anew, once. */
+static void
+alone_out_of_step(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (!p->alone_in_step || t->v->data.mode == DATA_SYNC)
+		return;
+	p->alone_in_step = false;
+	p->alone_ms = t->v->now_ms;
+}
+
 /* syncd waits for an answer while the evidence is looked for. */
 static void
 alone_turn(struct turn *t)
@@ -167,6 +180,7 @@ alone_turn(struct turn *t)
 	const char *why = "";
 	struct policy_action *a;
 
+	alone_out_of_step(t);
 	if (p->alone_no == 0 || alone_proved(t, &why))
 		return;
 	if (!p->slept && policy_silent(p, v)) {
@@ -256,6 +270,7 @@ syncd_event(struct turn *t)
 		if (e->no == t->v->data.gen.no && e->no >= p->gen.no && p->alone_no == 0) {
 			p->alone_no = e->no;
 			p->alone_ms = t->v->now_ms;
+			p->alone_in_step = t->v->data.mode == DATA_SYNC;
 			p->outdate_out = p->gen.no;
 			turn_add(t, ACT_SEND_NOW);
 		}
