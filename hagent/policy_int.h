@@ -34,6 +34,7 @@ bool policy_peer_ready(const struct policy_view *);	/* could take over now, by i
 bool policy_probe_clear(const struct policy *, const struct policy_view *);
 bool policy_silent(const struct policy *, const struct policy_view *);
 bool policy_idle(const struct policy *);
+bool policy_res_failed(const struct policy *);	/* one does not run, and is not mended now */
 bool policy_healthy(const struct policy *);
 bool policy_fit(const struct policy *);		/* healthy, and may become active */
 bool policy_barred(const struct policy *);	/* may not become active, whatever is proved */

@@ -266,6 +266,8 @@ op_keep_out(struct turn *t, const struct policy_event *e)
 		if (!out) {
 			move_can(t);
 			p->cannot = 0;
+			if (!policy_res_failed(p))
+				turn_alarm(t, ALARM_RES_FAILED, false, "");
 		}
 		turn_save(t);
 		turn_add(t, ACT_SEND_NOW);

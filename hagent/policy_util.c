@@ -301,14 +301,18 @@ policy_idle(const struct policy *p)
 }
 
 bool
-policy_healthy(const struct policy *p)
+policy_res_failed(const struct policy *p)
 {
-	if (p->start_failed || p->stuck)
-		return false;
 	for (unsigned i = 0; i < p->conf->nres; i++)
 		if (p->res[i].state == RES_FAILED)
-			return false;
-	return true;
+			return true;
+	return false;
+}
+
+bool
+policy_healthy(const struct policy *p)
+{
+	return !p->start_failed && !p->stuck && !policy_res_failed(p);
 }
 
 bool
