@@ -97,8 +97,10 @@ def broken_at_boot(pair):
     pair.check("it is not to be had", role(pair, 2) == "standby"
                and pair.ask(1, "switchover", "--to", "ha-2")["exit"] == 14)
     broken(pair, 2)
-    pair.until("it is back in the pair when the resource stops",
-               lambda: role(pair, 2) == "standby")
+    pair.until("the alarm ends when the resource stops",
+               lambda: "stop-failed" not in alarms(pair, 2))
+    pair.until("and it is to be had again", lambda: pair.ask(
+        1, "switchover", "--to", "ha-2", "--dry-run")["exit"] == 0)
 
 
 def broken_since(pair):
