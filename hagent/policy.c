@@ -438,11 +438,6 @@ reattach(struct turn *t)
 		p->res[i].held = (t->v->held >> i & 1) != 0;
 	p->found = false;
 	group_tell(t, true);
-	/* The agent before was giving up for this, and had not come far. */
-	if (p->start_failed) {
-		demote_begin(t, DEMOTE_MOVE, true, REASON_RESOURCE);
-		return;
-	}
 	turn_role(t, ROLE_ACTIVE, "the agent restarted, services went on");
 	/* The agent before may have died half-way through the start: setting an address
 	 * that is set only announces it, and resources are asked for their status now. */

@@ -351,6 +351,41 @@ address_failed(struct turn *t)
 	demote_begin(t, DEMOTE_MOVE, true, REASON_ADDRESS);
 }
 
+/* Everything that was asked for since the agent began runs. */
+static bool
+all_serve(const struct policy *p)
+{
+	for (unsigned i = 0; i < p->conf->nres; i++) {
+		const struct policy_res *r = &p->res[i];
+
+		if (r->state != RES_UP || r->look || r->asking || r->busy)
+			return false;
+	}
+	for (unsigned i = 0; i < p->conf->nvips; i++)
+		if (!p->vip_up[i] || p->vip_busy[i])
+			return false;
+	return true;
+}
+
+/* The agent before this one was giving the role away, because something did not run here,
+ * and had not come far: go on with that when the other node is ready.  Nobody would serve
+ * without it: then this node does, and when all runs for so long that the other one would
+ * have been heard, it can. */
+static void
+gave_up_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (!p->start_failed)
+		return;
+	if (policy_peer_ready(t->v)) {
+		(void)move_failed(t, REASON_RESOURCE);
+	} else if (t->v->now_ms - p->since_ms >= p->conf->initdead_ms && all_serve(p)) {
+		move_can(t);
+		turn_alarm(t, ALARM_RES_FAILED, false, "");
+	}
+}
+
 void
 active_turn(struct turn *t)
 {
@@ -365,6 +400,8 @@ active_turn(struct turn *t)
 		res_event(t);
 	else if (e->type == EV_VIP && e->up && !e->ok)
 		address_failed(t);
+	if (t->p->role == ROLE_ACTIVE)
+		gave_up_turn(t);
 	if (t->p->role == ROLE_ACTIVE && t->p->conf->syncd)
 		syncd_turn(t);
 	if (t->p->role == ROLE_ACTIVE)

@@ -245,7 +245,7 @@ follow_operator(struct turn *t)
 		    p->op.op == OP_RES_STOP ? "stopped, until it is started again"
 					    : "started",
 		    "");
-	else if (!policy_healthy(p))
+	else if (policy_res_failed(p))
 		turn_op_done(t, 18, "a resource does not start", "hactl resource list");
 }
 
