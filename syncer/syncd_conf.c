@@ -32,16 +32,20 @@ struct size_option {
 	const char *name;
 	size_t at;		/* in struct syncd_conf */
 	uint64_t low, high;
+	bool or_none;		/* 0 may be given too */
 };
 #define MIB (1ull << 20)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 static const struct size_option sizes[] = {
-	{ "segment-size", offsetof(struct syncd_conf, segment_size), 4 * MIB, 256 * MIB },
-	{ "retain-size", offsetof(struct syncd_conf, retain_size), 8 * MIB, 1ull << 44 },
-	{ "low-water-size", offsetof(struct syncd_conf, low_water_size), 0, 1ull << 44 },
-	{ "pending-max", offsetof(struct syncd_conf, pending_max), 2 * MIB, 4096 * MIB },
-	{ "recent-size", offsetof(struct syncd_conf, recent_size), 1 * MIB, 4096 * MIB },
-	{ "lag-max-size", offsetof(struct syncd_conf, lag_max_size), 0, 128 * MIB },
+	{ "segment-size", offsetof(struct syncd_conf, segment_size), 4 * MIB, 256 * MIB, false },
+	{ "retain-size", offsetof(struct syncd_conf, retain_size), 8 * MIB, 1ull << 44, false },
+	{ "low-water-size", offsetof(struct syncd_conf, low_water_size), 0, 1ull << 44, false },
+	{ "pending-max", offsetof(struct syncd_conf, pending_max), 2 * MIB, 4096 * MIB, false },
+	{ "recent-size", offsetof(struct syncd_conf, recent_size), 1 * MIB, 4096 * MIB, false },
+	/* Well above a step of lag.h, below which a standby that lacks nothing passes for one
+	 * that lags, and above the largest record of a message (512 KiB), which it lacks for a
+	 * moment. */
+	{ "lag-max-size", offsetof(struct syncd_conf, lag_max_size), 1 * MIB, 128 * MIB, true },
 };
 
 struct int_option {
@@ -70,11 +74,12 @@ check_size(cfg_t *cfg, cfg_opt_t *opt)
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		if (strcmp(sizes[i].name, opt->name) != 0)
 			continue;
-		if (conf_size(cfg_opt_getnstr(opt, 0), &v) == 0 && v >= sizes[i].low &&
-		    v <= sizes[i].high)
+		if (conf_size(cfg_opt_getnstr(opt, 0), &v) == 0 && v <= sizes[i].high &&
+		    (v >= sizes[i].low || (v == 0 && sizes[i].or_none)))
 			return 0;
-		cfg_error(cfg, "%s: a size from %llu to %llu bytes is expected", opt->name,
-		    (unsigned long long)sizes[i].low, (unsigned long long)sizes[i].high);
+		cfg_error(cfg, "%s: %sa size from %llu to %llu bytes is expected", opt->name,
+		    sizes[i].or_none ? "0, or " : "", (unsigned long long)sizes[i].low,
+		    (unsigned long long)sizes[i].high);
 		return -1;
 	}
 	return 0;

@@ -1041,6 +1041,9 @@ def case_configuration(p):
                            stdout=subprocess.DEVNULL, timeout=10)
         return r.returncode, r.stderr.decode()
 
+    for lag in ("0", "1M", "128M"):
+        text = good + 'lag-max-size = "%s"\n' % lag
+        assert run(text, "-n") == (0, ""), run(text, "-n")
     assert run(good, "-n") == (0, ""), run(good, "-n")
     crt, key = a.dir + "/crt", a.dir + "/key"
     for old, new, where, what in (
@@ -1051,7 +1054,9 @@ def case_configuration(p):
             ("ping-ms = 50", "slow-sync-ms = 9", "slow-sync-ms", "expected a number from 10"),
             ("ping-ms = 50", "ping-ms = 50\nslow-window-ms = 1500", "slow-window-ms",
              "slow-window-ms must be at least"),
-            ("ping-ms = 50", 'lag-max-size = "129M"', "lag-max-size", "a size from 0 to"),
+            ("ping-ms = 50", 'lag-max-size = "129M"', "lag-max-size", "0, or a size from"),
+            ("ping-ms = 50", 'lag-max-size = "1023k"', "lag-max-size", "0, or a size from"),
+            ("ping-ms = 50", 'low-water-size = "x"', "low-water-size", "size: a size from 0"),
             (crt, crt + "-missing", "certificate-file", "crt-missing: No such file"),
             (key, key + "-missing", "key-file", "key-missing: No such file"),
             (key, crt, "key-file", crt)):

@@ -323,7 +323,7 @@ def table_disks(t):
 def table_lag(t):
     """A standby that answers, but is behind: in bytes, and in time."""
     table = Table(t, preload=failsync(t),
-                  syncd=[("lag-max-size", "512k"), ("slow-sync-ms", 10000),
+                  syncd=[("lag-max-size", "1M"), ("slow-sync-ms", 10000),
                          ("slow-window-ms", 20000)])
     lab = table.lab
     node, senders = [], []
