@@ -70,17 +70,29 @@ fitness_heard(struct syncd *s, struct wire_in *in)
 	peer_changed(s);
 }
 
+/* One that is off lags without end, which says nothing about it. */
+static void
+tell_lag(struct syncd *s, uint64_t bytes)
+{
+	struct fitness *f = &s->fitness;
+
+	if (s->commit.role != DATA_ACTIVE)
+		f->lags_told = false;
+	if (s->commit.role != DATA_ACTIVE || !s->commit.peer_up || f->lags == f->lags_told)
+		return;
+	log_warnx("the standby %s bytes=%llu lag-max-size=%llu",
+	    f->lags ? "is too far behind" : "has come closer again", (unsigned long long)bytes,
+	    (unsigned long long)s->conf.lag_max_size);
+	f->lags_told = f->lags;
+}
+
 static void
 look_at_lag(struct syncd *s)
 {
 	uint64_t bytes = lag_bytes(&s->fitness.lag), max = s->conf.lag_max_size;
-	bool lags = max != 0 && bytes > (s->fitness.lags ? max / 2 : max);
 
-	if (lags != s->fitness.lags && s->commit.role == DATA_ACTIVE)
-		log_warnx("the standby %s bytes=%llu lag-max-size=%llu",
-		    lags ? "is too far behind" : "has come closer again",
-		    (unsigned long long)bytes, (unsigned long long)max);
-	s->fitness.lags = lags;
+	s->fitness.lags = max != 0 && bytes > (s->fitness.lags ? max / 2 : max);
+	tell_lag(s, bytes);
 	peer_changed(s);
 }
 

@@ -16,6 +16,7 @@ struct syncd;
 struct fitness {
 	struct lag lag;
 	bool lags;		/* over lag-max-size, and not below half of it since */
+	bool lags_told;		/* as the log of this process says it */
 	bool short_room;	/* so little room that nothing is taken from the active */
 	uint8_t peer;		/* DATA_SLOW, DATA_FULL: what the other node said */
 };

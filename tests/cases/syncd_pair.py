@@ -695,6 +695,27 @@ def case_full_standby(p):
     return None
 
 
+def said(node, text):
+    with open(node.dir + "/stderr") as f:
+        return f.read().count(text)
+
+
+def case_far_behind(p):
+    """the log of the active names a standby that cannot follow, not one that is off"""
+    a, b = p.nodes
+    serve(p)
+    a.agent.grant_alone = PRESUMED
+    b.gate.close()
+    p.load(a.owner, 100, 30000)
+    p.until("it lags", lambda: b.gate.holds() and said(a, "is too far behind") == 1)
+    b.gate.open()
+    p.until("it came closer", lambda: said(a, "has come closer") == 1)
+    b.kill()
+    p.until("alone", lambda: a.agent.state.get("mode") == SOLO)
+    p.settled(a.owner, p.load(a.owner, 100, 30000))
+    assert said(a, "is too far behind") == 1
+
+
 def case_switch_roles(p):
     """planned switch back and forth under load"""
     a, b = p.start()
@@ -1160,6 +1181,7 @@ CASES["hook_ack_before_peer"] = hook_case("ack-before-peer", 0, check_two_disks)
 CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
+           "far_behind": {"lag-max-size": '"1M"', "silent-ms": 10000},
            "full_standby": {"low-water-size": '"16M"', "silent-ms": 10000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
            "damaged_active": {"recent-size": '"1M"'},
