@@ -7,7 +7,7 @@
  * seed is printed.  `sim -n 1 -s SEED -v` tells its story, -x that of the shortest list
  * of its faults that was found to break a promise as well.  -b switches on a planned
  * mistake (only in a build with HOOKS=1), -p prints a line of progress to stderr so often.
- * -d: other schedules, in which disks are slow and standbys far behind as well.
+ * -d: other schedules, in which disks are slow or full and standbys far behind as well.
  *
  * Real: hagent's policy, peer view, frames and their keys, the durable marks; syncer's
  * rules of commit, records with CRC and chain, recovery's scan, the history of generations

@@ -167,7 +167,8 @@ struct node {
 	bool forced;			/* an operator's word was given in this agent's life */
 
 	bool syncd;
-	bool disk_slow, lags;		/* its disk; and the other one is behind what it sends */
+	bool disk_slow, disk_full;	/* no batch is taken then */
+	bool lags;			/* the other one is behind what this one sends */
 	uint32_t syncd_life, disk_life;
 	struct commit c;
 	uint64_t tip;

@@ -45,8 +45,10 @@ tell(struct sim *s, int n, enum agentlink_type type, const struct commit_act *a)
 	m->no = s->n[n].syncd_life;	/* lost with the connection */
 }
 
+/* again: whatever the active knew of this log before is void (ship_facts() when there is
+ * room again). */
 static void
-facts(struct sim *s, int n)
+send_facts(struct sim *s, int n, bool again)
 {
 	struct node *x = &s->n[n];
 	struct msg *m;
@@ -59,9 +61,16 @@ facts(struct sim *s, int n)
 	m->lsn = x->c.role == DATA_STANDBY ? x->durable : x->tip;
 	m->flag = x->c.role == DATA_ACTIVE && !x->c.fenced && !x->c.promoting;
 	m->ms = x->c.insync;
+	m->len = again;
 	m->slot = s->nfacts++ % FACTS_MAX;
 	s->facts_order[m->slot] = m->order;
 	store.facts[m->slot] = x->history;
+}
+
+static void
+facts(struct sim *s, int n)
+{
+	send_facts(s, n, false);
 }
 
 /* To a standby whose log is known to be the beginning of ours, and to no other. */
@@ -211,7 +220,8 @@ ship(struct sim *s, int n)
 	struct span raw;
 	uint64_t upto;
 
-	if (s->session == 0 || x->c.role != DATA_ACTIVE || !x->c.peer_matched)
+	if (s->session == 0 || x->c.role != DATA_ACTIVE || !x->c.peer_matched
+	    || (x->c.peer_trouble & DATA_PEER_FULL) != 0)
 		return;
 	upto = gen_kind_alone((enum gen_kind)x->c.gen.kind)
 	    || x->durable < x->c.gen.start_lsn ? x->durable : x->tip;
@@ -397,7 +407,8 @@ match(struct sim *s, int n, const struct msg *m)
 		give_way(s, !n, fork);
 	} else {
 		x->shipped = fork;
-		commit_peer_matched(&x->c, fork, m->ms != 0, s->now, &a);
+		commit_peer_matched(&x->c, y->durable < fork ? y->durable : fork, m->ms != 0, s->now,
+		    &a);
 		syncd_perform(s, n, &a);
 		told(s, n);
 	}
@@ -442,7 +453,7 @@ got_facts(struct sim *s, int n, const struct msg *m)
 		facts(s, n);
 	if (x->c.role == DATA_ACTIVE && !m->flag && !x->c.fenced && !x->c.promoting
 	    && s->n[!n].c.role == DATA_STANDBY
-	    && (!x->c.peer_matched || x->shipped > x->tip))
+	    && (!x->c.peer_matched || x->shipped > x->tip || m->len != 0))
 		match(s, n, m);
 }
 
@@ -508,25 +519,40 @@ client(struct sim *s, int n, struct commit_acts *a)
 	}
 }
 
+static void
+disk_mood(struct sim *s, struct node *x)
+{
+	if (s->healing)
+		x->disk_slow = x->disk_full = x->lags = false;
+	else if (sim_chance(s, 10))
+		x->disk_slow = sim_chance(s, 400);
+	else if (sim_chance(s, 10))
+		x->lags = sim_chance(s, 300);
+	else if (sim_chance(s, 10))
+		x->disk_full = sim_chance(s, 200);
+}
+
 /* What fitness.c finds, and hears from the other node. */
 static void
 disk_moods(struct sim *s, int n, struct commit_acts *a)
 {
 	struct node *x = &s->n[n];
-	unsigned t = 0;
+	unsigned t;
+	bool room;
 
 	if (!s->plan->disks)
 		return;
-	if (s->healing)
-		x->disk_slow = x->lags = false;
-	else if (sim_chance(s, 10))
-		x->disk_slow = sim_chance(s, 400);
-	else if (sim_chance(s, 10))
-		x->lags = sim_chance(s, 300);
-	commit_trouble(&x->c, x->disk_slow ? DATA_SLOW : 0, a);
+	disk_mood(s, x);
+	room = (x->c.trouble & DATA_FULL) != 0 && !x->disk_full;
+	t = (x->disk_slow ? DATA_SLOW : 0) | (x->disk_full ? DATA_FULL : 0);
+	commit_trouble(&x->c, (uint8_t)t, a);
+	commit_full(&x->c, x->disk_full, a);
+	if (room && x->c.role == DATA_STANDBY)
+		send_facts(s, n, true);
 	if (s->session == 0)
 		return;
-	t |= s->n[!n].disk_slow ? DATA_PEER_SLOW : 0;
+	t = s->n[!n].disk_slow ? DATA_PEER_SLOW : 0;
+	t |= s->n[!n].disk_full ? DATA_PEER_FULL : 0;
 	t |= x->lags ? DATA_PEER_LAGS : 0;
 	commit_peer_trouble(&x->c, (uint8_t)t, s->now, a);
 }
