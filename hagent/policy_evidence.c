@@ -2,7 +2,11 @@
  * does surely, or very probably, nobody else serve (P2).
  *
  * Promise: silence alone is never a proof; policy_proof.c says what makes it one.
- * "Unknown" (no answer yet, a probe that could not be made) is no. */
+ * "Unknown" (no answer yet, a probe that could not be made) is no.
+ *
+ * Known limit: when both meet, the longer log leads, also on a node that cannot serve or is
+ * kept out, and also when what is longer was never acknowledged (a generation of two copies).
+ * The other node waits then, and says why, until that one is mended or switched off. */
 #include <stddef.h>
 
 #include "hook.h"
@@ -133,6 +137,21 @@ policy_leads(const struct policy *p, const struct policy_view *v)
 	return (v->peer.f.flags & FRAME_F_TAKE) == 0 && newest_history(p, v);
 }
 
+static const char maybe_newer[] = "the other node's data may be newer, or it shall take over "
+    "itself";
+
+/* Why this node does not lead. */
+static const char *
+behind_why(const struct policy_view *v)
+{
+	if ((v->peer.f.flags & FRAME_F_KEPT_OUT) != 0)
+		return "the other node is kept out by an operator and its data may be newer";
+	if ((v->peer.f.flags & FRAME_F_HEALTHY) == 0)
+		return "the other node cannot serve and its data may be newer: mend it, or "
+		    "switch it off";
+	return maybe_newer;
+}
+
 /* P2 while the peer speaks. */
 static enum policy_proof
 alive_evidence(const struct policy *p, const struct policy_view *v, const char **why)
@@ -146,14 +165,16 @@ alive_evidence(const struct policy *p, const struct policy_view *v, const char *
 	*why = "the other node serves";
 	if (!peer_idle(v) || !peer_data_known(v))
 		return PROOF_NONE;
-	*why = "the other node's data may be newer, or it shall take over itself";
+	*why = maybe_newer;
 	if (complete && r != NULL && (r->gen == gen || hook_on("release-of-any-generation"))
 	    && r->gen != p->declined)
 		return PROOF_RELEASE;
 	if (complete && d != NULL && p->complete != 0 && d->gen == p->marks.released)
 		return PROOF_RELEASE;
-	if (!complete)
+	if (!complete) {
+		*why = behind_why(v);
 		return policy_leads(p, v) ? PROOF_MEETING : PROOF_NONE;
+	}
 	/* While we did not say that we may take over, the other one may have begun to serve:
 	 * from here on, only by an answer to that word. */
 	if (p->take_ms < 0 || v->peer.answers_ms < p->take_ms)
