@@ -133,9 +133,24 @@ own_score(const struct policy_view *v)
 	return v->ping_score < UINT8_MAX ? v->ping_score : UINT8_MAX;
 }
 
+/* Where fewer targets are seen the role does not stay: ping_turn() there gives it back. */
+static bool
+peer_sees_enough(const struct turn *t)
+{
+	return !t->p->conf->pings || peer_score(t->v) >= own_score(t->v);
+}
+
+/* It says that of its own disk. */
+static bool
+peer_disk_bad(const struct policy_view *v)
+{
+	return (v->peer.f.flags & (FRAME_F_SLOW | FRAME_F_FULL)) != 0;
+}
+
 /* Clients may not reach this node, but probably the other one: it sees more of the
  * targets, in an answer to a frame that we sent after the wait, and is ready.  When it
- * sees as few, the targets are ill and not the path. */
+ * sees as few, the targets are ill and not the path.  Not to a bad disk: the role would come
+ * back for that. */
 static void
 ping_turn(struct turn *t)
 {
@@ -150,7 +165,7 @@ ping_turn(struct turn *t)
 	if (p->ping_less_ms < 0)
 		p->ping_less_ms = v->now_ms;
 	if (v->peer.answers_ms - p->ping_less_ms < wait || !policy_peer_ready(v)
-	    || p->alone_no != 0)
+	    || peer_disk_bad(v) || p->alone_no != 0)
 		return;
 	if (p->told_reason == REASON_PING && v->now_ms - p->since_ms < PING_REST * wait)
 		return;
@@ -176,7 +191,7 @@ slow_fits(const struct turn *t)
 
 	return v->syncd_up && (v->data.trouble & DATA_SLOW) != 0 && v->data.mode == DATA_SYNC
 	    && (v->data.trouble & DATA_PEER_TROUBLE) == 0 && p->alone_no == 0
-	    && policy_peer_ready(v) && (v->peer.f.flags & (FRAME_F_SLOW | FRAME_F_FULL)) == 0
+	    && policy_peer_ready(v) && !peer_disk_bad(v) && peer_sees_enough(t)
 	    && !operator_at_work(p);
 }
 
@@ -203,6 +218,17 @@ slow_turn(struct turn *t)
 	(void)move_begin(t, DEMOTE_PLANNED, REASON_SLOW);
 }
 
+/* The other node's disk was bad when it had the role.  As a standby it does less, and
+ * may say nothing of that. */
+static bool
+left_a_bad_disk(const struct turn *t)
+{
+	const struct policy *p = t->p;
+
+	return p->told_reason == REASON_SLOW
+	    && t->v->now_ms - p->since_ms < p->conf->moves_window_ms;
+}
+
 /* The preferred node could have the role without loss and without coming back at once. */
 static bool
 failback_fits(const struct turn *t)
@@ -210,11 +236,12 @@ failback_fits(const struct turn *t)
 	const struct policy *p = t->p;
 	const struct policy_view *v = t->v;
 
-	return !operator_at_work(p) && p->conf->failback != FAILBACK_OFF && p->conf->preferred == !p->conf->node
+	return !operator_at_work(p) && p->conf->failback != FAILBACK_OFF
+	    && p->conf->preferred == !p->conf->node
 	    && policy_peer_ready(v) && !p->alarm[ALARM_FLAPPING]
-	    && (v->peer.f.flags & (FRAME_F_SLOW | FRAME_F_FULL)) == 0
+	    && !peer_disk_bad(v) && !left_a_bad_disk(t)
 	    && (!p->conf->syncd || (v->syncd_up && v->data.mode == DATA_SYNC))
-	    && (!p->conf->pings || peer_score(v) >= own_score(v));
+	    && peer_sees_enough(t);
 }
 
 bool
