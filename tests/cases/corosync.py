@@ -10,129 +10,25 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agentpair        # noqa: E402
+import coropair         # noqa: E402
 
 LINKS = """
 link "eth0" { interface = "eth0" address = { "ha-1=192.0.2.11", "ha-2=192.0.2.12" } }
 link "ring" { medium = "corosync" }
 """
-CONF = """totem {
-    version: 2
-    cluster_name: case
-    transport: knet
-    crypto_cipher: %(cipher)s
-    crypto_hash: %(hash)s
-    token: 1000
-}
-nodelist {
-    node {
-        ring0_addr: 10.1.0.1
-        name: ha-1
-        nodeid: 1
-    }
-    node {
-        ring0_addr: 10.1.0.2
-        name: ha-2
-        nodeid: 2
-    }
-}
-quorum {
-    provider: corosync_votequorum
-%(device)s
-}
-logging {
-    to_stderr: yes
-    to_syslog: no
-    to_logfile: no
-}
-"""
-DEVICE = """    device {
-        model: net
-        votes: 1
-        sync_timeout: 4000
-        timeout: 2000
-        net {
-            host: 192.0.2.1
-            tls: off
-            algorithm: ffsplit
-        }
-    }"""
 PASSWORD = "relay-Password-4711"
 FENCE = """
 fence "bmc" { agent = "/usr/bin/true" node = "ha-2" args = { "passwd=%s" } }
 """ % PASSWORD
-# Folders and shared memory of the node's own.
-MOUNTS = """
-for d in /etc/corosync /var/lib/corosync /dev/shm; do
-    mkdir -p $d; mount -t tmpfs -o mode=1777 t $d
-done
-mkdir /run/corosync-qdevice
-cp %%(work)s/corosync.conf %%(work)s/authkey /etc/corosync/
-ln -sf %%(work)s/corosync.conf /etc/corosync/corosync.conf
-"""
 
 
-class CoroPair(agentpair.Pair):
+class Case(coropair.CoroPair):
     def __init__(self, conf=""):
         super().__init__("corosync", LINKS, conf=conf)
-        self.more = (MOUNTS.replace("%%", "%") % self.fill).replace("%", "%%")
-        self.coro, self.third, self.devices = {}, None, {}
-        with open(self.work + "/authkey", "wb") as f:
-            f.write(os.urandom(256))
         self.key = os.urandom(32)
         with open(self.work + "/key", "w") as f:
             f.write(self.key.hex() + "\n")
         os.chmod(self.work + "/hagent.conf", 0o600)
-        self.write_conf()
-
-    def __exit__(self, *why):
-        for p in list(self.coro.values()) + list(self.devices.values()) + [self.third]:
-            if p is not None and p.poll() is None:
-                p.kill()
-                p.wait()
-        super().__exit__(*why)
-
-    def write_conf(self, cipher="aes256", hash_="sha256", device=DEVICE):
-        with open(self.work + "/corosync.conf", "w") as f:
-            f.write(CONF % {"cipher": cipher, "hash": hash_, "device": device})
-
-    def corosync(self, i):
-        self.coro[i] = self.inside(i, "corosync -f")
-
-    def signal_corosync(self, i, sig):
-        """To the daemon itself: nsenter waits for it outside."""
-        for pid in agentpair.run("pgrep -P %d" % self.coro[i].pid, check=False).split():
-            os.kill(int(pid), sig)
-        # What waits for a stopped program stops itself, too.
-        if sig != signal.SIGSTOP:
-            self.coro[i].send_signal(signal.SIGCONT)
-
-    def kill_corosync(self, i):
-        self.signal_corosync(i, signal.SIGKILL)
-        self.coro[i].wait()
-
-    def qnetd(self):
-        log = open(self.work + "/qnetd.log", "ab")
-        self.third = subprocess.Popen(
-            ["ip", "netns", "exec", "%s-3" % self.id, "unshare", "-m", "sh", "-ec",
-             "mkdir -p /run/corosync-qnetd; mount -t tmpfs t /run/corosync-qnetd;"
-             "exec corosync-qnetd -f -s off"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def qdevice(self, i):
-        self.devices[i] = self.inside(i, "corosync-qdevice -f")
-
-    def keep_devices(self):
-        """A device ends with its corosync, and when it comes while the ring forms; what
-        keeps it running starts it again."""
-        for i in (1, 2):
-            if self.devices[i].poll() is not None:
-                self.qdevice(i)
-        return True
-
-    def link(self, i, name):
-        return [link for link in self.ask(i, "links")["links"] if link["name"] == name][0]
-
-    def ring(self, i):
-        return self.link(i, "ring")
 
     def relays(self):
         """Processes of hagentd's that speak to corosync, on both nodes."""
@@ -146,22 +42,8 @@ class CoroPair(agentpair.Pair):
         return (not self.holds(relay, secrets) and
                 all(self.holds(self.pid(1), (s,)) for s in secrets))
 
-    def rings(self, **wanted):
-        return all(dict(self.ring(i), **self.ring(i).get("corosync", {})).get(k) == v
-                   for i in (1, 2) for k, v in wanted.items())
-
-    def quorum(self, i):
-        return self.status(i)["quorum"]
-
     def serves_since(self, epoch):
         return self.active() is not None and self.epoch() == epoch
-
-
-def network(pair):
-    pair.lan()
-    pair.veth("eth1")
-    for i in (1, 2):
-        pair.net(i, "ip addr add 10.1.0.%d/24 dev eth1" % i)
 
 
 def absent(pair):
@@ -315,8 +197,8 @@ def unencrypted(pair, epoch):
 
 
 def main():
-    with CoroPair('quorum = "require"\nping = { "192.0.2.1" }\n' + FENCE) as pair:
-        network(pair)
+    with Case('quorum = "require"\nping = { "192.0.2.1" }\n' + FENCE) as pair:
+        pair.network()
         pair.start()
         pair.until("one node is active without corosync", lambda: pair.active() is not None)
         epoch = pair.epoch()
