@@ -1,21 +1,25 @@
 #!/usr/bin/python3
 """decision.py - two hagentd in namespaces of their own: the preferred node gets the role
 back, maintenance holds everything still on both nodes and ends by itself, a second owner of
-the service address is noticed; and what `hactl status -w` shows of it.
+the service address is noticed; and what `hactl status -w` shows of it.  Beside that, a host
+of the same network counts how the addresses are announced.
 """
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agentpair        # noqa: E402
+import packets          # noqa: E402
 
 LINKS = """
 link "u1" { interface = "eth1" address = { "ha-1=10.1.0.1", "ha-2=10.1.0.2" } }
 link "lan" { interface = "eth0" address = { "ha-1=192.0.2.11", "ha-2=192.0.2.12" } }
 vip "192.0.2.5/24" { interface = "eth0" }
+vip "fd00:5::5/64" { interface = "eth0" }
 ping = { "192.0.2.1=3" }
 keepalive-ms = 100
 warntime-ms = 500
@@ -28,6 +32,7 @@ failback = "auto"
 failback-delay-s = 2
 maintenance-s = 600
 """
+VIP4, VIP6 = socket.inet_aton("192.0.2.5"), socket.inet_pton(socket.AF_INET6, "fd00:5::5")
 
 
 def network(pair, i):
@@ -58,7 +63,7 @@ def failback(pair, when):
                lambda: pair.status(2)["last_switch"]["reason"] == "back to the preferred node")
 
 
-def maintenance(pair):
+def maintenance(pair, ears):
     """Asked on the standby; the active dies meanwhile."""
     pair.check("--dry-run is allowed, and changes nothing",
                pair.ask(1, "maintenance", "on", "--dry-run")["exit"] == 0
@@ -83,8 +88,54 @@ def maintenance(pair):
     pair.until("until it ends by itself", lambda: pair.status(1)["serving"]
                and pair.status(1)["maintenance_ms"] == 0, limit=25)
     network(pair, 2)
+    since = time.monotonic()
     pair.start((2,))
+    pair.until("addresses are announced again when a path heals", lambda: ears.burst(1, since))
     failback(pair, "when it is back")
+
+
+class Ears:
+    """What a third host hears of both addresses."""
+
+    def __init__(self, pair):
+        self.taps = [packets.Announcements(pair, 3, "br0", six) for six in (False, True)]
+        self.mac = {i: packets.mac(pair, i, "eth0") for i in (1, 2)}
+        self.kinds = (("arp request", self.taps[0], VIP4), ("arp reply", self.taps[0], VIP4),
+                      ("advertisement", self.taps[1], VIP6))
+
+    def times(self, i, since=0.0):
+        """By kind, when node i told of an address, from the first one on."""
+        out = {}
+        for kind, tap, address in self.kinds:
+            told = tap.times(kind, address, self.mac[i], since)
+            out[kind] = [t - told[0] for t in told]
+        return out
+
+    def burst(self, i, since):
+        """Of each kind five within a moment."""
+        return all(any(b - a < 0.8 for a, b in zip(t, t[4:]))
+                   for t in self.times(i, since).values())
+
+    def only(self, i, since):
+        return all(tap.senders(address, since) == {(False, self.mac[i])}
+                   for tap, address in ((self.taps[0], VIP4), (self.taps[1], VIP6)))
+
+    def close(self):
+        for tap in self.taps:
+            tap.close()
+
+
+def announced(pair, ears):
+    """Node 2 just took the addresses from node 1."""
+    began = ears.taps[0].times("arp request", VIP4, ears.mac[2])[:1]
+    pair.until("both addresses are announced, right in every byte",
+               lambda: all(len(t) >= 7 for t in ears.times(2).values()))
+    for kind, t in ears.times(2).items():
+        t = t[:7] + [-1.0] * 7
+        pair.check("five times at once, after 1 s, after 2 s: %s (%s)"
+                   % (kind, " ".join("%.2f" % x for x in t[:7])),
+                   t[4] < 0.8 and 0.7 < t[5] < 1.7 < t[6] < 3)
+    pair.check("by nobody else any more", bool(began) and ears.only(2, began[0]))
 
 
 def second_owner(pair):
@@ -137,13 +188,16 @@ def main():
         pair.veth("eth1")
         for i in (1, 2):
             network(pair, i)
+        ears = Ears(pair)
         pair.start()
         failback(pair, "when both have met")
+        announced(pair, ears)
         pair.check("what the pair relies on is said",
                    "not survived" in pair.status(1)["relies"])
         second_owner(pair)
         watch(pair)
-        maintenance(pair)
+        maintenance(pair, ears)
+        ears.close()
 
 
 agentpair.case(main)
