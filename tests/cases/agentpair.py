@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import slowline         # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LETTERS = iter("abcdefghijklmnopqrstuvwxyz")
 BUILD = os.environ.get("BUILD") or os.path.join(TOP, "build")
 CONF = """
 cluster = "case"
@@ -43,8 +44,10 @@ exec %(build)s/hagentd %(flags)s -f -c %(work)s/hagent.conf -N ha-%(i)d
 
 
 class Pair:
-    def __init__(self, name, links, conf="", flags="", more=""):
-        self.name, self.id = name, "al%d" % os.getpid()
+    def __init__(self, name, links, conf="", flags="", more="", baud=9600):
+        # The name of a namespace; a case may have several pairs at a time.
+        self.name, self.id = name, "al%d%s" % (os.getpid(), next(LETTERS))
+        self.baud = baud
         self.failed, self.procs, self.line = 0, {}, None
         self.flags, self.more = flags, more
         self.work = tempfile.mkdtemp(prefix="mailpair-%s-" % name)
@@ -108,8 +111,8 @@ class Pair:
             self.net(i, "ip addr add 192.0.2.1%d/24 dev eth0" % i)
 
     def serial_on(self):
-        """A line of 9,600 baud between dev1/tty and dev2/tty; of new terminals each time."""
-        self.line = slowline.Line(["%s/dev%d/tty" % (self.work, i) for i in (1, 2)], 9600)
+        """A line between dev1/tty and dev2/tty; of new terminals each time."""
+        self.line = slowline.Line(["%s/dev%d/tty" % (self.work, i) for i in (1, 2)], self.baud)
 
     def serial_off(self):
         """Both ends hang up.  The most bytes that ever waited to be carried."""

@@ -2,10 +2,13 @@
 """links.py - two hagentd in namespaces of their own over links of every kind at once:
 unicast, broadcast and multicast, IPv4 and IPv6, and a serial line.  What happens to an
 interface or a device is seen on the links that use it and on no other, ends by itself,
-and never changes who is active.
+and never changes who is active.  At the end serial lines of several speeds, one pair each.
 """
+import contextlib
 import os
 import sys
+import termios
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agentpair        # noqa: E402
@@ -21,6 +24,14 @@ link "u6" { interface = "eth2" address = { "ha-1=fd00:2::1", "ha-2=fd00:2::2" } 
 link "tty" { medium = "serial" device = "%(dev)s/tty" baud = 9600 }
 serial-keepalive-ms = 300
 """
+# baud: the shortest keepalive that hagentd allows, one frame
+SPEEDS = {9600: 267, 19200: 134, 115200: 23}
+SPEED = """
+link "tty" { medium = "serial" device = "%%(dev)s/tty" baud = %d }
+serial-keepalive-ms = %d
+"""
+XOFF = b"\x13"
+SLACK_MS = 100                  # of a busy machine, and of the line's thread
 ETH1 = ("u4", "m4", "m6", "l6")
 ETH2 = ("b4", "u6")
 ALL = ETH1 + ETH2 + ("tty",)
@@ -100,6 +111,10 @@ def one_way(pair):
     pair.until("and over", lambda: both(pair, ALL, "ok"))
 
 
+def link(pair, i, name):
+    return [x for x in pair.ask(i, "links")["links"] if x["name"] == name][0]
+
+
 def unplugged(pair):
     for again in ("", " again"):
         most = pair.serial_off()
@@ -124,6 +139,64 @@ def episodes(pair):
     pair.check("nothing repeats itself", pair.log(1).count("link u4 is down") <= 4)
 
 
+def raw(line, i, baud):
+    """Speed and modes of a terminal as hagentd set them: nothing may stop the output."""
+    iflag, _, cflag, _, ispeed, ospeed, _ = line.modes(i)
+    return (ispeed == ospeed == getattr(termios, "B%d" % baud)
+            and iflag & (termios.IXON | termios.IXOFF | termios.IXANY) == 0
+            and cflag & termios.CRTSCTS == 0 and cflag & termios.CLOCAL != 0)
+
+
+class Fast:
+    """A pair on a line of one speed, with as many frames as the line carries."""
+
+    def __init__(self, pair, baud, keepalive_ms):
+        self.pair, self.baud, self.keepalive_ms = pair, baud, keepalive_ms
+        self.seen = []                  # (when, what each node says of its link)
+        pair.start()
+
+    def look(self):
+        self.seen.append((time.monotonic(), [link(self.pair, i, "tty") for i in (1, 2)]))
+
+    def judge(self):
+        for (t0, a), (t1, b), when in zip(self.seen, self.seen[1:], ("", ", after XOFF")):
+            due = (t1 - t0) * 1000 / self.keepalive_ms
+            came = [y["accepted"] - x["accepted"] for x, y in zip(a, b)]
+            self.pair.check("heartbeats arrive%s: %s of %d" % (when, came, due),
+                            all(n >= 0.7 * due - 1 for n in came))
+        last = self.seen[-1][1]
+        self.pair.check("none is lost but what XOFF hit",
+                        all(x["lost"] + x["refused"] <= 2 for x in last))
+        self.pair.check("nothing stops the output",
+                        all(raw(self.pair.line, i, self.baud) for i in (0, 1)))
+        most = 2 * 256 + self.pair.line.rate * SLACK_MS / 1000
+        self.pair.check("nothing waits for the line: %d bytes" % self.pair.line.most,
+                        self.pair.line.most <= most)
+        # PROTOCOL.md: not later than the time of two frames after it was made.
+        late = max(x["late_p99_ms"] for x in last)
+        bound = 2 * 256 * 10 * 1000 // self.baud + SLACK_MS
+        self.pair.check("lateness p99 %d ms, at most %d" % (late, bound), late <= bound)
+
+
+def speeds():
+    with contextlib.ExitStack() as stack:
+        fast = [Fast(stack.enter_context(agentpair.Pair(
+            "links-%d" % baud, SPEED % (baud, ms), baud=baud)), baud, ms)
+            for baud, ms in SPEEDS.items()]
+        for f in fast:
+            f.pair.until("both ends hear the other one",
+                         lambda: both(f.pair, ("tty",), "ok"))  # noqa: B023
+        for part in range(3):
+            for f in fast:
+                f.look()
+                # To both ends; it may hit one frame.
+                for i in (0, 1):
+                    f.pair.line.put(i, XOFF if part == 1 else b"")
+            time.sleep(1.2 if part < 2 else 0)
+        for f in fast:
+            f.judge()
+
+
 def main():
     with agentpair.Pair("links", LINKS) as pair:
         network(pair)
@@ -135,6 +208,9 @@ def main():
                      unplugged, episodes):
             part(pair)
         pair.check("who is active did not change", pair.epoch() == epoch)
+    # A sanitizer changes nothing but the time of what is left.
+    if os.environ.get("SAN") != "1":
+        speeds()
 
 
 agentpair.case(main)

@@ -4,6 +4,7 @@ a sender that does not know the speed of the line shows as a backlog.
 """
 import os
 import select
+import termios
 import threading
 import time
 import tty
@@ -61,6 +62,14 @@ class Line:
             before = now
             if len(ready) > 0:
                 time.sleep(STEP_S)      # a hung up terminal is always ready
+
+    def put(self, i, data):
+        """Noise for the terminal of links[i], between what comes over the line."""
+        self.waiting[1 - i] += data
+
+    def modes(self, i):
+        """termios of the terminal of links[i]."""
+        return termios.tcgetattr(self.masters[i])
 
     def close(self):
         self.ending = True
