@@ -12,6 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import agentpair        # noqa: E402
+import packets          # noqa: E402
 
 LINKS = """
 link "u4" { interface = "eth1" address = { "ha-1=10.1.0.1", "ha-2=10.1.0.2" } }
@@ -115,6 +116,34 @@ def link(pair, i, name):
     return [x for x in pair.ask(i, "links")["links"] if x["name"] == name][0]
 
 
+def channel(pair, name):
+    """Frames of other links that a link of node 2 refused."""
+    return link(pair, 2, name)["refused_by"].get("channel", 0)
+
+
+def elsewhere(pair):
+    """Frames of u4, which is bound to eth1, come to node 2 over eth2 instead: genuine, in
+    time and to the right address and port.  The link b4, which hears everything on eth2,
+    finds frames of another link."""
+    carry = packets.Carry(pair, (2, "eth1"), (1, "eth2"), packets.mac(pair, 2, "eth2"),
+                          "10.1.0.2", 694)
+    # Behind the place where they are carried away.
+    pair.net(2, "nft add table inet cut")
+    pair.net(2, "nft add chain inet cut in { type filter hook input priority 0 ; }")
+    pair.net(2, "nft add rule inet cut in iifname eth1 ip daddr 10.1.0.2 udp dport 694 drop")
+    before, stranger = link(pair, 2, "u4"), channel(pair, "b4")
+    pair.until("frames that come over another interface are no life of their link",
+               lambda: are(pair, 2, ("u4",), "dead"))
+    after, stranger = link(pair, 2, "u4"), channel(pair, "b4") - stranger
+    pair.check("they were there: the link of that interface counted %d" % stranger,
+               stranger >= 4)
+    pair.check("and taken by none", all(after[k] == before[k] for k in ("accepted", "refused"))
+               and are(pair, 2, [n for n in ALL if n != "u4"], "ok"))
+    carry.close()
+    pair.net(2, "nft delete table inet cut")
+    pair.until("on its own interface again", lambda: both(pair, ALL, "ok"))
+
+
 def unplugged(pair):
     for again in ("", " again"):
         most = pair.serial_off()
@@ -129,7 +158,7 @@ def unplugged(pair):
 
 def episodes(pair):
     """Each absence of a link is told once."""
-    for name, wanted in (("u4", 4), ("b4", 1), ("tty", 2)):
+    for name, wanted in (("u4", 5), ("b4", 1), ("tty", 2)):
         log = pair.log(2)
         pair.check("the log has one line for each end of silence of %s" % name,
                    log.count("link %s works again after" % name) in (wanted - 1, wanted))
@@ -205,7 +234,7 @@ def main():
         pair.until("one node is active", lambda: pair.active() is not None)
         epoch = pair.epoch()
         for part in (interface_down, interface_made_anew, address_removed, one_way,
-                     unplugged, episodes):
+                     elsewhere, unplugged, episodes):
             part(pair)
         pair.check("who is active did not change", pair.epoch() == epoch)
     # A sanitizer changes nothing but the time of what is left.

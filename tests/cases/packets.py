@@ -1,5 +1,5 @@
 """packets.py - what travels on a wire of a case's namespaces, seen as a bridge sees it and
-not as the programs tell it: announcements of addresses, counted.
+not as the programs tell it: announcements of addresses counted, frames carried elsewhere.
 """
 import ctypes
 import os
@@ -9,7 +9,7 @@ import threading
 import time
 
 CLONE_NEWNET = 0x40000000
-ARP, IP6 = 0x0806, 0x86dd
+ARP, IP4, IP6 = 0x0806, 0x0800, 0x86dd
 ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,6 +62,32 @@ class Tap(threading.Thread):
         self.ending = True
         self.join()
         self.sock.close()
+
+
+class Carry(Tap):
+    """Takes what comes in at one interface for an IPv4 address and a UDP port, and sends it
+    out of another one, to a host there; as it is, but for the Ethernet addresses."""
+
+    def __init__(self, pair, taken, sent, to_mac, address, port):
+        super().__init__(pair, taken[0], taken[1], IP4)
+        self.out = packet_socket(pair, sent[0], sent[1], 0)
+        self.head = to_mac + mac(pair, sent[0], sent[1]) + IP4.to_bytes(2, "big")
+        self.address, self.port = socket.inet_aton(address), port
+        self.carried = 0
+        self.start()
+
+    def take(self, packet):
+        if (len(packet) < 42 or packet[14] != 0x45 or packet[23] != socket.IPPROTO_UDP
+                or packet[30:34] != self.address
+                or int.from_bytes(packet[36:38], "big") != self.port):
+            return
+        # The kernel leaves the sum of UDP to an adapter, which a pair of veth never is.
+        self.out.send(self.head + packet[14:40] + b"\0\0" + packet[42:])
+        self.carried += 1
+
+    def close(self):
+        super().close()
+        self.out.close()
 
 
 def sum16(data):
