@@ -235,9 +235,10 @@ count(struct merge_work *w)
 
 	while (i < w->na || j < w->nb) {
 		int c = i == w->na ? 1 : j == w->nb ? -1 : by_key(&w->a[i], &w->b[j]);
+		const uint8_t *box = c <= 0 ? w->a[i]->box : w->b[j]->box;
 		const struct merge_msg *a = c <= 0 ? w->a[i++] : NULL;
 		const struct merge_msg *b = c >= 0 ? w->b[j++] : NULL;
-		struct merge_fate *f = merge_fate_find(w, (a != NULL ? a : b)->box);
+		struct merge_fate *f = merge_fate_find(w, box);
 
 		if (a != NULL && a->what != MERGE_REMOVED && touched(a))
 			f->holds++;

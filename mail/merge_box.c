@@ -49,20 +49,24 @@ merge_fates(struct merge_work *w, const struct merge_side *winner, const struct 
 	const struct merge_box **a = boxes_sorted(winner), **b = boxes_sorted(loser);
 	size_t i = 0, j = 0;
 
-	if (a != NULL && b != NULL)
-		w->fates = mem_array(winner->nboxes + loser->nboxes + 1, sizeof(*w->fates));
-	while (w->fates != NULL && (i < winner->nboxes || j < loser->nboxes)) {
+	if (a == NULL || b == NULL) {
+		free(a);
+		free(b);
+		return -1;
+	}
+	w->fates = mem_array(winner->nboxes + loser->nboxes + 1, sizeof(*w->fates));
+	while (i < winner->nboxes || j < loser->nboxes) {
 		struct merge_fate *f = &w->fates[w->nfates++];
 		int c = i == winner->nboxes ? 1 : j == loser->nboxes ? -1 : by_guid(&a[i], &b[j]);
 
+		f->user = c <= 0 ? a[i]->user : b[j]->user;
+		memcpy(f->guid, c <= 0 ? a[i]->guid : b[j]->guid, 16);
 		f->a = c <= 0 ? a[i++] : NULL;
 		f->b = c >= 0 ? b[j++] : NULL;
-		f->user = (f->a != NULL ? f->a : f->b)->user;
-		memcpy(f->guid, (f->a != NULL ? f->a : f->b)->guid, 16);
 	}
 	free(a);
 	free(b);
-	return w->fates == NULL ? -1 : 0;
+	return 0;
 }
 
 static const uint8_t *

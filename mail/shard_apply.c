@@ -449,7 +449,7 @@ copy_one(struct shard *sh, const struct owner_record *rec, const struct rec_copy
 	struct msg_row m, copy;
 	int rc = msg_next(sh, c->from, pair.lo, &m);
 
-	if (rc == -1 || rc == 0 || m.uid != pair.lo)
+	if (rc != 1 || m.uid != pair.lo)
 		return rc == -1 ? -1 : 0;	/* removed by something before this */
 	copy = m;
 	copy.uid = pair.hi;

@@ -8,6 +8,7 @@
  * under DIR/new is of an attempt that was cut off.
  * Fails with a message; what is there then is taken up by the next start. */
 #define _GNU_SOURCE		/* syncfs */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -115,13 +116,15 @@ shards_make(char *const *dirs, size_t n, char *err, size_t errlen)
 	const char *one = NULL;
 	int rc = 0;
 
-	for (size_t i = 0; i < n && rc == 0; i++)
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		assert(dirs[i] != NULL);
 		if ((missing[i] = !there(dirs[i]))) {
 			one = dirs[i];
 			rc = not_in_use(one, err, errlen);
 			if (rc == 0)
 				rc = prepare_one(one, err, errlen);
 		}
+	}
 	if (rc == 0 && one != NULL)
 		rc = sync_all(one, err, errlen);
 	for (size_t i = 0; i < n && rc == 0; i++)

@@ -66,7 +66,8 @@ shard_name_clean(const char *name, char clean[STORE_NAME_MAX + 1])
 			return false;
 	memcpy(clean, name, s.len + 1);
 	if (inbox)
-		memcpy(clean, "INBOX", 5);
+		for (size_t i = 0; i < 5; i++)
+			clean[i] = "INBOX"[i];
 	return true;
 }
 
