@@ -7,12 +7,16 @@ for what is expected, goes on looking for a while, and says what was seen.  Word
     data     mode of the active node's log
     alarm    whether an alarm is on at the active node
     why      what the alarm of "one copy only" says
-    client   nothing (no answer missed for 1.5 s), short (at most 5 s), failover (10 s)
-What another test shows in full stands in SHOWN with its name.
+    client   the longest time without an accepted message: "nothing" is 1.5 s at most; "down":
+             none is accepted any more; refused: the reply codes meanwhile
+At the end of a test nothing that was accepted may be missing.  What another test shows in
+full stands in SHOWN with its name.
 """
 import os
+import re
 import signal
 import smtplib
+import socket
 import subprocess
 import threading
 import time
@@ -26,13 +30,16 @@ from lab import LabError, NODES, VIP, wait_for
 
 LOOK_S = 3.0            # longer than deadtime, T_hold and the search for evidence begin with
 LIMIT_S = 20.0
-CLIENT = ((1500, "nothing"), (5000, "short"), (10000, "failover"))
+DOWN_AFTER_S = 1.0      # an answer that was on its way
+NOTHING, DOWN = 1.5, None       # the client's limits, in seconds
 
 SHOWN = (
     ("disk full (active)", "452, no loss", "full_disk_answers_452_and_recovers"),
     ("slow disks (both), much mail", "bounded queue, then 451, no loss",
      "slow_disks_fill_the_queue_then_451"),
-    ("EIO on fdatasync (active)", "exits at once, the other serves, no loss",
+    # The disk is not marked suspect: with everything from the other node the node is a
+    # standby again, and may take over.
+    ("EIO on fdatasync (active)", "exits at once, the other serves, no loss; it catches up",
      "disk_of_active_loses_a_write"),
     ("EIO on fdatasync (standby)", "alone, catches up, no loss", "disk_of_standby_loses_a_write"),
     # It is not read from the other node instead: that is a repair by the operator.
@@ -80,11 +87,21 @@ class Table:
         self.active = self.lab.active()
         self.standby = NODES[1 - NODES.index(self.active)]
 
-    def client(self):
-        """The longest time without an accepted message since the fault."""
-        times = [self.began] + [x for x in self.prober.ok if x > self.began] + [time.monotonic()]
-        gap = max(b - a for a, b in zip(times, times[1:])) * 1000
-        return next((word for ms, word in CLIENT if gap <= ms), "%d ms" % gap)
+    def gap(self, prober):
+        """The longest time without a success since the fault."""
+        times = [self.began] + [x for x in prober.ok if x > self.began] + [time.monotonic()]
+        return max(b - a for a, b in zip(times, times[1:]))
+
+    def client(self, limit):
+        """(whether it is as expected, what was seen)"""
+        gap = self.gap(self.prober)
+        if limit is DOWN:
+            down = not any(x > self.began + DOWN_AFTER_S for x in self.prober.ok)
+            return down, "down" if down else "not down"
+        return gap <= limit, "%.1f s" % gap
+
+    def codes(self):
+        return sorted({code for when, code in self.prober.refused if when > self.began})
 
     def look(self):
         all_ = {n: s for n, s in ((n, self.lab.status(n)) for n in self.lab.on_nodes()) if s}
@@ -99,11 +116,10 @@ class Table:
                 "data": (s.get("data") or {}).get("mode", "-"),
                 "alarm": "on" if s["alarms"] else "off"}
 
-    def row(self, name, fault, expected, client, heal=None):
-        """client: the worst word that is allowed."""
+    def row(self, name, fault, expected, client, heal=None, look_s=LOOK_S, also=()):
+        """client: seconds, NOTHING or DOWN.  also: (word, expected, function) with more to
+        look at in the end; the function gives whether it is good, and what was seen."""
         self.settle()
-        words = [word for _, word in CLIENT]
-        allowed = words[:words.index(client) + 1]
         self.began = time.monotonic()
         fault()
         seen, wrong = self.look(), []
@@ -112,27 +128,38 @@ class Table:
         end = self.began + LIMIT_S
         while not fits(seen) and time.monotonic() < end:
             seen = self.look()
-        end = max(time.monotonic(), self.began) + LOOK_S
+        end = max(time.monotonic(), self.began) + look_s
         while time.monotonic() < end:
             seen = self.look()
-            if seen.get("active") == "two" or not fits(seen):
+            if not fits(seen):
                 wrong.append(seen)
-        seen["client"] = self.client()
-        good = not wrong and fits(seen) and seen["client"] in allowed
-        if wrong:
-            seen = dict(wrong[-1], client=seen["client"])
-        text = lambda d: ", ".join("%s %s" % (k, "|".join(v) if isinstance(v, tuple) else v)
-                                   for k, v in d.items())
-        self.t.row(name, text(dict(expected, client="|".join(allowed))), text(seen))
+        good = not wrong and fits(seen)
+        seen = dict(wrong[-1] if wrong else seen)
+        wanted = {k: "|".join(v) if isinstance(v, tuple) else v for k, v in expected.items()}
+        limit = {NOTHING: "nothing", DOWN: "down"}.get(client, "at most %s s" % client)
+        for word, wanted[word], last_look in (("client", limit, lambda: self.client(client)),
+                                              *also):
+            fine, seen[word] = last_look()
+            good = good and fine
+        text = lambda d: ", ".join("%s %s" % x for x in d.items())
+        self.t.row(name, text(wanted), text(seen))
         if not good:
             self.failed.append(name)
         if heal is not None:
             heal()
 
-    def end(self):
+    def check_lost(self):
+        accepted = set(self.prober.acked)
+        there = {int(re.search(rb"^Subject: probe (\d+)\r$", m, re.M).group(1)) for m in
+                 load.in_client(self.lab, load.read_imap, VIP, load.PROBE, self.lab.ca).values()}
+        self.t.equal(sorted(accepted - there), [], "accepted messages that are lost")
+
+    def end(self, lost=True):
         self.prober.stop_event.set()
         self.prober.join(10)
         self.t.equal(self.failed, [], "rows where expected and seen differ")
+        if lost:
+            self.check_lost()
 
 
 def cut(lab, node, *wires):
@@ -164,14 +191,14 @@ def table_paths(t):
             cut(lab, node[0], *wires)
         table.row(name, fault, expected, client, heal=lambda: heal(lab, node[0], *wires))
     stays = {"active": "stays", "other": "standby", "data": "SYNC"}
-    cut_row("one Ethernet path cut", ["eth0"], dict(stays, alarm="on"), "nothing")
-    cut_row("replication link cut, LAN alive", ["eth1"], dict(stays, alarm="on"), "short",
+    cut_row("one Ethernet path cut", ["eth0"], dict(stays, alarm="on"), NOTHING)
+    cut_row("replication link cut, LAN alive", ["eth1"], dict(stays, alarm="on"), 3,
             whose="active")
-    cut_row("serial line cut", ["serial"], dict(stays, alarm="on"), "nothing")
+    cut_row("serial line cut", ["serial"], dict(stays, alarm="on"), NOTHING)
     alone = {"active": "stays", "other": ("wait", "target", "standby"), "data": "SOLO",
              "alarm": "on"}
-    cut_row("both Ethernet paths cut, serial alive", ["eth0", "eth1"], alone, "short")
-    cut_row("all channels cut, both alive", ["eth0", "eth1", "serial"], alone, "failover")
+    cut_row("both Ethernet paths cut, serial alive", ["eth0", "eth1"], alone, 5)
+    cut_row("standby isolated", ["eth0", "eth1", "serial"], alone, 5)
     table.settle()
     table.end()
 
@@ -194,18 +221,97 @@ def table_processes(t):
     def kill_agent():
         agent = min(lab.children(table.active, lab.pid_of(table.active, "hagentd")))
         lab.execute(table.active, "/bin/sh", "-c", "kill -9 %d" % agent)
-    table.row("agent dies, services alive", lambda: killed(kill_agent), whole, "nothing")
+    table.row("agent dies, services alive", lambda: killed(kill_agent), whole, NOTHING)
     table.row("hagentd dies, services alive",
-              lambda: killed(lambda: lab.kill_service(table.active, "hagentd")), whole, "nothing")
+              lambda: killed(lambda: lab.kill_service(table.active, "hagentd")), whole, NOTHING)
     table.row("mail server process dies", lambda: lab.kill_service(table.active, "maild"),
-              whole, "short")
+              whole, 4)
     table.row("syncd of the standby dies", lambda: lab.kill_service(table.standby, "syncd"),
-              whole, "short")
+              whole, 5)
     table.row("standby down", lambda: lab.kill(table.standby),
-              {"active": "stays", "other": "off", "data": "SOLO", "alarm": "on"}, "failover",
+              {"active": "stays", "other": "off", "data": "SOLO", "alarm": "on"}, 5,
               heal=lambda: lab.power_on(table.standby))
     table.settle()
     table.end()
+
+
+class Holder(threading.Thread):
+    """When a node has the service address: [[first, last], ...] seen."""
+
+    def __init__(self, lab, node):
+        super().__init__(daemon=True)
+        self.lab, self.node, self.held = lab, node, []
+        self.stop_event = threading.Event()
+
+    def run(self):
+        self.lab.enter(self.node)
+        had = False
+        while not self.stop_event.wait(0.01):
+            with socket.socket() as s:
+                try:
+                    s.bind((VIP, 0))
+                    now, has = time.monotonic(), True
+                except OSError:
+                    has = False
+            if has and not had:
+                self.held.append([now, now])
+            elif has:
+                self.held[-1][1] = now
+            had = has
+
+
+def holders(lab):
+    both = {n: Holder(lab, n) for n in NODES}
+    for h in both.values():
+        h.start()
+    return both
+
+
+@test
+def table_parted(t):
+    """The nodes cannot hear each other, and everybody else hears both.  The addresses of the
+    other node answer, so nothing is presumed: nobody takes over, nobody acknowledges alone,
+    and what is there can be read."""
+    table = Table(t)
+    lab = table.lab
+    reader = load.Prober(lab, VIP, "imap", table.user, lab.ca)
+    reader.start()
+    wait_for("the first login", 10, lambda: reader.ok)
+    held = holders(lab)
+
+    def owner():
+        has = [n for n in NODES if held[n].held]
+        whole = has == [table.active] and len(held[has[0]].held) == 1
+        return whole, "one all the time" if whole else "%r" % {n: held[n].held for n in NODES}
+
+    def reads():
+        gap = table.gap(reader)
+        return gap <= NOTHING, "%.1f s" % gap
+    table.row("all channels between the nodes cut, clients and ping target see both",
+              lambda: lab.part("probes"),
+              {"active": "stays", "other": "standby", "data": "FROZEN", "alarm": "on"}, DOWN,
+              heal=lambda: lab.part(False), look_s=10,
+              also=[("refused", "451", lambda: (451 in table.codes(), table.codes())),
+                    ("reading", "nothing", reads), ("owner", "one all the time", owner)])
+    for h in (*held.values(), reader):
+        h.stop_event.set()
+    table.settle()
+    table.check_lost()
+
+    def modes():
+        return [((lab.status(n) or {}).get("data") or {}).get("mode") for n in NODES]
+    # Nobody can tell the other node from a dead one: the worst that serial+ping allows.
+    # What was accepted is on one of the two then; nothing of it is thrown away.
+    table.row("the same, and the address probes cut", lab.part,
+              {"active": "two"}, 5)
+    tips = {n: lab.status(n)["data"]["durable_lsn"] for n in NODES}
+    lab.part(False)
+    wait_for("one gives way", 20, lambda: sorted(modes()) in (
+        ["SOLO", "SPLIT"], ["JOINING", "SPLIT"]), 0.1)
+    old = NODES[modes().index("SPLIT")]
+    t.true(lab.status(old)["data"]["durable_lsn"] >= tips[old], "its records are there")
+    t.true(lab.active() != old, "who serves")
+    table.end(lost=False)
 
 
 @test
@@ -215,13 +321,22 @@ def table_isolated(t):
     wires = ["eth0", "eth1", "serial"]
     old = []
 
+    held = holders(lab)
+
     def fault():
         old.append(table.active)
         cut(lab, old[0], *wires)
+
+    # isolated-ms (3 s), counted from when silence is known: deadtime-ms and
+    # ping-timeout-ms (2 s).
+    def gone():
+        after = held[old[0]].held[-1][1] - table.began
+        return after <= 7, "after %.1f s" % after
     table.row("active isolated: no peer, no ping target", fault,
               {"active": "moved", "other": ("wait", "target", "standby"), "data": "SOLO",
                "alarm": "on"},
-              "failover", heal=lambda: heal(lab, old[0], *wires))
+              10, heal=lambda: heal(lab, old[0], *wires),
+              also=[("its address gone", "after 7 s at most", gone)])
     table.settle()
     table.end()
 
@@ -253,11 +368,11 @@ def table_hang_and_pause(t):
             lab.cut(node[0], wire)
         signal_all(lab, node[0], signal.SIGSTOP)
     table.row("active paused (machine stopped)", pause, {"active": "moved", "data": "SOLO"},
-              "failover", heal=resume)
+              10, heal=resume)
     # Without a watchdog or a fence device nothing proves that it does not serve: its
     # kernel answers for its addresses.  With a watchdog it is reset: see SHOWN.
     table.row("active hangs, kernel answers, no watchdog", hang, {"active": "nobody"},
-              "failover", heal=resume)
+              DOWN, heal=resume)
     table.settle()
     table.end()
 
@@ -269,6 +384,7 @@ def failsync(t):
     return lib
 
 
+INITDEAD_MS = 2000
 OUT = {"active": "stays", "other": ("wait", "target"), "data": ("SOLO", "JOINING"), "alarm": "on"}
 
 
@@ -281,8 +397,8 @@ def table_disks(t):
     lab = table.lab
     node = []
 
-    def fill():
-        node[:] = [table.standby]
+    def fill(which):
+        node[:] = [which]
         lab.execute(node[0], "/bin/sh", "-c", "for size in 65536 512 1; do dd if=/dev/zero bs=$size "
                     "of=/var/lib/mailpair/ballast oflag=append conv=notrunc 2>/dev/null; done; "
                     "[ $(df --output=avail -B1 /var/lib/mailpair | tail -1) = 0 ]")
@@ -301,18 +417,18 @@ def table_disks(t):
     daemons = lambda n: [lab.pid_of(n, s) for s in ("hagentd", "syncd", "maild")]
     table.settle()
     before = daemons(table.standby)
-    table.row("disk full (standby)", fill,
-              dict(OUT, why="the standby is left out: its log's disk is full"), "short", heal=empty)
+    table.row("disk full (standby)", lambda: fill(table.standby),
+              dict(OUT, why="the standby is left out: its log's disk is full"), 5, heal=empty)
     table.settle()
     t.equal(daemons(table.standby), before, "daemons of the node whose disk was full")
     table.row("slow disk (standby)", lambda: slow(table.standby),
-              dict(OUT, why="the standby is left out: its log's disk is slow"), "short", heal=fast)
+              dict(OUT, why="the standby is left out: its log's disk is slow"), 5, heal=fast)
     table.row("slow disks (both)", lambda: slow(*NODES),
-              {"active": "stays", "other": "standby", "data": "SYNC", "alarm": "on"}, "short",
+              {"active": "stays", "other": "standby", "data": "SYNC", "alarm": "on"}, 5,
               heal=fast)
     table.row("slow disk (active)", lambda: slow(table.active),
               {"active": "moved", "data": ("SOLO", "JOINING"), "alarm": "on",
-               "why": "the standby is left out: its log's disk is slow"}, "short", heal=fast)
+               "why": "the standby is left out: its log's disk is slow"}, 5, heal=fast)
     table.settle()
     t.true("the log's disk of the active node was slow" in
            lab.execute(table.active, "hactl", "history").stdout, "history says why it moved")
@@ -347,9 +463,46 @@ def table_lag(t):
         for s in senders:
             s.join(60)
     table.row("standby lags more than lag-max-size", lambda: behind(1000, 8),
-              dict(OUT, why="the standby is left out: it is too far behind"), "short", heal=fast)
+              dict(OUT, why="the standby is left out: it is too far behind"), 5, heal=fast)
     table.row("standby lags longer than T_hold", lambda: behind(4000, 0),
-              dict(OUT, why="the standby is left out: it does not answer in time"), "short", heal=fast)
+              dict(OUT, why="the standby is left out: it does not answer in time"), 5, heal=fast)
+    table.settle()
+    table.end()
+
+
+@test
+def table_power(t):
+    """Both nodes lose power and one returns alone."""
+    table = Table(t, hagent=[("initdead-ms", INITDEAD_MS)])
+    lab = table.lab
+    on = []
+
+    def both_off(alone):
+        if alone:
+            lab.kill(table.standby)
+            wait_for("one copy", 10, lambda: table.look().get("data") == "SOLO")
+        for node in lab.on_nodes():
+            lab.kill(node)
+        table.began = time.monotonic()
+        lab.power_on(table.active)
+        on[:] = [time.monotonic()]
+
+    def waited():
+        first = next((x for x in table.prober.ok if x > on[0]), None)
+        return (first is not None and first - on[0] >= INITDEAD_MS / 1000,
+                "%.1f s" % (first - on[0]) if first else "for ever")
+
+    def said():
+        r = lab.execute(table.active, "hactl", "status", check=False)
+        return r.returncode == 2, "exit %d" % r.returncode
+    table.row("both power off, the active of a pair in step returns alone",
+              lambda: both_off(False), {"active": "nobody"}, DOWN, look_s=3 * INITDEAD_MS / 1000,
+              heal=lambda: lab.power_on(table.standby),
+              also=[("hactl status", "exit 2", said)])
+    table.row("both power off, who acknowledged alone returns alone", lambda: both_off(True),
+              {"active": "stays", "other": "off", "data": "SOLO", "alarm": "on"}, 10,
+              heal=lambda: lab.power_on(table.standby),
+              also=[("waits", "initdead", waited)])
     table.settle()
     table.end()
 
@@ -370,7 +523,7 @@ def table_clock_step(t):
     years = 5 * 365 * 86400
     for name, seconds in (("clock steps 5 years ahead", years), ("clock steps 5 years back",
                                                                 -years)):
-        table.row(name, lambda: step(seconds), expected, "nothing")
+        table.row(name, lambda: step(seconds), expected, NOTHING)
         r = lab.execute(table.standby, "hactl", "check", "clock", check=False)
         t.equal((r.returncode, "CRITICAL" in r.stdout), (2, True), "check clock: " + r.stdout)
         step(0)

@@ -162,10 +162,13 @@ class Lab:
     def _nft_reset(self):
         rules = "".join('  iifname "%s" drop\n  oifname "%s" drop\n' % (p, p)
                         for p in sorted(self.cuts))
+        # Without "probes" every frame; else what asks who has an address goes through.
+        what = ("ip protocol { tcp, udp }", "ip6 nexthdr { tcp, udp }") \
+            if self.parted == "probes" else ("",)
         for wire in ("eth0", "eth1") if self.parted else ():
             a, b = (self.port(n, wire) for n in NODES)
-            rules += '  iifname "%s" oifname "%s" drop\n  iifname "%s" oifname "%s" drop\n' % (
-                a, b, b, a)
+            rules += "".join('  iifname "%s" oifname "%s" %s drop\n' % (x, y, w)
+                             for x, y in ((a, b), (b, a)) for w in what)
         self._nft("add table bridge lab\ndelete table bridge lab\n"
                   "table bridge lab {\n chain f {\n  type filter hook forward priority 0;\n%s }\n}\n"
                   % rules)
@@ -383,7 +386,8 @@ class Lab:
         self._nft_reset()
 
     def part(self, parted=True):
-        """Nothing passes between the two nodes; other hosts hear both."""
+        """Nothing passes between the two nodes; other hosts hear both.  "probes": nothing but
+        ARP and neighbour discovery, as through a filter that somebody put between them."""
         self.parted = parted
         self._nft_reset()
         self.cut_serial(parted)

@@ -231,21 +231,25 @@ class ProbePOP3(poplib.POP3_SSL):
 
 
 class Prober(threading.Thread):
-    """A client that comes anew again and again: SMTP delivers a message of its own to
-    the user "probe" (250 counts), IMAP and POP3 log in.  ok: times of the successes."""
+    """A client that comes anew again and again: SMTP delivers a message of its own, each
+    with another number, to the user "probe" (250 counts), IMAP and POP3 log in.  ok: times of
+    the successes; acked: the numbers; refused: (time, reply code)."""
 
     def __init__(self, lab, host, protocol, user, ca, every_s=0.02):
         super().__init__(daemon=True)
         self.lab, self.host, self.protocol, self.user, self.ca = lab, host, protocol, user, ca
         self.every_s = every_s
         self.stop_event = threading.Event()
-        self.ok = []
+        self.ok, self.acked, self.refused, self.number = [], [], [], 0
 
     def once(self):
         if self.protocol == "smtp":
             s = ProbeSMTP(self.host, 25, timeout=1.0, local_hostname="probe.example")
             try:
-                s.sendmail("probe@client.example", [PROBE], b"Subject: probe\r\n\r\n.\r\n")
+                self.number += 1
+                s.sendmail("probe@client.example", [PROBE],
+                           b"Subject: probe %d\r\n\r\n.\r\n" % self.number)
+                self.acked.append(self.number)
             finally:
                 s.close()
         elif self.protocol == "imap":
@@ -268,6 +272,10 @@ class Prober(threading.Thread):
             try:
                 self.once()
                 self.ok.append(time.monotonic())
+            except smtplib.SMTPRecipientsRefused as e:
+                self.refused.append((time.monotonic(), list(e.recipients.values())[0][0]))
+            except smtplib.SMTPResponseException as e:
+                self.refused.append((time.monotonic(), e.smtp_code))
             except (OSError, smtplib.SMTPException, imaplib.IMAP4.error, poplib.error_proto,
                     EOFError):
                 pass
