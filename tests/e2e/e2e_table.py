@@ -9,8 +9,8 @@ for what is expected, goes on looking for a while, and says what was seen.  Word
     why      what the alarm of "one copy only" says
     client   the longest time without an accepted message: "nothing" is 1.5 s at most; "down":
              none is accepted any more; refused: the reply codes meanwhile
-At the end of a test nothing that was accepted may be missing.  What another test shows in
-full stands in SHOWN with its name.
+At the end of a test nothing that was accepted may be missing.  What another test, or a case of
+tests/cases, shows in full stands in SHOWN with its name.
 """
 import os
 import re
@@ -54,6 +54,20 @@ SHOWN = (
     ("hanging node with a watchdog", "is reset", "watchdog_resets_a_hung_node"),
     ("dead node with a fence device", "verified off, then taken over",
      "fencing_before_take_over"),
+    ("active hangs and goes on too early", "the other node takes nothing of it, no ack",
+     "syncd_pair.py old_generation"),
+    ("two nodes acknowledged alone", "the older side stays out, nothing is thrown away",
+     "syncd_pair.py split"),
+    ("who gives the quorum is down", "nothing; nobody takes over before it is back",
+     "corosync.py gates"),
+    ("corosync of one node hangs", "no quorum there, nothing else", "corosync.py hung"),
+    ("corosync killed under load", "nothing", "corosync.py killed"),
+    ("corosync's ring split, another link alive", "one half has the quorum, nothing else",
+     "corosync.py split"),
+    ("a second host has the service address", "alarm, goes on", "decision.py second_owner"),
+    ("a resource was broken when the node booted", "alarm, stays out, no reset",
+     "restarts.py broken_at_boot"),
+    ("a resource fails again and again", "moves, not given back", "restarts.py not_well"),
     ("a resource does not stop", "no release; reset by the watchdog",
      "resource_that_does_not_stop"),
     ("power cut of the active under load", "no loss, outage at most 10 s", "kill_active"),
@@ -531,9 +545,20 @@ def table_clock_step(t):
     table.end()
 
 
+def case(program, name):
+    """Whether this program of tests/cases, which "run" there starts, has such a case."""
+    path = os.path.join(TOP, "tests/cases", program)
+    if not os.access(path, os.X_OK):
+        return False
+    with open(path) as f:
+        return re.search(r"^def (?:case_)?%s\(" % re.escape(name), f.read(), re.M) is not None
+
+
 @test
 def table_shown_elsewhere(t):
+    """NAME of a test here, or PROGRAM NAME of a case."""
     names = [f.__name__ for f in harness.TESTS]
     for row, expected, name in SHOWN:
-        t.true(name in names, "there is no test " + name)
-        t.row(row, expected, "test " + name)
+        there = case(*name.split(" ")) if " " in name else name in names
+        t.true(there, "there is no test or case " + name)
+        t.row(row, expected, ("case " if " " in name else "test ") + name)
