@@ -24,7 +24,8 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->since_ms = p->start_ms = p->step_ms = p->turned_ms = p->awake_ms = now_ms;
 	p->take_ms = -1;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
-	p->fence.wanted_ms = p->unquorate_ms = p->quorum_ms = p->failback_ms = p->slow_ms = -1;
+	p->fence.wanted_ms = p->unquorate_ms = p->quorum_ms = -1;
+	p->failback_ms = p->slow_ms = p->full_ms = -1;
 	p->probe_ms = p->contest_ms = now_ms - (1 << 30);
 	p->cycle = -1;
 	p->last_active = state_newest(&p->marks) != NULL ? state_newest(&p->marks)->node : 255;

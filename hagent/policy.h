@@ -242,7 +242,7 @@ enum policy_reason {
 	REASON_RELEASE, REASON_REBOOT, REASON_MEETING, REASON_SILENCE, REASON_HOLDER,
 	REASON_OFF, REASON_FAILOVER,
 	REASON_FENCED, REASON_QUORUM, REASON_NO_QUORUM, REASON_FAILBACK,
-	REASON_SLOW,
+	REASON_SLOW, REASON_FULL,
 	REASONS
 };
 const char *policy_reason_text(enum policy_reason);
@@ -310,7 +310,8 @@ struct policy {
 	enum policy_reason told_reason;
 	uint64_t heard_switch;		/* epoch of the last one that the peer told */
 	uint8_t last_active;		/* node; 255 not known */
-	int64_t slow_ms;		/* active, and the other node has the faster disk since; -1 */
+	int64_t slow_ms, full_ms;	/* active, this is wrong with the log's disk here, and
+					 * nothing with the other node's, since; -1 */
 	int64_t ping_less_ms;		/* active, and the peer sees more targets since; -1 */
 
 	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */

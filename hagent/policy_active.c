@@ -17,7 +17,7 @@ active_begin(struct turn *t)
 	move_can(t);
 	p->alone_no = p->outdate_out = p->newer_no = 0;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
-	p->failback_ms = p->slow_ms = -1;
+	p->failback_ms = p->slow_ms = p->full_ms = -1;
 	p->contest_ms = t->v->now_ms;	/* the addresses were asked for just now */
 	p->refused = false;
 	p->repromote = false;

@@ -1,5 +1,5 @@
 /* policy_move.c - giving the role away although nothing forces to: the other node sees
- * more ping targets, has the faster disk, or is the preferred one; and how often that may
+ * more ping targets, has the better disk, or is the preferred one; and how often that may
  * happen.
  *
  * Promise: in the window no more than moves_max moves by choice in either direction are
@@ -17,13 +17,17 @@
  * both nodes in turn, moving helps nobody. */
 #define PING_REST 20
 
+/* Mail is refused meanwhile, so not long: a syncd looks at its room each second, and the
+ * other node's next frame says what it found. */
+#define FULL_MS 3000
+
 #define PAUSE_DOUBLED 5		/* times at most: 32 * retry_ms */
 
 static bool
 by_choice(enum policy_reason r)
 {
 	return r == REASON_PING || r == REASON_RESOURCE || r == REASON_SYNCD
-	    || r == REASON_FAILBACK || r == REASON_SLOW;
+	    || r == REASON_FAILBACK || r == REASON_SLOW || r == REASON_FULL;
 }
 
 /* Wall clocks play no part: the times are those of this node, of its own moves and of
@@ -184,38 +188,49 @@ operator_at_work(const struct policy *p)
 }
 
 static bool
-slow_fits(const struct turn *t)
+disk_fits(const struct turn *t)
 {
 	const struct policy *p = t->p;
 	const struct policy_view *v = t->v;
 
-	return v->syncd_up && (v->data.trouble & DATA_SLOW) != 0 && v->data.mode == DATA_SYNC
+	return v->syncd_up && v->data.mode == DATA_SYNC
 	    && (v->data.trouble & DATA_PEER_TROUBLE) == 0 && p->alone_no == 0
 	    && policy_peer_ready(v) && !peer_disk_bad(v) && peer_sees_enough(t)
 	    && !operator_at_work(p);
 }
 
-/* The disk here holds up every acknowledgement, and the other node's, which has everything,
- * would not; for so long that it would have said so by now.  A reign that began for this reason does not end for it within the window of
- * the moves: when both disks are slow in turn, moving helps nobody. */
-static void
-slow_turn(struct turn *t)
+/* This trouble of the disk here, and a standby without any, for so long.  A reign that
+ * began for the same reason does not end for it within the window of the moves: when it is
+ * both disks in turn, moving helps nobody. */
+static bool
+disk_due(struct turn *t, unsigned trouble, int64_t *since_ms, int64_t wait_ms,
+    enum policy_reason reason)
 {
-	struct policy *p = t->p;
+	const struct policy *p = t->p;
 	const struct policy_view *v = t->v;
 
-	if (!slow_fits(t)) {
-		p->slow_ms = -1;
-		return;
+	if ((v->data.trouble & trouble) == 0 || !disk_fits(t)) {
+		*since_ms = -1;
+		return false;
 	}
-	if (p->slow_ms < 0)
-		p->slow_ms = v->now_ms;
-	if (v->now_ms - p->slow_ms < p->conf->syncd_wait_ms)
-		return;
-	if (p->told_reason == REASON_SLOW
-	    && v->now_ms - p->since_ms < p->conf->moves_window_ms)
-		return;
-	(void)move_begin(t, DEMOTE_PLANNED, REASON_SLOW);
+	if (*since_ms < 0)
+		*since_ms = v->now_ms;
+	return v->now_ms - *since_ms >= wait_ms && (p->told_reason != reason
+	    || v->now_ms - p->since_ms >= p->conf->moves_window_ms);
+}
+
+/* The disk here has no room for another message, or holds up every acknowledgement, and
+ * the other node's, which has everything, is well; for so long that it would have said so by
+ * now. */
+static void
+disk_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+	bool full = disk_due(t, DATA_FULL, &p->full_ms, FULL_MS, REASON_FULL);
+	bool slow = disk_due(t, DATA_SLOW, &p->slow_ms, p->conf->syncd_wait_ms, REASON_SLOW);
+
+	if (full || slow)
+		(void)move_begin(t, DEMOTE_PLANNED, full ? REASON_FULL : REASON_SLOW);
 }
 
 /* The other node's disk was bad when it had the role.  As a standby it does less, and
@@ -272,12 +287,12 @@ move_turn(struct turn *t)
 	if (p->alarm[ALARM_FLAPPING] && recent(t) < p->conf->moves_max)
 		turn_alarm(t, ALARM_FLAPPING, false, "");
 	if (policy_maintained(p, t->v)) {
-		p->ping_less_ms = p->failback_ms = p->slow_ms = -1;
+		p->ping_less_ms = p->failback_ms = p->slow_ms = p->full_ms = -1;
 		return;
 	}
 	ping_turn(t);
 	if (p->role == ROLE_ACTIVE)
-		slow_turn(t);
+		disk_turn(t);
 	if (p->role == ROLE_ACTIVE)
 		failback_turn(t);
 }

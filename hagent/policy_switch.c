@@ -46,6 +46,7 @@ policy_reason_text(enum policy_reason r)
 		[REASON_NO_QUORUM] = "no quorum and no peer",
 		[REASON_FAILBACK] = "back to the preferred node",
 		[REASON_SLOW] = "the log's disk of the active node was slow",
+		[REASON_FULL] = "the log's disk of the active node was full",
 	};
 
 	return (unsigned)r < REASONS ? texts[r] : "unknown";

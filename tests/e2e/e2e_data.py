@@ -90,12 +90,15 @@ def empty_standby_is_seeded(t):
 
 @test
 def full_disk_answers_452_and_recovers(t):
+    """A full disk of the active node, which cannot hand over."""
     lab = t.lab(var_size="96M", maild=[("store-low-water", "24M")],
                 syncd=[("segment-size", "4M"), ("low-water-size", "16M")])
     active = lab.active()
     ex = exercise.Exercise(lab, mailgen.generate(60, seed=9), say=t.say, users=2, connections=2)
     ex.add_users()
     ex.run(probes=())
+    # It would hand over to the node that has room.
+    lab.execute(active, "hactl", "maintenance", "on", "--for", "10m", "--yes")
     lab.execute(active, "/bin/sh", "-c",
                 "free=$(df --output=avail -B1 /var/lib/mailpair | tail -1); "
                 "fallocate -l $((free - 8388608)) /var/lib/mailpair/ballast")

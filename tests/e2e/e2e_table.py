@@ -34,7 +34,10 @@ DOWN_AFTER_S = 1.0      # an answer that was on its way
 NOTHING, DOWN = 1.5, None       # the client's limits, in seconds
 
 SHOWN = (
-    ("disk full (active)", "452, no loss", "full_disk_answers_452_and_recovers"),
+    # What the row of table_disks does not show.  There is no ballast: below low-water-size
+    # deleting is refused as well.  Only the log's disk counts for handing over.
+    ("disk full (active), and it may not hand over", "452 until there is room, no loss",
+     "full_disk_answers_452_and_recovers"),
     ("slow disks (both), much mail", "bounded queue, then 451, no loss",
      "slow_disks_fill_the_queue_then_451"),
     # The disk is not marked suspect: with everything from the other node the node is a
@@ -435,6 +438,13 @@ def table_disks(t):
               dict(OUT, why="the standby is left out: its log's disk is full"), 5, heal=empty)
     table.settle()
     t.equal(daemons(table.standby), before, "daemons of the node whose disk was full")
+    before = daemons(table.active)
+    table.row("disk full (active)", lambda: fill(table.active),
+              {"active": "moved", "data": ("SOLO", "JOINING"), "alarm": "on",
+               "why": "the standby is left out: its log's disk is full"}, 10, heal=empty,
+              also=[("refused", "452", lambda: (452 in table.codes(), table.codes()))])
+    table.settle()
+    t.equal(daemons(table.standby), before, "daemons of the node whose disk was full")
     table.row("slow disk (standby)", lambda: slow(table.standby),
               dict(OUT, why="the standby is left out: its log's disk is slow"), 5, heal=fast)
     table.row("slow disks (both)", lambda: slow(*NODES),
@@ -444,8 +454,10 @@ def table_disks(t):
               {"active": "moved", "data": ("SOLO", "JOINING"), "alarm": "on",
                "why": "the standby is left out: its log's disk is slow"}, 5, heal=fast)
     table.settle()
-    t.true("the log's disk of the active node was slow" in
-           lab.execute(table.active, "hactl", "history").stdout, "history says why it moved")
+    history = lab.execute(table.active, "hactl", "history").stdout
+    for word in ("full", "slow"):
+        t.true("the log's disk of the active node was " + word in history,
+               "history says why it moved: " + history)
     table.end()
 
 

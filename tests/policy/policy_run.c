@@ -107,6 +107,7 @@ reason_of(int i)
 	return i == REASON_PLANNED ? "planned" : i == REASON_PING ? "ping"
 	    : i == REASON_SILENCE ? "silence" : i == REASON_RESOURCE ? "resource"
 	    : i == REASON_FAILBACK ? "failback" : i == REASON_SLOW ? "slow"
+	    : i == REASON_FULL ? "full"
 	    : i == REASON_START ? "start" : "-";
 }
 
@@ -161,7 +162,7 @@ set_number(struct run *r, const char *name, const char *val)
 		{ "fence-delay", &c->fence_delay_ms }, { "fence-retry-max", &c->fence_retry_max_ms },
 		{ "failback-delay", &c->failback_delay_ms }, { "moves-window", &c->moves_window_ms },
 		{ "vip-check", &c->vip_check_ms }, { "isolated", &c->isolated_ms },
-		{ "deadtime", &c->dead_ms } };
+		{ "deadtime", &c->dead_ms }, { "syncd-wait", &c->syncd_wait_ms } };
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		if (strcmp(name, t[i].name) != 0)
