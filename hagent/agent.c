@@ -351,6 +351,7 @@ policy_conf_fill(struct agent *a)
 	p->dead_ms = c->deadtime_ms;
 	p->initdead_ms = c->initdead_ms;
 	p->isolated_ms = c->isolated_ms;
+	p->known_ms = c->deadtime_ms < c->ping_timeout_ms ? c->deadtime_ms : c->ping_timeout_ms;
 	p->ping_handover_ms = c->ping_handover_ms;
 	p->evidence_ms = c->evidence_ms;
 	p->probe_fresh_ms = c->probe_fresh_ms;

@@ -239,7 +239,7 @@ load_file(const char *path)
 		CFG_INT("ping-handover-ms", 1500, CFGF_NONE),
 		CFG_INT("probe-wait-ms", 60, CFGF_NONE),
 		CFG_INT("drain-ms", 2000, CFGF_NONE),
-		CFG_INT("isolated-ms", 3000, CFGF_NONE),
+		CFG_INT("isolated-ms", 2800, CFGF_NONE),
 		CFG_INT("evidence-ms", 5000, CFGF_NONE),
 		CFG_INT("probe-fresh-ms", 2000, CFGF_NONE),
 		CFG_INT("syncd-wait-ms", 10000, CFGF_NONE),

@@ -84,6 +84,8 @@ struct policy_conf {
 				 * to notice that this process itself was paused */
 	int64_t initdead_ms;
 	int64_t isolated_ms;	/* no peer and no ping this long: give up serving */
+	int64_t known_ms;	/* when both are known to be silent, at least one of them was
+				 * heard no later than this ago */
 	int64_t ping_handover_ms;	/* no ping here, but there, this long: hand over; 0 never.  At
 				 * least the ping interval: a target that dies is missed by
 				 * the other node that much later */

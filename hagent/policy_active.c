@@ -47,6 +47,19 @@ both_maintained(const struct turn *t)
 	    && (t->v->peer.f.flags & FRAME_F_MAINTENANCE) != 0;
 }
 
+/* When somebody was last heard, at the latest: both have been silent for so long that it is
+ * known.  Before this process ran, or while it slept, nobody listened. */
+static int64_t
+last_sign(const struct turn *t)
+{
+	const struct policy *p = t->p;
+	int64_t at = t->v->now_ms - p->conf->known_ms;
+
+	if (at < p->start_ms)
+		at = p->start_ms;
+	return at < p->awake_ms ? p->awake_ms : at;
+}
+
 bool
 active_must_leave(struct turn *t)
 {
@@ -72,7 +85,7 @@ active_must_leave(struct turn *t)
 	if (!cut)
 		p->isolated_ms = -1;
 	else if (p->isolated_ms < 0)
-		p->isolated_ms = v->now_ms;
+		p->isolated_ms = last_sign(t);
 	if (!cut || v->now_ms - p->isolated_ms < p->conf->isolated_ms)
 		return false;
 	turn_alarm(t, ALARM_ISOLATED, true, "no peer and no ping target");

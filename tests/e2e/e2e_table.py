@@ -344,16 +344,15 @@ def table_isolated(t):
         old.append(table.active)
         cut(lab, old[0], *wires)
 
-    # isolated-ms (3 s), counted from when silence is known: deadtime-ms and
-    # ping-timeout-ms (2 s).
+    # isolated-ms (2.8 s) after the last sign of anybody; and a second for a busy machine.
     def gone():
         after = held[old[0]].held[-1][1] - table.began
-        return after <= 7, "after %.1f s" % after
+        return after <= 4, "after %.1f s" % after
     table.row("active isolated: no peer, no ping target", fault,
               {"active": "moved", "other": ("wait", "target", "standby"), "data": "SOLO",
                "alarm": "on"},
               10, heal=lambda: heal(lab, old[0], *wires),
-              also=[("its address gone", "after 7 s at most", gone)])
+              also=[("its address gone", "after 3 s (at most 4)", gone)])
     table.settle()
     table.end()
 

@@ -162,6 +162,7 @@ set_number(struct run *r, const char *name, const char *val)
 		{ "fence-delay", &c->fence_delay_ms }, { "fence-retry-max", &c->fence_retry_max_ms },
 		{ "failback-delay", &c->failback_delay_ms }, { "moves-window", &c->moves_window_ms },
 		{ "vip-check", &c->vip_check_ms }, { "isolated", &c->isolated_ms },
+		{ "known", &c->known_ms },
 		{ "deadtime", &c->dead_ms }, { "syncd-wait", &c->syncd_wait_ms } };
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
