@@ -9,6 +9,7 @@
  * in the sense of peer.h. */
 #include <string.h>
 
+#include "hook.h"
 #include "policy_int.h"
 
 void
@@ -324,7 +325,7 @@ promote_silent(struct turn *t)
 	struct policy *p = t->p;
 	bool complete = policy_complete(p, t->v);
 	bool cold = p->conf->cold_last_active && t->v->now_ms - p->start_ms >= p->conf->initdead_ms
-	    && policy_holder(p, t->v);
+	    && (policy_holder(p, t->v) || hook_on("cold-start-unasked"));
 	const char *why = "";
 
 	if (!complete && !cold)

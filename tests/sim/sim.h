@@ -162,7 +162,9 @@ struct node {
 	int64_t ping_lost;
 	int64_t heard_ms;		/* a frame of the other one was accepted */
 	int64_t last_seen_ms;		/* other syncd heard */
-	bool met;			/* the other one was alive in this agent's life */
+	bool confirmed;			/* when the other one was alive last in this agent's life
+					 * it had nothing that is missing here */
+	int64_t word_ms;		/* when its last word came that this says of */
 	bool served;			/* this agent's life served, or found services running */
 	bool forced;			/* an operator's word was given in this agent's life */
 
@@ -290,6 +292,9 @@ void guard_fence(struct sim *, int node, uint64_t no);	/* node asks */
 void guard_fenced(struct sim *, int victim);
 /* I15: is the other one excluded by what the node stands on? */
 void guard_check(struct sim *, int node, const struct policy_action *);
+/* I16: around each step of the agent's policy. */
+void guard_heard(struct sim *, int node, const struct policy_view *);
+void guard_role(struct sim *, int node, enum ha_role before);
 
 /* sim_agent.c */
 void agent_answer(struct sim *, int node, const struct policy_event *, int64_t delay);

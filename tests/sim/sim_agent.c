@@ -293,13 +293,17 @@ agent_event(struct sim *s, int n, const struct policy_event *e)
 	static struct policy_actions acts;
 	struct node *x = &s->n[n];
 	struct policy_view v;
+	enum ha_role was;
 	unsigned upto;
 
 	if (!x->agent)
 		return;
 	view(s, n, &v);
 	v.ev = *e;
+	guard_heard(s, n, &v);
+	was = x->policy.role;
 	policy_step(&x->policy, &v, &acts);
+	guard_role(s, n, was);
 	/* Now and then the agent dies between two actions of one list. */
 	upto = acts.n;
 	if (acts.n > 2 && !s->healing && (s->plan->noise & NOISE_MIDDLE) != 0 && sim_chance(s, 2))
@@ -428,7 +432,8 @@ agent_start(struct sim *s, int n)
 	x->agent_paused = 0;
 	x->disk.boot++;
 	x->saved = 0;
-	x->link_known = false;
+	x->link_known = x->confirmed = x->served = false;
+	x->word_ms = -1;
 	x->heard_ms = s->now;	/* silence is counted from here */
 	x->ping_lost = s->now - 1000;
 	policy_init(&x->policy, &s->conf[n], &x->disk.marks, x->disk.boot, s->now);

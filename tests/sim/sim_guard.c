@@ -3,7 +3,9 @@
  * that resets a node whose agent does not turn.
  *
  * Checked (I15): a device that said "off" has switched off; a promotion by quorum has
- * the quorum.  That the other one cannot serve any more is checked by what it does. */
+ * the quorum.  That the other one cannot serve any more is checked by what it does.
+ * And (I16): who starts begins to serve when the other node confirmed that it has nothing
+ * newer, or as the holder of its newest generation after a cold start. */
 #include "sim.h"
 
 #define TOKEN_MS 1000		/* who counts the votes misses somebody after this */
@@ -187,4 +189,71 @@ guard_check(struct sim *s, int n, const struct policy_action *a)
 	    && s->plan->mode != POLICY_SERIAL_PING && x->policy.told_reason != REASON_HOLDER
 	    && x->policy.reason != REASON_HOLDER)
 		sim_fail(s, "I15: node %d presumes in a mode of proofs", n);
+}
+
+/* ---- I16 ---- */
+
+static struct gen
+newest(const struct sim *s, int n)
+{
+	const struct gen *g = state_newest(&s->n[n].disk.marks);
+
+	if (!s->plan->bare)
+		return history_last(&s->n[n].history);
+	return g != NULL ? *g : (struct gen) { .no = 0 };
+}
+
+/* The newest one that may hold what no other node has. */
+static uint64_t
+newest_alone(const struct sim *s, int n)
+{
+	const struct history *h = &s->n[n].history;
+
+	for (size_t i = h->n; i-- > 0;)
+		if (gen_kind_alone((enum gen_kind)h->gen[i].kind))
+			return h->gen[i].no;
+	return 0;
+}
+
+/* A word of the other one came: does it acknowledge, or hold, anything without this node?
+ * In a pair without logs the word itself is all there is.  After a double fault, who could
+ * follow it once still can. */
+void
+guard_heard(struct sim *s, int n, const struct policy_view *v)
+{
+	struct node *x = &s->n[n];
+	const struct commit *c = &s->n[!n].c;
+	bool alone = c->role == DATA_ACTIVE && gen_kind_alone((enum gen_kind)c->gen.kind);
+
+	if (!v->peer.alive || x->peer.last_ms == x->word_ms || x->served
+	    || (x->confirmed && s->excused))
+		return;
+	x->word_ms = x->peer.last_ms;
+	x->confirmed = s->plan->bare || (!alone && newest_alone(s, !n) <= newest(s, n).no
+	    && (s->excused || sim_has_acked(s, n)));
+}
+
+/* Cold start: its newest generation is its own, and nobody acknowledged in a newer one. */
+static bool
+holder(const struct sim *s, int n)
+{
+	const struct policy_conf *c = &s->conf[n];
+	struct gen g = newest(s, n);
+
+	return c->cold_last_active && s->now - s->n[n].agent_since >= c->initdead_ms
+	    && g.no != 0 && g.node == n && (s->excused || s->acked_gen <= g.no);
+}
+
+void
+guard_role(struct sim *s, int n, enum ha_role before)
+{
+	struct node *x = &s->n[n];
+	enum ha_role now = x->policy.role;
+
+	x->served = x->served || now == ROLE_ACTIVE;
+	if (now != ROLE_PROMOTE || before == ROLE_PROMOTE)
+		return;
+	if (!x->confirmed && !x->served && !holder(s, n))
+		sim_fail(s, "I16: node %d started, and serves in gen %llu without being asked", n,
+		    (unsigned long long)x->policy.gen.no);
 }

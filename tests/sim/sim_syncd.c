@@ -187,6 +187,7 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 		tell(s, n, AL_OUTDATED, a);
 		break;
 	case COMMIT_ADOPTED:
+		x->confirmed = x->confirmed || x->c.insync;	/* the other one took it in */
 		tell(s, n, AL_ADOPTED, a);
 		break;
 	case COMMIT_NEWER:
