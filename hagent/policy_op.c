@@ -483,6 +483,8 @@ op_turn(struct turn *t)
 		else if (t->v->now_ms - p->op.start_ms > p->conf->switch_ms)
 			turn_op_done(t, 16, "the other node does not serve yet", "hactl status -w");
 	}
+	if (p->op.op == OP_FAILOVER && policy_idle(p))
+		turn_op_done(t, 17, "this node could not take over", "hactl status");
 	if (resource_op(p->op.op) && p->role != ROLE_ACTIVE)
 		turn_op_done(t, 18, "this node is not active any more", "hactl status");
 	/* Two heartbeats' time for the last words of a standby. */
