@@ -98,8 +98,9 @@ note_peer(struct turn *t)
 	if (c != NULL && c->gen > p->peer_outdated)
 		p->peer_outdated = c->gen;
 	note_alone(t);
+	if (!v->silent)
+		p->peer_is_off = false;	/* whatever it proves: somebody switched it on */
 	if (v->alive) {
-		p->peer_is_off = false;
 		if (v->f.fixed > p->marks.fixed)
 			p->marks.fixed = v->f.fixed;
 		turn_alarm(t, ALARM_CONFIG, v->f.config != p->conf->config,
