@@ -99,7 +99,7 @@ note_peer(struct turn *t)
 		p->peer_outdated = c->gen;
 	note_alone(t);
 	if (!v->silent)
-		p->peer_is_off = false;	/* whatever it proves: somebody switched it on */
+		p->peer_is_off = p->accept_loss = false;	/* somebody switched it on */
 	if (v->alive) {
 		if (v->f.fixed > p->marks.fixed)
 			p->marks.fixed = v->f.fixed;

@@ -286,7 +286,8 @@ struct policy {
 
 	enum promote_step promote;
 	enum policy_proof proof;
-	bool accept_loss;
+	bool accept_loss;		/* active: an operator goes on although the other node may
+					 * have served while this one slept */
 	int64_t step_ms;		/* when the present step began */
 	int64_t retry_ms;		/* not before */
 	bool asked;			/* the request of the step is under way */

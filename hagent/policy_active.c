@@ -142,8 +142,9 @@ alone_proved(struct turn *t, const char **why)
 		grant_alone(t, GEN_SOLO, "planned mistake");
 		return true;
 	}
-	if (p->peer_is_off && v->peer.silent) {
-		grant_alone(t, GEN_SOLO, "an operator said that the other node is off");
+	if (p->peer_is_off && v->peer.silent && !p->slept) {
+		grant_alone(t, p->accept_loss ? GEN_FORCED : GEN_SOLO,
+		    "an operator said that the other node is off");
 		return true;
 	}
 	*why = "a quorum is required and this node has none";

@@ -200,6 +200,29 @@ refuse_unproven(struct turn *t, const struct policy_event *e)
 	refuse(t, e, 14, why, hint);
 }
 
+/* The active node goes on alone by an operator's word.  Who slept does not know whether the
+ * other one took over meanwhile, and accepted mail before it was switched off. */
+static void
+failover_active(struct turn *t, const struct policy_event *e)
+{
+	struct policy *p = t->p;
+	bool off = e->peer_is_off && t->v->peer.silent;
+	bool missing = p->conf->syncd && p->slept
+	    && !gen_kind_alone((enum gen_kind)t->v->data.gen.kind);
+
+	if (off && missing && !e->accept_loss) {
+		refuse(t, e, 14, "the other node may have served meanwhile: accepted mail may be missing here",
+		    "hactl failover --peer-is-off --accept-loss");
+		return;
+	}
+	if (off && !e->dry_run) {
+		p->peer_is_off = true;
+		p->accept_loss = p->accept_loss || missing;
+		p->slept = p->slept && !missing;
+	}
+	refuse(t, e, e->peer_is_off ? 0 : 13, "this node is active already", "");
+}
+
 static void
 op_failover(struct turn *t, const struct policy_event *e)
 {
@@ -212,12 +235,12 @@ op_failover(struct turn *t, const struct policy_event *e)
 		    "hactl failover  # on the other node");
 		return;
 	}
-	if (e->peer_is_off && t->v->peer.silent && !e->dry_run)
-		p->peer_is_off = true;
 	if (p->role == ROLE_ACTIVE) {
-		refuse(t, e, e->peer_is_off ? 0 : 13, "this node is active already", "");
+		failover_active(t, e);
 		return;
 	}
+	if (e->peer_is_off && t->v->peer.silent && !e->dry_run)
+		p->peer_is_off = true;
 	proof = policy_evidence(p, t->v, &why);
 	if (proof == PROOF_NONE && !(e->peer_is_off && t->v->peer.silent)) {
 		refuse_unproven(t, e);
