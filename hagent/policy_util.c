@@ -8,6 +8,8 @@
 #include "hook.h"
 #include "policy_int.h"
 
+#define FORCED_LEAP 1000	/* generations that the other node made unheard, at most */
+
 const char *
 ha_role_name(enum ha_role r)
 {
@@ -144,7 +146,8 @@ max64(uint64_t a, uint64_t b)
 }
 
 /* Above every number that this node ever heard of, so that order of numbers is
- * order of time wherever the nodes could speak. */
+ * order of time wherever the nodes could speak.  An operator forces what could not speak:
+ * his choice is above whatever the other node may have made meanwhile, too. */
 struct gen
 turn_gen(struct turn *t, enum gen_kind kind)
 {
@@ -156,6 +159,8 @@ turn_gen(struct turn *t, enum gen_kind kind)
 		above = max64(above, max64(t->v->peer.f.fixed, t->v->peer.f.gen));
 	if (t->v->syncd_up)
 		above = max64(above, t->v->data.gen.no);
+	if (kind == GEN_FORCED)
+		above += FORCED_LEAP;
 	memset(&g, 0, sizeof(g));
 	g.no = gen_next_no(above, p->conf->node);
 	memcpy(g.id, t->v->random, sizeof(g.id));
