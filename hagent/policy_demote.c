@@ -252,8 +252,10 @@ st_save(struct turn *t)
 	}
 	/* Belief of our own: everything that was ever acknowledged is here.  Who could not
 	 * even begin to serve has no such belief: syncd may know of something newer.  It
-	 * releases all the same, so that the other node may take it back. */
-	if (p->release && !p->refused && (!p->conf->syncd || t->v->syncd_up)) {
+	 * releases all the same, so that the other node may take it back.  Nor has one that
+	 * an operator forced before that is in the log. */
+	if (p->release && !p->refused && (!p->conf->syncd || t->v->syncd_up)
+	    && (p->proof != PROOF_OPERATOR || p->gen.no >= p->told.gen)) {
 		p->complete = p->gen.no;
 		p->complete_boot = t->v->peer.boot;
 	}
