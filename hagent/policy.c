@@ -202,21 +202,39 @@ note_syncd(struct turn *t)
 /* ---- idle roles ---- */
 
 static void
+outdate(struct turn *t, uint64_t gen, const char *why)
+{
+	struct policy *p = t->p;
+
+	p->marks.outdated = gen;
+	p->complete = 0;
+	turn_save(t);
+	p->outdate_save = p->save_no;
+	if (p->conf->syncd && t->v->syncd_up)
+		turn_add(t, ACT_SYNCD_OUTDATE)->no = gen;
+	turn_add(t, ACT_SEND_NOW);
+	turn_note(t, "marked outdated up to gen=%llu%s", (unsigned long long)gen, why);
+}
+
+static void
 honour_outdate(struct turn *t)
 {
 	const struct control *c = peer_control(&t->v->peer, CTRL_OUTDATE);
 	struct policy *p = t->p;
 
-	if (c == NULL || c->gen <= p->marks.outdated || c->gen < policy_newest(p, t->v).no)
-		return;
-	p->marks.outdated = c->gen;
-	p->complete = 0;
-	turn_save(t);
-	p->outdate_save = p->save_no;
-	if (p->conf->syncd && t->v->syncd_up)
-		turn_add(t, ACT_SYNCD_OUTDATE)->no = c->gen;
-	turn_add(t, ACT_SEND_NOW);
-	turn_note(t, "marked outdated up to gen=%llu", (unsigned long long)c->gen);
+	if (c != NULL && c->gen > p->marks.outdated && c->gen >= policy_newest(p, t->v).no)
+		outdate(t, c->gen, "");
+}
+
+/* syncd knows that there are two histories as long as it runs.  Whose was not chosen is
+ * kept as it is until an operator looks: not to be served from after a restart either. */
+static void
+keep_split(struct turn *t)
+{
+	uint64_t gen = t->v->data.gen.no;
+
+	if (t->v->syncd_up && t->v->data.mode == DATA_SPLIT && gen > t->p->marks.outdated)
+		outdate(t, gen, ": two histories");
 }
 
 /* A RELEASE that is for us and that we shall not take: say so, once for all. */
@@ -381,6 +399,7 @@ idle_turn(struct turn *t)
 	struct policy *p = t->p;
 
 	honour_outdate(t);
+	keep_split(t);
 	/* syncd may have outlived an agent that died between two acts. */
 	if (t->v->syncd_up && t->v->data.role == DATA_ACTIVE
 	    && t->v->now_ms - p->step_ms > p->conf->retry_ms) {
