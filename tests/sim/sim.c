@@ -24,7 +24,8 @@
 #include "sim.h"
 
 struct totals {
-	unsigned long schedules, acked, promotions, solos, split, faults, attacks, fenced, resets;
+	unsigned long schedules, acked, promotions, solos, split, faults, attacks, fenced, resets,
+	    forced, forked;
 };
 
 /* False for a name that the policy, the commit rules and the log do not know, and in a
@@ -58,14 +59,17 @@ add(struct totals *t, const struct sim *s)
 	t->attacks += s->attacks;
 	t->fenced += s->fenced;
 	t->resets += s->barked;
+	t->forced += s->forced;
+	t->forked += s->forked;
 }
 
 static void
 print(FILE *to, const struct totals *t)
 {
 	fprintf(to, "schedules=%lu faults=%lu acknowledged=%lu promotions=%lu alone=%lu split=%lu "
-	        "fenced=%lu resets=%lu attacks=%lu violations=0\n", t->schedules, t->faults,
-	    t->acked, t->promotions, t->solos, t->split, t->fenced, t->resets, t->attacks);
+	        "forced=%lu forked=%lu fenced=%lu resets=%lu attacks=%lu violations=0\n", t->schedules,
+	    t->faults, t->acked, t->promotions, t->solos, t->split, t->forced, t->forked,
+	    t->fenced, t->resets, t->attacks);
 }
 
 /* A line now and then of a campaign that takes hours. */

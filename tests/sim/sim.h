@@ -46,7 +46,14 @@ enum fault_kind {
 	FAULT_MAINTENANCE,	/* for ms, asked of the node */
 	FAULT_FENCE,		/* the device of the node does as arg says, for ms */
 	FAULT_VOTER,		/* the node does not reach the third voter */
+	FAULT_FAILOVER,		/* an operator wants the node to serve, for ms; arg: his words */
 	FAULTS
+};
+enum words {
+	WORD_LOSS = 1,		/* --accept-loss */
+	WORD_OFF = 2,		/* --peer-is-off, while it is */
+	WORD_PULL = 4,		/* he switches it off before he says anything */
+	WORD_WRONG = 8,		/* --peer-is-off, without having looked */
 };
 struct fault {
 	int64_t after;		/* ms after the one before */
@@ -83,6 +90,7 @@ struct plan {
 	bool disks;		/* now and then one is slow, or a standby far behind */
 	bool bare;		/* a pair without syncd: addresses and resources only */
 	int preferred;		/* node that takes the role back; -1 */
+	bool operator;		/* he makes nodes serve again and again */
 	bool may_split;		/* every path may be cut at once */
 	bool single;		/* each fault waits until the pair is in step again */
 	unsigned noise;
@@ -102,7 +110,7 @@ struct rec {
 };
 
 enum msg_kind {
-	M_WORLD, M_FAULT_END, M_FENCED, M_FRAME,		/* nobody's */
+	M_WORLD, M_FAULT_END, M_OPERATOR, M_FENCED, M_FRAME,	/* nobody's */
 	M_TICK, M_SEND, M_EVENT, M_STATE, M_SYNCD_SAYS,		/* agent */
 	M_SYNCD_TICK, M_CLIENT, M_DURABLE, M_MARKED, M_TO_SYNCD,	/* syncd */
 	M_FACTS, M_BATCH, M_ACK, M_TOLD,			/* the other syncd */
@@ -166,7 +174,11 @@ struct node {
 					 * it had nothing that is missing here */
 	int64_t word_ms;		/* when its last word came that this says of */
 	bool served;			/* this agent's life served, or found services running */
-	bool forced;			/* an operator's word was given in this agent's life */
+	bool asked;			/* an operator asked this agent's life to take over */
+	int64_t told_ms;		/* when he said that the other node is off; -1 */
+	bool accepts;			/* his last word: what is missing here may be missing */
+	uint64_t heard_no;		/* newest number that the other one ever told it */
+	uint64_t loss_gen;		/* the generation that began with that word */
 
 	bool syncd;
 	bool disk_slow, disk_full;	/* no batch is taken then */
@@ -232,15 +244,26 @@ struct sim {
 	uint64_t acked_gen;		/* newest generation that acknowledged */
 	struct gen gens[512];		/* every number that was ever used */
 	unsigned ngens;
-	bool excused;			/* every channel was cut while both nodes ran */
+	bool excused;			/* every channel was cut while both nodes ran, or an operator
+					 * forced one while the other lived: two may acknowledge */
+	bool parted;			/* an operator accepted a loss: logs may part, and a tail of one
+					 * that acknowledged alone is kept whether it did or not */
+	bool forked;			/* and there are two lines now, each with what the other lacks */
 	int64_t reach_ms[2];		/* since when frames of the other can arrive */
 	int64_t two_vips;
 	char why[200];			/* the violation; "" none */
 	bool trace;
 	bool healing;
-	unsigned promotions, solos, attacks, fenced, barked;
+	unsigned promotions, solos, attacks, fenced, barked, forced;
 	unsigned ntape, tape_next;
 	struct taped tape[TAPE_MAX];
+};
+
+enum acked {
+	ACKED_NOT,
+	ACKED,
+	ACKED_LOST,		/* an operator accepted that the pair goes on without; the other log
+				 * has it */
 };
 
 /* Large, and used from the beginning: not cleared for each schedule. */
@@ -248,7 +271,7 @@ struct sim_store {
 	struct log log[2];
 	struct msg q[QUEUE_MAX];
 	struct history facts[FACTS_MAX];
-	bool acked[IDS_MAX];
+	uint8_t acked[IDS_MAX];		/* enum acked */
 	uint8_t here[2][IDS_MAX];	/* records with this id in the node's log */
 };
 extern struct sim_store store;
@@ -264,6 +287,7 @@ bool sim_runs(const struct sim *, int node);		/* up, and not paused */
 bool sim_path(const struct sim *, unsigned link);	/* both directions */
 void sim_gen(struct sim *, const struct gen *);		/* check: a number means one thing */
 bool sim_has_acked(const struct sim *, int node);	/* I1 */
+void sim_goes_on(struct sim *, int node, const struct gen *);	/* with what it has */
 bool sim_in_step(const struct sim *);
 void sim_power_off(struct sim *, int node, int64_t off_ms);
 void sim_run(struct sim *, const struct plan *, bool trace);
@@ -273,6 +297,7 @@ void plan_make(struct plan *, uint64_t seed);
 void plan_print(const struct plan *);
 void plan_due(struct sim *);				/* carries out what is due */
 void plan_end(struct sim *, const struct fault *);
+void plan_operator(struct sim *, const struct msg *);	/* asks again */
 void plan_heal(struct sim *);
 void plan_online(struct sim *);				/* no operator keeps a node out any more */
 /* The smallest plan found that still breaks a promise. */
@@ -292,9 +317,15 @@ void guard_fence(struct sim *, int node, uint64_t no);	/* node asks */
 void guard_fenced(struct sim *, int victim);
 /* I15: is the other one excluded by what the node stands on? */
 void guard_check(struct sim *, int node, const struct policy_action *);
-/* I16: around each step of the agent's policy. */
+/* I16: around each step of the agent's policy, and before a grant. */
 void guard_heard(struct sim *, int node, const struct policy_view *);
 void guard_role(struct sim *, int node, enum ha_role before);
+void guard_grant(struct sim *, int node, const struct gen *);
+void guard_heard_of(struct sim *, int node, uint64_t no);	/* a number that the other one told */
+/* A loss was accepted, and nobody told this node which line is the newer one. */
+bool guard_unheard(const struct sim *, int node);
+/* The newest generation in which the other one acknowledged alone is in this log. */
+bool guard_knows(const struct sim *, int node);
 
 /* sim_agent.c */
 void agent_answer(struct sim *, int node, const struct policy_event *, int64_t delay);

@@ -175,6 +175,8 @@ to_syncd(struct sim *s, int n, const struct policy_action *a)
 		s->solos += gen_kind_alone((enum gen_kind)a->gen.kind);
 		check_release(s, n, a);
 		guard_check(s, n, a);
+		if (a->act == ACT_SYNCD_GRANT)
+			guard_grant(s, n, &a->gen);
 		/* I15: silence must have been there, unless it goes on after a restart of
 		 * syncd. */
 		if (a->gen.kind == GEN_PRESUMED
@@ -432,8 +434,8 @@ agent_start(struct sim *s, int n)
 	x->agent_paused = 0;
 	x->disk.boot++;
 	x->saved = 0;
-	x->link_known = x->confirmed = x->served = false;
-	x->word_ms = -1;
+	x->link_known = x->confirmed = x->served = x->asked = x->accepts = false;
+	x->word_ms = x->told_ms = -1;
 	x->heard_ms = s->now;	/* silence is counted from here */
 	x->ping_lost = s->now - 1000;
 	policy_init(&x->policy, &s->conf[n], &x->disk.marks, x->disk.boot, s->now);

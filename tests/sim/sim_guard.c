@@ -5,7 +5,8 @@
  * Checked (I15): a device that said "off" has switched off; a promotion by quorum has
  * the quorum.  That the other one cannot serve any more is checked by what it does.
  * And (I16): who starts begins to serve when the other node confirmed that it has nothing
- * newer, or as the holder of its newest generation after a cold start. */
+ * newer, or as the holder of its newest generation after a cold start, or when an operator
+ * said so: then the generation's kind says it, too. */
 #include "sim.h"
 
 #define TOKEN_MS 1000		/* who counts the votes misses somebody after this */
@@ -177,7 +178,8 @@ guard_check(struct sim *s, int n, const struct policy_action *a)
 	const struct node *x = &s->n[n];
 	bool begins = a->act == ACT_SYNCD_PROMOTE && x->policy.role == ROLE_PROMOTE;
 	bool alone = a->act == ACT_SYNCD_GRANT && gen_kind_alone((enum gen_kind)a->gen.kind)
-	    && !gen_kind_alone((enum gen_kind)x->c.gen.kind);	/* asked twice */
+	    && !gen_kind_alone((enum gen_kind)x->c.gen.kind)	/* asked twice */
+	    && (x->told_ms < 0 || x->told_ms < x->heard_ms);	/* an operator's word */
 
 	if (s->plan->mode == POLICY_FENCING && ((begins && x->policy.proof == PROOF_FENCE) || alone)
 	    && !excluded(s, n))
@@ -215,9 +217,34 @@ newest_alone(const struct sim *s, int n)
 	return 0;
 }
 
+void
+guard_heard_of(struct sim *s, int n, uint64_t no)
+{
+	if (no > s->n[n].heard_no)
+		s->n[n].heard_no = no;
+}
+
+bool
+guard_unheard(const struct sim *s, int n)
+{
+	return s->parted && s->n[n].heard_no < s->acked_gen;
+}
+
+bool
+guard_knows(const struct sim *s, int n)
+{
+	const struct history *h = &s->n[n].history;
+	uint64_t no = newest_alone(s, !n);
+
+	for (size_t i = h->n; no != 0 && i-- > 0;)
+		if (h->gen[i].no == no)
+			return true;
+	return no == 0;
+}
+
 /* A word of the other one came: does it acknowledge, or hold, anything without this node?
- * In a pair without logs the word itself is all there is.  After a double fault, who could
- * follow it once still can. */
+ * In a pair without logs the word itself is all there is.  When there are two lines, each
+ * lacks something; and after a double fault, who could follow it once still can. */
 void
 guard_heard(struct sim *s, int n, const struct policy_view *v)
 {
@@ -225,12 +252,14 @@ guard_heard(struct sim *s, int n, const struct policy_view *v)
 	const struct commit *c = &s->n[!n].c;
 	bool alone = c->role == DATA_ACTIVE && gen_kind_alone((enum gen_kind)c->gen.kind);
 
+	if (v->peer.alive)
+		guard_heard_of(s, n, v->peer.f.fixed);
 	if (!v->peer.alive || x->peer.last_ms == x->word_ms || x->served
 	    || (x->confirmed && s->excused))
 		return;
 	x->word_ms = x->peer.last_ms;
 	x->confirmed = s->plan->bare || (!alone && newest_alone(s, !n) <= newest(s, n).no
-	    && (s->excused || sim_has_acked(s, n)));
+	    && (s->excused || s->forked || sim_has_acked(s, n)));
 }
 
 /* Cold start: its newest generation is its own, and nobody acknowledged in a newer one. */
@@ -241,7 +270,30 @@ holder(const struct sim *s, int n)
 	struct gen g = newest(s, n);
 
 	return c->cold_last_active && s->now - s->n[n].agent_since >= c->initdead_ms
-	    && g.no != 0 && g.node == n && (s->excused || s->acked_gen <= g.no);
+	    && g.no != 0 && g.node == n
+	    && (s->excused || s->acked_gen <= g.no || guard_unheard(s, n));
+}
+
+/* Also what an active node is granted that had slept: somebody has to have said so. */
+static void
+forced(struct sim *s, int n, uint64_t no)
+{
+	struct node *x = &s->n[n];
+
+	s->forced++;
+	if (x->accepts)
+		x->loss_gen = no;
+	x->confirmed = x->confirmed || s->plan->bare;	/* else when it is in the log */
+	if (!x->asked)
+		sim_fail(s, "I16: node %d calls gen %llu forced, and no operator said so", n,
+		    (unsigned long long)no);
+}
+
+void
+guard_grant(struct sim *s, int n, const struct gen *g)
+{
+	if (g->kind == GEN_FORCED)
+		forced(s, n, g->no);
 }
 
 void
@@ -253,7 +305,9 @@ guard_role(struct sim *s, int n, enum ha_role before)
 	x->served = x->served || now == ROLE_ACTIVE;
 	if (now != ROLE_PROMOTE || before == ROLE_PROMOTE)
 		return;
-	if (!x->confirmed && !x->served && !holder(s, n))
+	if (x->policy.gen.kind == GEN_FORCED)
+		forced(s, n, x->policy.gen.no);
+	else if (!x->confirmed && !x->served && !holder(s, n))
 		sim_fail(s, "I16: node %d started, and serves in gen %llu without being asked", n,
 		    (unsigned long long)x->policy.gen.no);
 }

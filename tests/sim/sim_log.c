@@ -51,9 +51,9 @@ count_id(struct sim *s, int n, uint32_t id, bool in)
 
 	if (id == 0)
 		return;
-	if (in && (*here)++ == 0 && store.acked[id])
+	if (in && (*here)++ == 0 && store.acked[id] == ACKED)
 		s->missing[n]--;
-	if (!in && --*here == 0 && store.acked[id])
+	if (!in && --*here == 0 && store.acked[id] == ACKED)
 		s->missing[n]++;
 }
 

@@ -2,7 +2,8 @@
  * some of them can be left out again.  Carrying them out, undoing them, and the search
  * for the shortest list that still breaks a promise.
  *
- * A plan that may not split the pair leaves out a cut that would take its last path. */
+ * A plan that may not split the pair leaves out a cut that would take its last path, and in
+ * it nobody says that a node is off which lives. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,11 +11,12 @@
 #include "sim.h"
 
 #define ROLLS 12		/* worlds that each candidate of a shrunk plan is tried in */
+#define OPERATOR_MS 700		/* he asks again */
 #define YEAR_MS (365LL * 86400 * 1000)
 
 static const char *const names[FAULTS] = { "power cut", "hang", "agent dies", "agent hangs",
 	"syncd dies", "switchover", "loss", "delay", "cut", "all cut", "ping cut", "clock step",
-	"standby", "maintenance", "fence device", "voter cut" };
+	"standby", "maintenance", "fence device", "voter cut", "failover" };
 
 static const char *const moods[FENCE_MOODS] = { "works", "fails", "hangs", "is late", "is blind" };
 static const char *const mode_names[] = { "serial+ping", "fencing", "quorum", "manual" };
@@ -45,7 +47,18 @@ pick_kind(const struct plan *p, uint64_t *r)
 		return FAULT_VOTER;
 	if (own >= 93)
 		return own >= 97 ? FAULT_STANDBY : FAULT_MAINTENANCE;
+	if (own >= (p->operator || p->mode == POLICY_MANUAL ? 60 : 90))
+		return FAULT_FAILOVER;
 	return bag[pick(r, p->may_split ? n : n - 2)];
+}
+
+/* Who does not look before he speaks splits the pair as surely as a cut of every path. */
+static int64_t
+pick_words(const struct plan *p, uint64_t *r)
+{
+	int64_t words = (int64_t)pick(r, WORD_WRONG);	/* the three below */
+
+	return p->may_split && pick(r, 3) == 0 ? words | WORD_OFF | WORD_WRONG : words;
 }
 
 static struct fault
@@ -66,6 +79,10 @@ pick_fault(const struct plan *p, uint64_t *r)
 		f.arg = (int64_t)pick(r, 25) + 1;
 	else if (f.kind == FAULT_DELAY)
 		f.arg = 100 + (int64_t)pick(r, 6000);
+	else if (f.kind == FAULT_FAILOVER)
+		f.arg = pick_words(p, r);
+	if (f.kind == FAULT_FAILOVER)
+		f.ms = 3000 + (int64_t)pick(r, 9000);
 	if (f.kind == FAULT_FENCE || f.kind == FAULT_VOTER)
 		f.ms = 3000 + (int64_t)pick(r, 20000);	/* others happen meanwhile */
 	return f;
@@ -83,8 +100,18 @@ pick_mode(struct plan *p, uint64_t *r)
 	p->watchdog = pick(r, 100) < 30 || p->mode == POLICY_QUORUM;
 	p->strict = pick(r, 100) < 10;
 	p->bare = pick(r, 100) < 12;
+	p->operator = pick(r, 100) < 8;
 	p->preferred = pick(r, 100) < 15 ? (int)pick(r, 2) : -1;
 	p->may_split = pick(r, 1000) < (p->mode == POLICY_SERIAL_PING ? 150 : 500);
+}
+
+/* He takes the node that was away, behind as it is, instead of the one that serves. */
+static void
+hasty(struct fault *f, const struct fault *before)
+{
+	f->node = before->node;
+	f->arg |= WORD_LOSS | WORD_OFF | WORD_PULL;
+	f->ms += 4000;
 }
 
 /* Mostly short ones: what breaks a promise is rarely a long story, and when it is, some
@@ -99,13 +126,16 @@ plan_make(struct plan *p, uint64_t seed)
 	p->seed = seed;
 	p->roll = seed;
 	pick_mode(p, &r);
-	p->single = pick(&r, 1000) < 400;
+	p->single = !p->operator && pick(&r, 1000) < 400;
 	p->noise = NOISES;
 	p->client_ms = clients[pick(&r, sizeof(clients) / sizeof(clients[0]))];
 	size = pick(&r, 100);
 	p->n = 1 + (unsigned)pick(&r, size < 60 ? 3 : size < 92 ? 8 : FAULTS_MAX);
 	for (unsigned i = 0; i < p->n; i++)
 		p->f[i] = pick_fault(p, &r);
+	for (unsigned i = 1; i < p->n && p->operator; i++)
+		if (p->f[i].kind == FAULT_FAILOVER && pick(&r, 2) == 0)
+			hasty(&p->f[i], &p->f[i - 1]);
 	/* The first one often when the pair is in step, and sometimes while it starts. */
 	p->f[0].after = pick(&r, 4) == 0 ? 300 + (int64_t)pick(&r, 4000)
 	    : 4000 + (int64_t)pick(&r, 4000);
@@ -128,6 +158,12 @@ fault_text(const struct fault *f, char *to, size_t size)
 		n += snprintf(to + n, size - (size_t)n, " up to %lld ms", (long long)f->arg);
 	if (f->kind == FAULT_FENCE)
 		n += snprintf(to + n, size - (size_t)n, " %s", moods[f->arg]);
+	if (f->kind == FAULT_FAILOVER)
+		n += snprintf(to + n, size - (size_t)n, "%s%s%s",
+		    (f->arg & WORD_PULL) != 0 ? ", the other one switched off" : "",
+		    (f->arg & WORD_LOSS) != 0 ? ", loss accepted" : "",
+		    (f->arg & WORD_WRONG) != 0 ? ", \"it is off\" without a look"
+		    : (f->arg & WORD_OFF) != 0 ? ", \"it is off\" when it is" : "");
 	if (f->kind == FAULT_CLOCK)
 		snprintf(to + n, size - (size_t)n, " by %lld years", (long long)(f->arg / YEAR_MS));
 	else if (f->kind != FAULT_SWITCHOVER)
@@ -141,12 +177,12 @@ plan_print(const struct plan *p)
 		"agent dies in the middle", "rot", "attacks", "state not written" };
 	char text[120];
 
-	printf("plan of seed %llu: mode %s%s%s%s%s%s, a message each %lld ms\n",
+	printf("plan of seed %llu: mode %s%s%s%s%s%s%s, a message each %lld ms\n",
 	    (unsigned long long)p->seed, mode_names[p->mode], p->watchdog ? ", watchdog" : "",
 	    p->bare ? ", no syncd" : p->strict ? ", commit strict" : "",
 	    p->preferred < 0 ? "" : p->preferred == 0 ? ", node 0 preferred" : ", node 1 preferred",
-	    p->single ? ", single faults" : "", p->may_split ? ", may split" : "",
-	    (long long)p->client_ms);
+	    p->operator ? ", a busy operator" : "", p->single ? ", single faults" : "",
+	    p->may_split ? ", may split" : "", (long long)p->client_ms);
 	for (unsigned i = 0; i < sizeof(noises) / sizeof(noises[0]); i++)
 		if ((p->noise & 1u << i) != 0)
 			printf("  now and then: %s\n", noises[i]);
@@ -193,6 +229,56 @@ operator(struct sim *s, int n, enum policy_op op, int about, int64_t ms)
 
 	if (sim_runs(s, n) && s->now >= s->n[n].agent_paused)
 		agent_event(s, n, &e);
+}
+
+static void
+excuse(struct sim *s, int n, const char *what)
+{
+	sim_say(s, "node %d %s, and lives", !n, what);
+	s->excused = true;
+}
+
+/* `hactl failover` on the node of the fault.  False: he need not ask any more. */
+static bool
+failover(struct sim *s, const struct fault *f)
+{
+	struct node *x = &s->n[f->node];
+	const struct node *y = &s->n[!f->node];
+	bool off = (f->arg & WORD_OFF) != 0 && (!y->up || (f->arg & WORD_WRONG) != 0);
+	struct policy_event e = { .type = EV_OP, .op = OP_FAILOVER, .id = 78, .index = -1,
+		.op_node = (uint8_t)f->node, .peer_is_off = off,
+		.accept_loss = (f->arg & WORD_LOSS) != 0 };
+	bool serves = x->policy.role == ROLE_ACTIVE || x->policy.role == ROLE_PROMOTE;
+
+	if (!x->agent || !sim_runs(s, f->node) || s->now < x->agent_paused)
+		return true;
+	x->asked = true;
+	x->accepts = e.accept_loss;
+	if (off)
+		x->told_ms = s->now;
+	agent_event(s, f->node, &e);
+	if (off && y->up && x->policy.peer_is_off)
+		excuse(s, f->node, "was called off");
+	/* A presumption may be wrong about a node that hung.  Where it needs nobody to acknowledge,
+	 * it goes on until it hears of the one that took over with a loss accepted. */
+	if (!serves && x->policy.role == ROLE_PROMOTE && s->plan->mode == POLICY_SERIAL_PING && y->up
+	    && y->c.role == DATA_ACTIVE && gen_kind_alone((enum gen_kind)y->c.gen.kind))
+		excuse(s, f->node, "was presumed off");
+	return !serves;
+}
+
+void
+plan_operator(struct sim *s, const struct msg *m)
+{
+	const struct fault *f = &s->plan->f[m->no];
+	uint64_t no = m->no, until = m->lsn;
+	struct msg *next;
+
+	if (s->healing || (uint64_t)s->now >= until || !failover(s, f))
+		return;
+	next = sim_post(s, M_OPERATOR, 0, 0, OPERATOR_MS);
+	next->no = no;
+	next->lsn = until;
 }
 
 void
@@ -309,6 +395,7 @@ static void
 carry_out(struct sim *s, const struct fault *f, unsigned i)
 {
 	struct node *x = &s->n[f->node];
+	struct msg *m;
 	char text[120];
 
 	fault_text(f, text, sizeof(text));
@@ -341,6 +428,13 @@ carry_out(struct sim *s, const struct fault *f, unsigned i)
 		break;
 	case FAULT_CLOCK:
 		x->wall += f->arg;
+		break;
+	case FAULT_FAILOVER:
+		if ((f->arg & WORD_PULL) != 0 && s->n[!f->node].up)
+			sim_power_off(s, !f->node, f->ms);
+		m = sim_post(s, M_OPERATOR, 0, 0, 1);
+		m->no = i;
+		m->lsn = (uint64_t)(s->now + f->ms);
 		break;
 	default:
 		path_fault(s, f, i);

@@ -105,9 +105,9 @@ acknowledge(struct sim *s, int n, uint64_t i)
 		    (unsigned long long)x->c.newer.no);
 	if (x->c.gen.no > s->acked_gen)
 		s->acked_gen = x->c.gen.no;
-	if (store.acked[mine->id])
+	if (store.acked[mine->id] != ACKED_NOT)
 		return;
-	store.acked[mine->id] = true;
+	store.acked[mine->id] = ACKED;
 	s->acks++;
 	for (int k = 0; k < 2; k++)
 		s->missing[k] += store.here[k][mine->id] == 0;
@@ -142,6 +142,9 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 
 	switch (a->type) {
 	case COMMIT_WRITE_GEN:
+		x->confirmed = x->confirmed || a->gen.kind == GEN_FORCED;
+		if (!x->c.promoting && gen_kind_alone((enum gen_kind)a->gen.kind))
+			sim_goes_on(s, n, &a->gen);
 		append_own(s, n, 0, &a->gen, more);
 		break;
 	case COMMIT_RELEASE:
@@ -166,10 +169,8 @@ perform_one(struct sim *s, int n, struct commit_act *a, struct commit_acts *more
 		tell(s, n, AL_JOIN_WANTED, a);
 		break;
 	case COMMIT_PROMOTED:
-		/* One that is late and older than what acknowledges now has to give way. */
-		if (!s->excused && a->gen.no > s->acked_gen && !sim_has_acked(s, n))
-			sim_fail(s, "I1: node %d was promoted without everything acknowledged", n);
 		s->promotions++;
+		sim_goes_on(s, n, &a->gen);
 		tell(s, n, AL_PROMOTED, a);
 		break;
 	case COMMIT_REFUSED:
@@ -360,7 +361,7 @@ split(struct sim *s, int n, uint64_t fork)
 	sim_say(s, "node %d: two histories behind lsn %llu", !n, (unsigned long long)fork);
 	commit_split(&y->c, &a);
 	syncd_perform(s, !n, &a);
-	if (!s->excused)
+	if (!s->excused && !s->parted)
 		sim_fail(s, "split between the nodes without a double fault");
 }
 
@@ -374,7 +375,7 @@ give_way(struct sim *s, int n, uint64_t fork)
 
 	a.n = 0;
 	for (uint64_t i = fork + 1; i <= x->tip; i++)
-		if (store.log[n].rec[i].id != 0 && store.acked[store.log[n].rec[i].id]
+		if (store.log[n].rec[i].id != 0 && store.acked[store.log[n].rec[i].id] != ACKED_NOT
 		    && !store.here[!n][store.log[n].rec[i].id])
 			sim_fail(s, "I1: node %d cuts lsn %llu, which was acknowledged", n,
 			    (unsigned long long)i);
@@ -438,6 +439,7 @@ got_facts(struct sim *s, int n, const struct msg *m)
 	struct gen g = m->u.gen;
 
 	a.n = 0;
+	guard_heard_of(s, n, g.no);
 	assert(s->facts_order[m->slot] == m->order);
 	if (g.no > x->c.gen.no || m->no > x->c.fence_no) {
 		if (m->no > g.no)

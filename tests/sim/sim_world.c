@@ -92,6 +92,39 @@ sim_has_acked(const struct sim *s, int n)
 	return s->missing[n] == 0;
 }
 
+/* The operator took the node as it is.  What it lacks, the other one has to have. */
+static void
+fork_here(struct sim *s, int n, const struct gen *g)
+{
+	s->forked = true;
+	s->acked_gen = g->no;
+	for (uint32_t id = 1; id <= s->next_id; id++) {
+		if (store.acked[id] != ACKED || store.here[n][id] != 0)
+			continue;
+		if (store.here[!n][id] == 0)
+			sim_fail(s, "I5: message %u, which was acknowledged, is in neither log", id);
+		store.acked[id] = ACKED_LOST;
+	}
+	s->missing[n] = s->missing[!n] = 0;
+	for (uint32_t id = 1; id <= s->next_id; id++)
+		s->missing[!n] += store.acked[id] == ACKED && store.here[!n][id] == 0;
+}
+
+void
+sim_goes_on(struct sim *s, int n, const struct gen *g)
+{
+	bool all = sim_has_acked(s, n), loss = g->no == s->n[n].loss_gen;
+
+	s->parted = s->parted || loss;
+	if (s->excused)
+		return;
+	/* One that is late and older than what acknowledges now has to give way. */
+	if ((!all && (s->forked || guard_unheard(s, n))) || (loss && !(all && guard_knows(s, n))))
+		fork_here(s, n, g);
+	else if (!all && g->no > s->acked_gen)
+		sim_fail(s, "I1: node %d goes on without everything acknowledged", n);
+}
+
 bool
 sim_in_step(const struct sim *s)
 {
@@ -327,6 +360,8 @@ dispatch(struct sim *s, struct msg *m)
 		world(s);
 	else if (m->kind == M_FAULT_END)
 		plan_end(s, &s->plan->f[m->no]);
+	else if (m->kind == M_OPERATOR)
+		plan_operator(s, m);
 	else if (m->kind == M_FENCED)
 		guard_fenced(s, m->node);
 	else if (m->kind < M_SYNCD_TICK)
@@ -387,7 +422,7 @@ conf(const struct plan *p, int n)
 static void
 setup(struct sim *s, const struct plan *p, bool trace)
 {
-	memset(store.acked, 0, s->next_id + 1);
+	memset(store.acked, ACKED_NOT, s->next_id + 1);
 	memset(store.here[0], 0, s->next_id + 1);
 	memset(store.here[1], 0, s->next_id + 1);
 	memset(s, 0, sizeof(*s));
@@ -425,6 +460,34 @@ heal(struct sim *s)
 			s->n[n].up_at = s->now;
 }
 
+/* I5: two lines were found, one serves, and nobody touched the other one. */
+static bool
+split_told(const struct sim *s)
+{
+	for (int n = 0; n < 2; n++)
+		if (s->n[n].policy.role == ROLE_ACTIVE && s->n[n].vip && s->n[n].agent
+		    && s->n[n].c.role == DATA_ACTIVE && !s->n[n].c.fenced
+		    && s->n[!n].agent && !s->n[!n].vip && s->n[!n].c.split)
+			return true;
+	return false;
+}
+
+/* Two lines meet as a split, and one does not: a fork may hold nothing. */
+static bool
+settled(const struct sim *s)
+{
+	return sim_in_step(s) || ((s->excused || s->parted) && split_told(s));
+}
+
+/* What was acknowledged is somewhere, whatever happened. */
+static void
+check_kept(struct sim *s)
+{
+	for (uint32_t id = 1; id <= s->next_id; id++)
+		if (store.acked[id] != ACKED_NOT && store.here[0][id] == 0 && store.here[1][id] == 0)
+			sim_fail(s, "I5: message %u, which was acknowledged, is in neither log", id);
+}
+
 /* In the end everything works: so must the pair. */
 static void
 finish(struct sim *s)
@@ -437,18 +500,19 @@ finish(struct sim *s)
 		if (s->now < look)
 			continue;
 		plan_online(s);
-		if (sim_in_step(s))
+		if (settled(s))
 			break;
 		look = s->now + 250;
 	}
-	if (s->excused || s->why[0] != '\0')
+	if (s->why[0] != '\0')
 		return;
-	if (!sim_in_step(s))
+	check_kept(s);
+	if (!settled(s))
 		sim_fail(s, "no recovery: roles %s/%s modes %s/%s",
 		    ha_role_name(s->n[0].policy.role), ha_role_name(s->n[1].policy.role),
 		    data_mode_name(s->n[0].c.mode), data_mode_name(s->n[1].c.mode));
 	for (int n = 0; n < 2; n++)
-		if (s->n[n].policy.role == ROLE_ACTIVE && !sim_has_acked(s, n))
+		if (!s->excused && s->n[n].policy.role == ROLE_ACTIVE && !sim_has_acked(s, n))
 			sim_fail(s, "I1: acknowledged messages are missing at the end");
 }
 
