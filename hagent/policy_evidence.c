@@ -130,11 +130,13 @@ newest_history(const struct policy *p, const struct policy_view *v)
 	return p->conf->node == 0;
 }
 
-/* Neither is complete. */
+/* Neither is complete.  By an answer to what was said since this node is awake: while it
+ * slept, frames waited for it, and the other node may serve by now. */
 bool
 policy_leads(const struct policy *p, const struct policy_view *v)
 {
-	return (v->peer.f.flags & FRAME_F_TAKE) == 0 && newest_history(p, v);
+	return (v->peer.f.flags & FRAME_F_TAKE) == 0 && v->peer.answers_ms >= p->awake_ms
+	    && newest_history(p, v);
 }
 
 static const char maybe_newer[] = "the other node's data may be newer, or it shall take over "

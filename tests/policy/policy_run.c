@@ -30,7 +30,7 @@
  *   peer silent|heard|quiet|ROLE [gen=N] [kind=K] [durable=N] [boot=N] [take] [outdated] [ill]
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
  *       [marked=G] [outdate=G] [alone=G] [switch=G] [watchdog] [maintenance] [score=N]
- *       [freed] [slow] [full] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
+ *       [freed] [slow] [full] [before: an answer to nothing newer] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
  *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
  *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard[=MS]] [every=MS] [slow] [full]
@@ -53,6 +53,7 @@ struct run {
 	struct policy_actions acts;
 	char since[8192];	/* descriptions of all actions since the last line, one a line */
 	bool started, failed, quiet;
+	int64_t answered_ms;	/* of our frames that the peer answered before the one now */
 	int64_t wall_off;
 	const char *file;
 	int line;
@@ -324,6 +325,8 @@ peer_word(struct run *r, char *w)
 		f->flags |= FRAME_F_WATCHDOG;
 	else if (strcmp(w, "maintenance") == 0)
 		f->flags |= FRAME_F_MAINTENANCE;
+	else if (strcmp(w, "before") == 0)
+		r->v.peer.answers_ms = r->answered_ms;
 	else if (strcmp(w, "no-ping") == 0)
 		f->flags &= (uint16_t)~FRAME_F_PING;
 	else if (strcmp(w, "no-syncd") == 0)
@@ -389,6 +392,7 @@ ev_peer(struct run *r, char **w, int n)
 		return;
 	p->have = p->ever = true;
 	p->boot = p->boot == 0 ? 1 : p->boot;
+	r->answered_ms = p->answers_ms;
 	p->answers_ms = r->v.now_ms;
 	p->f.ncontrols = 0;
 	p->f.flags = FRAME_F_HEALTHY | FRAME_F_PING
