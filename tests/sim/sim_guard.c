@@ -281,8 +281,10 @@ forced(struct sim *s, int n, uint64_t no)
 	struct node *x = &s->n[n];
 
 	s->forced++;
-	if (x->accepts)
+	if (x->accepts) {
 		x->loss_gen = no;
+		s->parted = true;	/* also when it dies before it goes on */
+	}
 	x->confirmed = x->confirmed || s->plan->bare;	/* else when it is in the log */
 	if (!x->asked)
 		sim_fail(s, "I16: node %d calls gen %llu forced, and no operator said so", n,
