@@ -168,8 +168,9 @@ ping_turn(struct turn *t)
 	}
 	if (p->ping_less_ms < 0)
 		p->ping_less_ms = v->now_ms;
+	/* A bad disk there is no reason to stay where no target is seen at all. */
 	if (v->peer.answers_ms - p->ping_less_ms < wait || !policy_peer_ready(v)
-	    || peer_disk_bad(v) || p->alone_no != 0)
+	    || (peer_disk_bad(v) && own_score(v) > 0) || p->alone_no != 0)
 		return;
 	if (p->told_reason == REASON_PING && v->now_ms - p->since_ms < PING_REST * wait)
 		return;

@@ -218,7 +218,7 @@ failover_active(struct turn *t, const struct policy_event *e)
 	if (off && !e->dry_run) {
 		p->peer_is_off = true;
 		p->accept_loss = p->accept_loss || missing;
-		p->slept = p->slept && !missing;
+		p->slept = false;	/* nothing is missing, or that was accepted */
 	}
 	refuse(t, e, e->peer_is_off ? 0 : 13, "this node is active already", "");
 }

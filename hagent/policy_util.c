@@ -145,6 +145,15 @@ max64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* The highest number heard of is a forced one of this node's: nothing came in between. */
+static bool
+forced_here(const struct policy *p, uint64_t above)
+{
+	const struct gen *g = state_newest(&p->marks);
+
+	return g != NULL && g->kind == GEN_FORCED && g->node == p->conf->node && g->no == above;
+}
+
 /* Above every number that this node ever heard of, so that order of numbers is
  * order of time wherever the nodes could speak.  An operator forces what could not speak:
  * his choice is above whatever the other node may have made meanwhile, too. */
@@ -159,7 +168,7 @@ turn_gen(struct turn *t, enum gen_kind kind)
 		above = max64(above, max64(t->v->peer.f.fixed, t->v->peer.f.gen));
 	if (t->v->syncd_up)
 		above = max64(above, t->v->data.gen.no);
-	if (kind == GEN_FORCED)
+	if (kind == GEN_FORCED && !forced_here(p, above))
 		above += FORCED_LEAP;
 	memset(&g, 0, sizeof(g));
 	g.no = gen_next_no(above, p->conf->node);

@@ -407,6 +407,26 @@ what_the_pair_relies_on(void **state)
 	}
 }
 
+/* A forced number is far above what the other node may have made unheard; the next attempt
+ * is not, unless something else was heard of in between. */
+static void
+a_forced_number_leaps_once(void **state)
+{
+	struct turn t = { &policy, &view, &acts };
+	struct gen one, two, three;
+
+	(void)state;
+	acts.n = 0;
+	policy.marks.fixed = 8;
+	one = turn_gen(&t, GEN_FORCED);
+	two = turn_gen(&t, GEN_FORCED);
+	assert_true(one.no > 1000 && one.no < 1020);
+	assert_true(two.no > one.no && two.no < one.no + 20);
+	policy.marks.fixed = two.no + 40;
+	three = turn_gen(&t, GEN_FORCED);
+	assert_true(three.no > two.no + 1000);
+}
+
 int
 main(void)
 {
@@ -421,6 +441,7 @@ main(void)
 		cmocka_unit_test_setup(alone_counts_only_what_the_log_holds, setup),
 		cmocka_unit_test_setup(the_largest_configuration_fits, setup),
 		cmocka_unit_test_setup(the_same_input_gives_the_same_output, setup),
+		cmocka_unit_test_setup(a_forced_number_leaps_once, setup),
 		cmocka_unit_test_setup(what_the_pair_relies_on, setup),
 		cmocka_unit_test_setup(everything_has_a_name, setup),
 	};
