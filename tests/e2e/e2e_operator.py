@@ -94,7 +94,7 @@ def asked(lab, node, answer, *args):
     """hactl at a terminal that gives this answer: exit code, and what was written before the
     question and behind it."""
     ours, theirs = os.openpty()
-    with subprocess.Popen(lab.command(node, "hactl", *args), stdin=theirs, stdout=subprocess.PIPE,
+    with subprocess.Popen(lab.command(node, "/usr/local/sbin/hactl", *args), stdin=theirs, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as p:
         os.close(theirs)
         before = ""

@@ -132,7 +132,7 @@ def agent_holds_no_passwords(t):
     wait_for("the next hagentd", 20, lambda: lab.pid_of(node, "hagentd") not in (0, before))
     agent = check("after a restart", [True, False])
     # And while a device runs.
-    asking = subprocess.Popen(lab.command(node, "hactl", "fence", "test"),
+    asking = subprocess.Popen(lab.command(node, "/usr/local/sbin/hactl", "fence", "test"),
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
     wait_for("the device runs", 10, lambda: any("sleep" in line for line in lab.children(
@@ -160,7 +160,7 @@ def agent_holds_nothing_of_a_reload(t):
     lab.execute(node, "hactl", "key", "new")
     with open(home + "/etc/mailpair/cluster.key") as f:
         words = (PASSWORDS[0].encode().hex(), f.read().split()[-1])
-    asking = subprocess.Popen(lab.command(node, "hactl", "reload"), stdin=subprocess.DEVNULL,
+    asking = subprocess.Popen(lab.command(node, "/usr/local/sbin/hactl", "reload"), stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     executor = lab.pid_of(node, "hagentd")
     wait_for("the new key is in the executor", 10,
