@@ -89,6 +89,9 @@ def metrics(t, lab, node):
 
 
 def expect_metrics(t, lab, active, standby):
+    # How far the standby is comes with its next word.
+    wait_for("no lag", 5, lambda: promlint.value(metrics(t, lab, active),
+                                                 "mailpair_log_lag_records") == 0, 0.1)
     for node in NODES:
         m = metrics(t, lab, node)
         here = float(node == active)
