@@ -324,6 +324,8 @@ void guard_grant(struct sim *, int node, const struct gen *);
 void guard_heard_of(struct sim *, int node, uint64_t no);	/* a number that the other one told */
 /* A loss was accepted, and nobody told this node which line is the newer one. */
 bool guard_unheard(const struct sim *, int node);
+/* An operator forced this node in a generation that the other one never got. */
+bool guard_forced_too(const struct sim *, int node);
 /* The newest generation in which the other one acknowledged alone is in this log. */
 bool guard_knows(const struct sim *, int node);
 

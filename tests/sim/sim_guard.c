@@ -230,16 +230,32 @@ guard_unheard(const struct sim *s, int n)
 	return s->parted && s->n[n].heard_no < s->acked_gen;
 }
 
+static bool
+has_gen(const struct history *h, uint64_t no)
+{
+	for (size_t i = h->n; i-- > 0;)
+		if (h->gen[i].no == no)
+			return true;
+	return false;
+}
+
+bool
+guard_forced_too(const struct sim *s, int n)
+{
+	const struct history *h = &s->n[n].history;
+
+	for (size_t i = h->n; i-- > 0;)
+		if (h->gen[i].kind == GEN_FORCED && !has_gen(&s->n[!n].history, h->gen[i].no))
+			return true;
+	return false;
+}
+
 bool
 guard_knows(const struct sim *s, int n)
 {
-	const struct history *h = &s->n[n].history;
 	uint64_t no = newest_alone(s, !n);
 
-	for (size_t i = h->n; no != 0 && i-- > 0;)
-		if (h->gen[i].no == no)
-			return true;
-	return no == 0;
+	return no == 0 || has_gen(&s->n[n].history, no);
 }
 
 /* A word of the other one came: does it acknowledge, or hold, anything without this node?
@@ -259,7 +275,7 @@ guard_heard(struct sim *s, int n, const struct policy_view *v)
 		return;
 	x->word_ms = x->peer.last_ms;
 	x->confirmed = s->plan->bare || (!alone && newest_alone(s, !n) <= newest(s, n).no
-	    && (s->excused || s->forked || sim_has_acked(s, n)));
+	    && (s->excused || sim_has_acked(s, n) || (s->parted && guard_forced_too(s, n))));
 }
 
 /* Cold start: its newest generation is its own, and nobody acknowledged in a newer one. */
@@ -307,6 +323,9 @@ guard_role(struct sim *s, int n, enum ha_role before)
 	x->served = x->served || now == ROLE_ACTIVE;
 	if (now != ROLE_PROMOTE || before == ROLE_PROMOTE)
 		return;
+	/* The other line may only have hung, and needs nobody to acknowledge when it goes on. */
+	if (s->parted && x->policy.proof == PROOF_SILENCE && s->n[!n].up && !guard_knows(s, n))
+		s->excused = true;
 	if (x->policy.gen.kind == GEN_FORCED)
 		forced(s, n, x->policy.gen.no);
 	else if (!x->confirmed && !x->served && !holder(s, n))

@@ -115,11 +115,12 @@ sim_goes_on(struct sim *s, int n, const struct gen *g)
 {
 	bool all = sim_has_acked(s, n), loss = g->no == s->n[n].loss_gen;
 
-	s->parted = s->parted || loss;
 	if (s->excused)
 		return;
-	/* One that is late and older than what acknowledges now has to give way. */
-	if ((!all && (s->forked || guard_unheard(s, n))) || (loss && !(all && guard_knows(s, n))))
+	/* One that is late and older than what acknowledges now has to give way; and whom an
+	 * operator forced is followed, unless he forced the other one as well, unheard. */
+	if (loss ? !all || !guard_knows(s, n)
+	    : !all && (guard_unheard(s, n) || (s->parted && guard_forced_too(s, n))))
 		fork_here(s, n, g);
 	else if (!all && g->no > s->acked_gen)
 		sim_fail(s, "I1: node %d goes on without everything acknowledged", n);
