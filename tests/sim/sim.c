@@ -1,5 +1,5 @@
 /* sim.c - seeded schedules of faults over a simulated pair, and the promises of
- * the design as checks after each step.
+ * the design as checks after each step.  README.md says which check stands for which.
  *
  *   sim [-n SCHEDULES] [-s FIRST_SEED] [-b BUG] [-p SECONDS] [-d] [-v | -x]
  *
