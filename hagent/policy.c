@@ -237,6 +237,17 @@ keep_split(struct turn *t)
 		outdate(t, gen, ": two histories");
 }
 
+/* The last active by its own log, and the other one acknowledged alone after it: that is said
+ * once, and must not be forgotten. */
+static void
+keep_behind(struct turn *t)
+{
+	uint64_t gen = policy_newest(t->p, t->v).no;
+
+	if (t->p->conf->syncd && t->p->alone_heard > gen && policy_holder(t->p, t->v))
+		outdate(t, gen, ": the other node acknowledged in a newer generation");
+}
+
 /* A RELEASE that is for us and that we shall not take: say so, once for all. */
 static void
 decline(struct turn *t)
@@ -400,6 +411,7 @@ idle_turn(struct turn *t)
 
 	honour_outdate(t);
 	keep_split(t);
+	keep_behind(t);
 	/* syncd may have outlived an agent that died between two acts. */
 	if (t->v->syncd_up && t->v->data.role == DATA_ACTIVE
 	    && t->v->now_ms - p->step_ms > p->conf->retry_ms) {
