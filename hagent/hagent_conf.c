@@ -132,74 +132,76 @@ tie_checks(cfg_opt_t *opts)
 	}
 }
 
+/* The sections of the file. */
+static cfg_opt_t node_opts[] = {
+	CFG_INT("fence-delay-ms", 0, CFGF_NONE),
+	CFG_END(),
+};
+static cfg_opt_t link_opts[] = {
+	CFG_STR("medium", "udp", CFGF_NONE),
+	CFG_STR("interface", "", CFGF_NONE),
+	CFG_STR_LIST("address", "{}", CFGF_NONE),
+	CFG_STR("broadcast", "", CFGF_NONE),
+	CFG_STR("multicast", "", CFGF_NONE),
+	CFG_INT("ttl", 1, CFGF_NONE),
+	CFG_INT("port", 694, CFGF_NONE),
+	CFG_STR("device", "", CFGF_NONE),
+	CFG_INT("baud", 19200, CFGF_NONE),
+	CFG_STR("process-group", "", CFGF_NONE),
+	CFG_BOOL("allow-unencrypted", cfg_false, CFGF_NONE),
+	CFG_END(),
+};
+static cfg_opt_t vip_opts[] = {
+	CFG_STR("interface", "", CFGF_NONE),
+	CFG_END(),
+};
+static cfg_opt_t resource_opts[] = {
+	CFG_STR("script", "", CFGF_NONE),
+	CFG_STR_LIST("args", "{}", CFGF_NONE),
+	CFG_STR_LIST("params", "{}", CFGF_NONE),
+	CFG_STR("pidfile", "", CFGF_NONE),
+	CFG_INT("start-timeout-ms", 60000, CFGF_NONE),
+	CFG_INT("stop-timeout-ms", 30000, CFGF_NONE),
+	CFG_INT("status-timeout-ms", 10000, CFGF_NONE),
+	CFG_INT("drain-timeout-ms", 1000, CFGF_NONE),
+	CFG_INT("monitor-interval-ms", 5000, CFGF_NONE),
+	CFG_INT("restarts", 3, CFGF_NONE),
+	CFG_INT("restart-window-s", 600, CFGF_NONE),
+	CFG_BOOL("drain", cfg_false, CFGF_NONE),
+	CFG_END(),
+};
+static cfg_opt_t respawn_opts[] = {
+	CFG_STR_LIST("command", "{}", CFGF_NONE),
+	CFG_STR("user", "", CFGF_NONE),
+	CFG_STR("when", "always", CFGF_NONE),
+	CFG_INT("delay-ms", 100, CFGF_NONE),
+	CFG_INT("delay-max-ms", 10000, CFGF_NONE),
+	CFG_END(),
+};
+static cfg_opt_t fence_opts[] = {
+	CFG_STR("agent", "", CFGF_NONE),
+	CFG_STR("node", "", CFGF_NONE),
+	CFG_INT("level", 1, CFGF_NONE),
+	CFG_STR_LIST("args", "{}", CFGF_NONE),
+	CFG_STR("args-file", "", CFGF_NONE),
+	CFG_INT("timeout-ms", 20000, CFGF_NONE),
+	CFG_STR("action", "off", CFGF_NONE),
+	CFG_END(),
+};
+static cfg_opt_t watchdog_opts[] = {
+	CFG_STR("device", "", CFGF_NONE),
+	CFG_INT("timeout-s", 4, CFGF_NONE),
+	CFG_INT("pet-ms", 500, CFGF_NONE),
+	CFG_BOOL("required", cfg_false, CFGF_NONE),
+	CFG_STR("test-command", "", CFGF_NONE),
+	CFG_INT("test-interval-ms", 2000, CFGF_NONE),
+	CFG_INT("test-timeout-ms", 2000, CFGF_NONE),
+	CFG_END(),
+};
+
 static cfg_t *
 load_file(const char *path)
 {
-	static cfg_opt_t node_opts[] = {
-		CFG_INT("fence-delay-ms", 0, CFGF_NONE),
-		CFG_END(),
-	};
-	static cfg_opt_t link_opts[] = {
-		CFG_STR("medium", "udp", CFGF_NONE),
-		CFG_STR("interface", "", CFGF_NONE),
-		CFG_STR_LIST("address", "{}", CFGF_NONE),
-		CFG_STR("broadcast", "", CFGF_NONE),
-		CFG_STR("multicast", "", CFGF_NONE),
-		CFG_INT("ttl", 1, CFGF_NONE),
-		CFG_INT("port", 694, CFGF_NONE),
-		CFG_STR("device", "", CFGF_NONE),
-		CFG_INT("baud", 19200, CFGF_NONE),
-		CFG_STR("process-group", "", CFGF_NONE),
-		CFG_BOOL("allow-unencrypted", cfg_false, CFGF_NONE),
-		CFG_END(),
-	};
-	static cfg_opt_t vip_opts[] = {
-		CFG_STR("interface", "", CFGF_NONE),
-		CFG_END(),
-	};
-	static cfg_opt_t resource_opts[] = {
-		CFG_STR("script", "", CFGF_NONE),
-		CFG_STR_LIST("args", "{}", CFGF_NONE),
-		CFG_STR_LIST("params", "{}", CFGF_NONE),
-		CFG_STR("pidfile", "", CFGF_NONE),
-		CFG_INT("start-timeout-ms", 60000, CFGF_NONE),
-		CFG_INT("stop-timeout-ms", 30000, CFGF_NONE),
-		CFG_INT("status-timeout-ms", 10000, CFGF_NONE),
-		CFG_INT("drain-timeout-ms", 1000, CFGF_NONE),
-		CFG_INT("monitor-interval-ms", 5000, CFGF_NONE),
-		CFG_INT("restarts", 3, CFGF_NONE),
-		CFG_INT("restart-window-s", 600, CFGF_NONE),
-		CFG_BOOL("drain", cfg_false, CFGF_NONE),
-		CFG_END(),
-	};
-	static cfg_opt_t respawn_opts[] = {
-		CFG_STR_LIST("command", "{}", CFGF_NONE),
-		CFG_STR("user", "", CFGF_NONE),
-		CFG_STR("when", "always", CFGF_NONE),
-		CFG_INT("delay-ms", 100, CFGF_NONE),
-		CFG_INT("delay-max-ms", 10000, CFGF_NONE),
-		CFG_END(),
-	};
-	static cfg_opt_t fence_opts[] = {
-		CFG_STR("agent", "", CFGF_NONE),
-		CFG_STR("node", "", CFGF_NONE),
-		CFG_INT("level", 1, CFGF_NONE),
-		CFG_STR_LIST("args", "{}", CFGF_NONE),
-		CFG_STR("args-file", "", CFGF_NONE),
-		CFG_INT("timeout-ms", 20000, CFGF_NONE),
-		CFG_STR("action", "off", CFGF_NONE),
-		CFG_END(),
-	};
-	static cfg_opt_t watchdog_opts[] = {
-		CFG_STR("device", "", CFGF_NONE),
-		CFG_INT("timeout-s", 4, CFGF_NONE),
-		CFG_INT("pet-ms", 500, CFGF_NONE),
-		CFG_BOOL("required", cfg_false, CFGF_NONE),
-		CFG_STR("test-command", "", CFGF_NONE),
-		CFG_INT("test-interval-ms", 2000, CFGF_NONE),
-		CFG_INT("test-timeout-ms", 2000, CFGF_NONE),
-		CFG_END(),
-	};
 	static cfg_opt_t opts[] = {
 		CFG_STR("cluster", "", CFGF_NONE),
 		CFG_STR("key-file", PATH_ETC "/cluster.key", CFGF_NONE),

@@ -19,7 +19,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/group-mark-XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/test_group_mark.XXXXXX");
 	return mkdtemp(dir) == NULL ? -1 : 0;
 }
 
