@@ -70,6 +70,8 @@ struct owner {
 	size_t nstreams;
 	struct append_list pending, doomed;
 	size_t npending, pending_bytes;
+	struct owner_merge merge;	/* its second descriptor is on its way */
+	char stamp[OWNER_STAMP_MAX + 1];
 };
 
 const char *
@@ -486,6 +488,78 @@ got_seed(struct owner *o, uint16_t type, struct wire_in *in, int fd)
 }
 
 static void
+close_fd(int *fd)
+{
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
+forget_merge(struct owner *o)
+{
+	close_fd(&o->merge.tail_fd);
+	o->merge.shard = 0;
+}
+
+static bool
+got_merge(struct owner *o, struct wire_in *in, int fd)
+{
+	struct owner_merge m = { .stamp = o->stamp, .tail_fd = fd, .theirs_fd = -1 };
+
+	forget_merge(o);
+	m.shard = wire_get_u16(in);
+	m.fork = wire_get_u64(in);
+	m.whole = wire_get_u8(in) != 0;
+	m.dry = wire_get_u8(in) != 0;
+	wire_get_str(in, o->stamp, sizeof(o->stamp));
+	o->merge = m;
+	if (wire_in_done(in) && fd != -1)
+		return true;
+	forget_merge(o);
+	return false;
+}
+
+static bool
+got_theirs(struct owner *o, struct wire_in *in, int fd)
+{
+	struct owner_merge m = o->merge;
+	bool good = wire_get_u16(in) == m.shard && wire_in_done(in) && m.tail_fd != -1 && fd != -1;
+
+	o->merge.tail_fd = -1;
+	m.theirs_fd = fd;
+	if (good && o->ops.merge != NULL) {
+		o->ops.merge(o->arg, &m);
+		return true;
+	}
+	close_fd(&m.tail_fd);
+	close_fd(&m.theirs_fd);
+	if (good)
+		owner_merge_done(o, m.shard, false, "{\"error\": \"the shard cannot be merged\"}");
+	return good;
+}
+
+static bool
+got_changes_wanted(struct owner *o, struct wire_in *in, int fd)
+{
+	uint16_t shard = wire_get_u16(in);
+	uint64_t fork = wire_get_u64(in);
+	bool whole = wire_get_u8(in) != 0;
+
+	if (!wire_in_done(in) || fd == -1) {
+		close_fd(&fd);
+		return false;
+	}
+	if (o->ops.changes != NULL) {
+		o->ops.changes(o->arg, shard, fork, whole, fd);
+		return true;
+	}
+	close_fd(&fd);
+	owner_changes_done(o, shard, -1);
+	return true;
+}
+
+static void
 lost(struct owner *o, const char *why)
 {
 	const struct timeval soon = { 0, OWNER_RETRY_MS * 1000 };
@@ -495,6 +569,7 @@ lost(struct owner *o, const char *why)
 	    o->npending);
 	ipc_free(o->ipc);
 	o->ipc = NULL;
+	forget_merge(o);
 	o->away_since = clock_ms();
 	o->wire_known = false;
 	TAILQ_FOREACH(a, &o->pending, next)
@@ -511,13 +586,20 @@ on_msg(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 	struct wire_in in;
 	bool ok = true, seed = m->type == OWN_OBJECT_WANTED ||
 	    m->type == OWN_OBJECT_OFFERED || m->type == OWN_INDEX_OFFERED;
+	bool merge = m->type >= OWN_CHANGES_WANTED && m->type <= OWN_MERGE_THEIRS;
 
 	(void)ipc;
 	wire_in_init(&in, m->body.p, m->body.len);
-	if (m->fd != -1 && !seed)
+	if (m->fd != -1 && !seed && !merge)
 		close(m->fd);
 	if (seed)
 		ok = got_seed(o, m->type, &in, m->fd);
+	else if (m->type == OWN_CHANGES_WANTED)
+		ok = got_changes_wanted(o, &in, m->fd);
+	else if (m->type == OWN_MERGE)
+		ok = got_merge(o, &in, m->fd);
+	else if (m->type == OWN_MERGE_THEIRS)
+		ok = got_theirs(o, &in, m->fd);
 	else if (m->type == OWN_RECORD)
 		ok = got_record(o, &in);
 	else if (m->type == OWN_COMMITTED)
@@ -610,6 +692,7 @@ owner_new(struct event_base *base, const char *path, const struct owner_ops *ops
 	o->ops = *ops;
 	o->arg = arg;
 	o->away_since = clock_ms();
+	o->merge.tail_fd = -1;
 	TAILQ_INIT(&o->pending);
 	TAILQ_INIT(&o->doomed);
 	random_bytes(&o->origin_hi, sizeof(o->origin_hi));
@@ -638,6 +721,7 @@ owner_free(struct owner *o)
 	if (o == NULL)
 		return;
 	ipc_free(o->ipc);
+	forget_merge(o);
 	event_free(o->retry);
 	event_free(o->deferred);
 	list_free(&o->pending);
@@ -717,4 +801,29 @@ owner_offer_answer(struct owner *o, uint16_t shard, bool ok)
 	wire_store16(body, shard);
 	body[2] = ok;
 	tell_fd(o, OWN_OFFER_ANSWER, body, sizeof(body), -1);
+}
+
+void
+owner_changes_done(struct owner *o, uint16_t shard, int fd)
+{
+	uint8_t body[3];
+
+	wire_store16(body, shard);
+	body[2] = fd != -1;
+	tell_fd(o, OWN_CHANGES, body, sizeof(body), fd);
+}
+
+void
+owner_merge_done(struct owner *o, uint16_t shard, bool ok, const char *report)
+{
+	size_t len = strlen(report);
+	struct wire_out out;
+
+	assert(len <= OWNER_REPORT_MAX);
+	wire_out_init(&out);
+	wire_put_u16(&out, shard);
+	wire_put_u8(&out, ok);
+	wire_put_raw(&out, report, len);
+	tell_fd(o, OWN_MERGED, out.p, out.len, -1);
+	wire_out_clear(&out);
 }

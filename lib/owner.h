@@ -63,6 +63,16 @@ struct owner_role {
 	uint64_t commit_lsn;
 };
 
+struct owner_merge {
+	uint16_t shard;
+	bool whole, dry;
+	uint64_t fork;
+	const char *stamp;	/* goes into names that have to give way; during the call */
+	int tail_fd, theirs_fd;	/* theirs: what changes() wrote on the other node */
+};
+#define OWNER_STAMP_MAX 32
+#define OWNER_REPORT_MAX (64u << 10)
+
 struct owner_ops {
 	/* A committed record of one of our shards.  token is ours, or 0. */
 	void (*record)(void *arg, const struct owner_record *, uint64_t token);
@@ -84,6 +94,14 @@ struct owner_ops {
 	void (*object_wanted)(void *arg, uint16_t shard, const uint8_t sha[32]);
 	void (*object_offered)(void *arg, uint16_t shard, const uint8_t sha[32], int fd);
 	void (*index_offered)(void *arg, uint16_t shard, uint64_t lsn, int fd);
+	/* Two histories are made one (see "Merging" below).  changes: this node gives way;
+	 * write what its side changed behind record `fork`.  merge: this node's side stays;
+	 * propose what the other side changed, or only say what would be (dry).  tail: this
+	 * node's records of the shard behind the fork (ownertail.h); not whole: the log has
+	 * lost some of its beginning.  Descriptors are the callee's.  NULL: the shard has
+	 * nothing that could be merged. */
+	void (*changes)(void *arg, uint16_t shard, uint64_t fork, bool whole, int tail_fd);
+	void (*merge)(void *arg, const struct owner_merge *);
 };
 
 /* path: PATH_RUN/syncd-owner.sock.  Connects, and again for ever (250 ms apart). */
@@ -117,6 +135,13 @@ void owner_object_answer(struct owner *, uint16_t shard, const uint8_t sha[32], 
  * which asks "do you have it?". */
 void owner_offer_answer(struct owner *, uint16_t shard, bool ok);
 
+/* Merging.  changes_done: fd of a file that says by itself what this side changed, with
+ * the bytes that belong to it; owned by the call, -1: failed.  merge_done: all that was
+ * proposed is committed, or (dry) would be; report is a JSON object of at most
+ * OWNER_REPORT_MAX bytes, when it failed with "error" in it. */
+void owner_changes_done(struct owner *, uint16_t shard, int fd);
+void owner_merge_done(struct owner *, uint16_t shard, bool ok, const char *report);
+
 /* ---- wire form, shared with syncd -------------------------------------- */
 #define OWNER_VERSION 1
 enum owner_type {
@@ -129,6 +154,8 @@ enum owner_type {
 	OWN_SNAPSHOT_LIST,	/* u16 shard, u8 ok; fd = list of objects */
 	OWN_OBJECT_ANSWER,	/* u16 shard, raw sha[32], u8 ok; fd = object */
 	OWN_OFFER_ANSWER,	/* u16 shard, u8 ok */
+	OWN_CHANGES,		/* u16 shard, u8 ok; fd = changes */
+	OWN_MERGED,		/* u16 shard, u8 ok, rest = report */
 	OWN_ROLE = 32,		/* u8 active, u8 live, u8 copies, gen, u64 commit_lsn */
 	OWN_RECORD,		/* u64 lsn, u64 gen, u64 origin, u16 shard, u8 type, u8 copies,
 				 * u64 time_ms, rest = payload */
@@ -144,6 +171,9 @@ enum owner_type {
 	OWN_OBJECT_OFFERED,	/* u16 shard, raw sha[32], u8 has_fd; fd = object */
 	OWN_INDEX_OFFERED,	/* u16 shard, u64 lsn; fd = index */
 	OWN_UNDECIDED,		/* u64 origin: written, and the standby does not confirm it */
+	OWN_CHANGES_WANTED,	/* u16 shard, u64 fork, u8 whole; fd = tail */
+	OWN_MERGE,		/* u16 shard, u64 fork, u8 whole, u8 dry, str stamp; fd = tail */
+	OWN_MERGE_THEIRS,	/* u16 shard; fd = changes: behind its OWN_MERGE */
 };
 /* Type 0 records are sent as OWN_RECORD once for each attached shard, under that
  * shard's number.  After an OWN_ATTACH everything in (from, commit] comes as

@@ -398,10 +398,11 @@ static bool
 got_append(struct oconn *c, struct wire_in *in)
 {
 	struct syncd *s = c->o->s;
-	struct held h = { .origin = wire_get_u64(in), .shard = wire_get_u16(in),
-		.type = wire_get_u8(in) };
+	struct held h = { .origin = wire_get_u64(in) };
 	enum owner_refusal why;
 
+	h.shard = wire_get_u16(in);
+	h.type = wire_get_u8(in);
 	h.payload = wire_get_rest(in);
 	if (!wire_in_ok(in) || h.payload.len > RECORD_PAYLOAD_MAX ||
 	    h.type == OWNER_REC_GENERATION || owners_attach_of(c, h.shard) == NULL)

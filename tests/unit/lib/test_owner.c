@@ -34,7 +34,8 @@ struct fake {
 	struct { uint64_t origin; uint8_t type; char text[32]; } append[SEEN_MAX];
 	size_t nappend;
 	uint64_t applied, checkpoint;
-	unsigned offer_ok, offer_no, object_answers, snapshots;
+	unsigned offer_ok, offer_no, object_answers, snapshots, changes_no, merged, merged_no;
+	char report[64];
 	/* what the owner heard */
 	struct owner *owner;
 	struct seen_record rec[SEEN_MAX];
@@ -98,6 +99,25 @@ got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 	case OWN_OBJECT_ANSWER:
 		f->object_answers++;
 		break;
+	case OWN_CHANGES:
+		(void)wire_get_u16(&in);
+		if (wire_get_u8(&in) != 0)
+			f->object_answers++;
+		else
+			f->changes_no++;
+		break;
+	case OWN_MERGED: {
+		struct span rest;
+
+		(void)wire_get_u16(&in);
+		if (wire_get_u8(&in) != 0)
+			f->merged++;
+		else
+			f->merged_no++;
+		rest = wire_get_rest(&in);
+		(void)snprintf(f->report, sizeof(f->report), "%.*s", (int)rest.len, (const char *)rest.p);
+		break;
+	}
 	case OWN_SNAPSHOT_DONE:
 	case OWN_SNAPSHOT_LIST:
 		f->snapshots++;
@@ -178,6 +198,40 @@ h_role(void *arg, const struct owner_role *role)
 	f->role = *role;
 }
 
+static struct { unsigned changes, merges; bool dry, whole; uint64_t fork; char stamp[40]; } asked;
+
+static void
+h_changes(void *arg, uint16_t shard, uint64_t fork, bool whole, int tail_fd)
+{
+	struct fake *f = arg;
+
+	asked.changes++;
+	asked.fork = fork;
+	asked.whole = whole;
+	owner_changes_done(f->owner, shard, tail_fd);
+}
+
+static void
+h_merge(void *arg, const struct owner_merge *m)
+{
+	struct fake *f = arg;
+	char text[8] = "";
+
+	asked.merges++;
+	asked.dry = m->dry;
+	asked.whole = m->whole;
+	asked.fork = m->fork;
+	(void)snprintf(asked.stamp, sizeof(asked.stamp), "%s", m->stamp);
+	assert_int_equal(pread(m->theirs_fd, text, 6, 0), 6);
+	assert_string_equal(text, "theirs");
+	assert_int_equal(pread(m->tail_fd, text, 4, 0), 4);
+	close(m->tail_fd);
+	close(m->theirs_fd);
+	owner_merge_done(f->owner, m->shard, true, "{\"added\": 3}");
+}
+
+static const struct owner_ops merging = { .record = h_record, .batch_end = h_end,
+	.refused = h_refused, .role = h_role, .changes = h_changes, .merge = h_merge };
 static const struct owner_ops ops = { .record = h_record, .batch_end = h_end,
 	.refused = h_refused, .undecided = h_undecided, .role = h_role };
 
@@ -611,6 +665,85 @@ test_tell(void **state)
 	assert_non_null(f->ipc);
 }
 
+static int
+file_with(const char *text)
+{
+	FILE *f = tmpfile();
+	int fd;
+
+	assert_non_null(f);
+	fputs(text, f);
+	fflush(f);
+	fd = dup(fileno(f));
+	fclose(f);
+	return fd;
+}
+
+static void
+say_merge(struct fake *f, uint16_t shard)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, SHARD);
+	wire_put_u64(&w, 99);
+	wire_put_u8(&w, 1);
+	wire_put_u8(&w, 1);
+	wire_put_str(&w, "2026-11-28");
+	assert_int_equal(ipc_send(f->ipc, OWN_MERGE, 0, w.p, w.len, file_with("tail")), 0);
+	wire_out_clear(&w);
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	assert_int_equal(ipc_send(f->ipc, OWN_MERGE_THEIRS, 0, w.p, w.len, file_with("theirs")), 0);
+	wire_out_clear(&w);
+}
+
+static void
+say_changes(struct fake *f)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, SHARD);
+	wire_put_u64(&w, 98);
+	wire_put_u8(&w, 0);
+	assert_int_equal(ipc_send(f->ipc, OWN_CHANGES_WANTED, 0, w.p, w.len, file_with("t")), 0);
+	wire_out_clear(&w);
+}
+
+static void
+test_merge(void **state)
+{
+	struct fake *f = *state;
+
+	go_live(f);
+	/* an owner without these hooks declines */
+	say_changes(f);
+	say_merge(f, SHARD);
+	UNTIL(f->changes_no == 1 && f->merged_no == 1);
+	assert_non_null(strstr(f->report, "cannot be merged"));
+	ipc_free(f->ipc);
+	f->ipc = NULL;
+	owner_free(f->owner);
+	f->owner = owner_new(f->base, f->path, &merging, f);
+	owner_attach(f->owner, SHARD, 100);
+	go_live(f);
+	memset(&asked, 0, sizeof(asked));
+	say_changes(f);
+	UNTIL(asked.changes == 1);
+	assert_true(asked.fork == 98 && !asked.whole);
+	UNTIL(f->object_answers == 1);		/* counted there */
+	say_merge(f, SHARD);
+	UNTIL(f->merged == 1);
+	assert_true(asked.merges == 1 && asked.dry && asked.whole && asked.fork == 99);
+	assert_string_equal(asked.stamp, "2026-11-28");
+	assert_string_equal(f->report, "{\"added\": 3}");
+	/* halves that do not belong together */
+	say_merge(f, SHARD + 1);
+	UNTIL(f->ipc == NULL);
+	assert_int_equal(asked.merges, 1);
+}
+
 int
 main(void)
 {
@@ -618,7 +751,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_commit_and_refuse), T(test_undecided), T(test_reconnect),
 		T(test_reconnect_standby),
-		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell),
+		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell), T(test_merge),
 	};
 
 	return cmocka_run_group_tests_name("owner", tests, NULL, NULL);
