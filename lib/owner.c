@@ -83,6 +83,14 @@ owner_refusal_name(enum owner_refusal r)
 	return (size_t)r < sizeof(names) / sizeof(*names) ? names[r] : "unknown";
 }
 
+const char *
+owner_mend_name(enum owner_mend r)
+{
+	static const char *const names[] = { "ok", "no-peer", "absent", "bad" };
+
+	return (size_t)r < sizeof(names) / sizeof(*names) ? names[r] : "unknown";
+}
+
 static void undecided_all(struct owner *);
 
 static struct stream *
@@ -559,6 +567,24 @@ got_changes_wanted(struct owner *o, struct wire_in *in, int fd)
 	return true;
 }
 
+/* fd is ours to pass on or close. */
+static bool
+got_mended(struct owner *o, struct wire_in *in, int fd)
+{
+	uint16_t shard = wire_get_u16(in);
+	uint8_t sha[32], rc;
+	bool good;
+
+	wire_get_raw(in, sha, sizeof(sha));
+	rc = wire_get_u8(in);
+	good = wire_in_done(in) && rc <= OWNER_MEND_BAD && (rc == OWNER_MEND_OK) == (fd != -1);
+	if (good && o->ops.mended != NULL)
+		o->ops.mended(o->arg, shard, sha, rc, fd);
+	else if (fd != -1)
+		close(fd);
+	return good;
+}
+
 static void
 lost(struct owner *o, const char *why)
 {
@@ -586,14 +612,17 @@ on_msg(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 	struct wire_in in;
 	bool ok = true, seed = m->type == OWN_OBJECT_WANTED ||
 	    m->type == OWN_OBJECT_OFFERED || m->type == OWN_INDEX_OFFERED;
+	bool mended = m->type == OWN_MENDED;
 	bool merge = m->type >= OWN_CHANGES_WANTED && m->type <= OWN_MERGE_THEIRS;
 
 	(void)ipc;
 	wire_in_init(&in, m->body.p, m->body.len);
-	if (m->fd != -1 && !seed && !merge)
+	if (m->fd != -1 && !seed && !merge && !mended)
 		close(m->fd);
 	if (seed)
 		ok = got_seed(o, m->type, &in, m->fd);
+	else if (mended)
+		ok = got_mended(o, &in, m->fd);
 	else if (m->type == OWN_CHANGES_WANTED)
 		ok = got_changes_wanted(o, &in, m->fd);
 	else if (m->type == OWN_MERGE)
@@ -826,4 +855,18 @@ owner_merge_done(struct owner *o, uint16_t shard, bool ok, const char *report)
 	wire_put_raw(&out, report, len);
 	tell_fd(o, OWN_MERGED, out.p, out.len, -1);
 	wire_out_clear(&out);
+}
+
+int
+owner_mend(struct owner *o, uint16_t shard, const uint8_t sha[32])
+{
+	uint8_t body[34];
+
+	if (o->ipc == NULL) {
+		errno = ENOTCONN;
+		return -1;
+	}
+	wire_store16(body, shard);
+	memcpy(body + 2, sha, 32);
+	return ipc_send(o->ipc, OWN_MEND, 0, body, sizeof(body), -1);
 }

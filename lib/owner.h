@@ -55,6 +55,14 @@ enum owner_refusal {
 };
 const char *owner_refusal_name(enum owner_refusal);
 
+enum owner_mend {		/* is the other node's copy of an object to be had? */
+	OWNER_MEND_OK,
+	OWNER_MEND_NO_PEER,	/* it cannot be asked, or does not answer in time */
+	OWNER_MEND_ABSENT,	/* it has none */
+	OWNER_MEND_BAD,		/* its copy is damaged too */
+};
+const char *owner_mend_name(enum owner_mend);
+
 struct owner_role {
 	bool active;		/* appends are taken */
 	bool live;		/* standby or active: replay has reached the present */
@@ -102,6 +110,9 @@ struct owner_ops {
 	 * nothing that could be merged. */
 	void (*changes)(void *arg, uint16_t shard, uint64_t fork, bool whole, int tail_fd);
 	void (*merge)(void *arg, const struct owner_merge *);
+	/* What became of owner_mend(): with OWNER_MEND_OK an fd of the whole object, its
+	 * SHA-256 verified, the callee's; else -1.  May be NULL where no object is asked for. */
+	void (*mended)(void *arg, uint16_t shard, const uint8_t sha[32], enum owner_mend, int fd);
 };
 
 /* path: PATH_RUN/syncd-owner.sock.  Connects, and again for ever (250 ms apart). */
@@ -135,6 +146,11 @@ void owner_object_answer(struct owner *, uint16_t shard, const uint8_t sha[32], 
  * which asks "do you have it?". */
 void owner_offer_answer(struct owner *, uint16_t shard, bool ok);
 
+/* Mending.  An object that is here no more, or is not what its name says: syncd gets it
+ * from the other node and answers with mended(), unless the connection breaks (the owner
+ * keeps a time-out of its own).  -1 and ENOTCONN: nobody was asked. */
+int owner_mend(struct owner *, uint16_t shard, const uint8_t sha[32]);
+
 /* Merging.  changes_done: fd of a file that says by itself what this side changed, with
  * the bytes that belong to it; owned by the call, -1: failed.  merge_done: all that was
  * proposed is committed, or (dry) would be; report is a JSON object of at most
@@ -156,6 +172,7 @@ enum owner_type {
 	OWN_OFFER_ANSWER,	/* u16 shard, u8 ok */
 	OWN_CHANGES,		/* u16 shard, u8 ok; fd = changes */
 	OWN_MERGED,		/* u16 shard, u8 ok, rest = report */
+	OWN_MEND = 20,		/* u16 shard, raw sha[32] */
 	OWN_ROLE = 32,		/* u8 active, u8 live, u8 copies, gen, u64 commit_lsn */
 	OWN_RECORD,		/* u64 lsn, u64 gen, u64 origin, u16 shard, u8 type, u8 copies,
 				 * u64 time_ms, rest = payload */
@@ -174,6 +191,7 @@ enum owner_type {
 	OWN_CHANGES_WANTED,	/* u16 shard, u64 fork, u8 whole; fd = tail */
 	OWN_MERGE,		/* u16 shard, u64 fork, u8 whole, u8 dry, str stamp; fd = tail */
 	OWN_MERGE_THEIRS,	/* u16 shard; fd = changes: behind its OWN_MERGE */
+	OWN_MENDED = 60,	/* u16 shard, raw sha[32], u8 enum owner_mend; fd = object */
 };
 /* Type 0 records are sent as OWN_RECORD once for each attached shard, under that
  * shard's number.  After an OWN_ATTACH everything in (from, commit] comes as

@@ -27,6 +27,8 @@ struct fetch_job {
 	bool no_seen;			/* \Seen cannot be stored now */
 	const char *text;		/* "FETCH completed" */
 	bool missing, unreadable;
+	bool mending;			/* the object of message `index` is being got anew */
+	size_t index;
 	/* the message under way */
 	struct store_msg msg;
 	struct object_map object;
@@ -166,7 +168,15 @@ needs_mime(const struct imap_fetch *f)
 	return false;
 }
 
-/* Everything that can fail is done before the first byte of the response. */
+static void
+mend_done(struct session *s, const struct store_result *r)
+{
+	(void)s;
+	(void)r;		/* whether it can be read now is seen when it is */
+}
+
+/* Everything that can fail is done before the first byte of the response.  A message that
+ * cannot be read is got from the other node, once, and then read again. */
 static bool
 load(struct session *s, struct fetch_job *j, uint32_t uid)
 {
@@ -175,6 +185,7 @@ load(struct session *s, struct fetch_job *j, uint32_t uid)
 
 	if (rc != MAIL_OK) {
 		j->msg.keywords = NULL;
+		j->mending = false;
 		j->missing |= rc == MAIL_UNKNOWN;
 		j->unreadable |= rc != MAIL_UNKNOWN;
 		return false;
@@ -185,7 +196,12 @@ load(struct session *s, struct fetch_job *j, uint32_t uid)
 	if (object_map_open(&j->object, s->store, s->shard, &j->msg) == -1) {
 		log_err("imap %s cannot read message uid=%u box=%llu: %s", s->sid, uid,
 		    (unsigned long long)v->box, strerror(errno));
-		j->unreadable = true;
+		j->unreadable |= j->mending;
+		j->mending = !j->mending;
+		if (j->mending) {
+			store_mend(s->store, s->shard, j->msg.sha, session_done, s);
+			session_wait(s, mend_done);
+		}
 		end_message(j);
 		return false;
 	}
@@ -200,12 +216,17 @@ begin_message(struct session *s, struct fetch_job *j, size_t index)
 	struct view_msg *vm = &s->imap->view->msg[index];
 	unsigned items = j->what.items;
 
-	if (j->seen_ahead > 0)
+	if (j->seen_ahead > 0 && !j->mending)
 		j->seen_ahead--;
-	if ((vm->state & VIEW_GONE) || !load(s, j, vm->uid)) {
-		j->missing |= (vm->state & VIEW_GONE) != 0;
+	j->index = index;
+	if (vm->state & VIEW_GONE) {
+		j->missing = true;
+		j->mending = false;
 		return;
 	}
+	if (!load(s, j, vm->uid))
+		return;
+	j->mending = false;
 	if (s->imap->uid)
 		items |= ITEM_UID;
 	if ((vm->state & VIEW_SEEN_NOW) && !j->no_seen)
@@ -286,10 +307,14 @@ fetch_step(struct session *s)
 		imap_put(s->out, ")\r\n");
 		end_message(j);
 		s->imap->in_message = false;
+	} else if (j->mending) {
+		begin_message(s, j, j->index);
+		return !s->waiting;
 	} else if (set_seen(s)) {
 		return false;
 	} else if (next_index(j, &index)) {
 		begin_message(s, j, index);
+		return !s->waiting;
 	} else {
 		finish(s, j);
 	}

@@ -21,6 +21,7 @@ struct search_job {
 	uint32_t *hit;
 	size_t n, cap;
 	bool unreadable;
+	bool mending;			/* the object of message `at` is being got anew */
 };
 
 static void
@@ -42,7 +43,15 @@ add_hit(struct search_job *j, uint32_t number)
 	j->hit[j->n++] = number;
 }
 
-/* Header and body: from the object itself. */
+static void
+mend_done(struct session *s, const struct store_result *r)
+{
+	(void)s;
+	(void)r;		/* whether it can be read now is seen when it is */
+}
+
+/* Header and body: from the object itself.  One that cannot be read is got from the other
+ * node, once: then the session waits, and the answer does not count. */
 static enum search_answer
 ask_object(struct session *s, struct search_job *j, struct search_msg *m)
 {
@@ -53,9 +62,15 @@ ask_object(struct session *s, struct search_job *j, struct search_msg *m)
 	if (object_map_open(&o, s->store, s->shard, m->msg) == -1) {
 		log_err("imap %s cannot read message uid=%u box=%llu: %s", s->sid,
 		    m->view->uid, (unsigned long long)s->imap->view->box, strerror(errno));
-		j->unreadable = true;
+		j->unreadable |= j->mending;
+		j->mending = !j->mending;
+		if (j->mending) {
+			store_mend(s->store, s->shard, m->msg->sha, session_done, s);
+			session_wait(s, mend_done);
+		}
 		return ANSWER_NO;
 	}
+	j->mending = false;
 	m->head = mime_head_of(o.text);
 	answer = imap_search_eval(j->root, m, LEVEL_HEAD);
 	if (answer == ANSWER_UNKNOWN) {
@@ -98,6 +113,9 @@ search_step(struct session *s)
 	if (j->at < j->end) {
 		if (!(v->msg[j->at].state & VIEW_GONE) && ask(s, j, j->at))
 			add_hit(j, s->imap->uid ? v->msg[j->at].uid : (uint32_t)j->at + 1);
+		if (s->waiting)
+			return false;
+		j->mending = false;
 		j->at++;
 		return true;
 	}

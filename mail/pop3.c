@@ -148,13 +148,34 @@ cmd_uidl(struct session *s, struct span args)
 	listing(s, args, put_uid);
 }
 
+static void send_message(struct session *, struct pop3_msg *, uint64_t);
+
+static void
+mended(struct session *s, const struct store_result *r)
+{
+	(void)r;		/* whether it can be read now is seen when it is */
+	send_message(s, s->pop3->mending, s->pop3->body_lines);
+}
+
+/* One that cannot be read is got from the other node, once, and then read again. */
+static void
+mend(struct session *s, struct pop3_msg *m, const uint8_t sha[32], uint64_t body_lines)
+{
+	s->pop3->mending = m;
+	s->pop3->body_lines = body_lines;
+	store_mend(s->store, s->shard, sha, session_done, s);
+	session_wait(s, mended);
+}
+
 static void
 send_message(struct session *s, struct pop3_msg *m, uint64_t body_lines)
 {
 	struct pop3 *p = s->pop3;
 	struct store_msg msg;
 	enum mail_rc rc;
+	bool again = p->mending != NULL;
 
+	p->mending = NULL;
 	rc = store_message(s->store, s->shard, p->box, m->uid, &msg);
 	if (rc != MAIL_OK) {
 		session_printf(s, rc == MAIL_UNKNOWN
@@ -165,7 +186,10 @@ send_message(struct session *s, struct pop3_msg *m, uint64_t body_lines)
 	if (object_map_open(&p->object, s->store, s->shard, &msg) == -1) {
 		log_err("pop3 %s cannot read message uid=%u: %s", s->sid, m->uid,
 		    strerror(errno));
-		session_printf(s, "-ERR [SYS/TEMP] The message cannot be read now\r\n");
+		if (again)
+			session_printf(s, "-ERR [SYS/TEMP] The message cannot be read now\r\n");
+		else
+			mend(s, m, msg.sha, body_lines);
 	} else {
 		session_printf(s, "+OK %llu octets\r\n", (unsigned long long)msg.size);
 		p->rest = p->object.text;
@@ -364,7 +388,7 @@ read_line(struct session *s)
 	}
 	command(s, (struct span) { line.text, line.len });
 	line_free(&line);
-	return true;
+	return !s->waiting;
 }
 
 static bool

@@ -26,6 +26,7 @@ struct pop3 {
 	bool line_start;
 	bool in_head;
 	uint64_t body_lines;		/* of the body, still to come */
+	struct pop3_msg *mending;	/* it is being got anew, for RETR or TOP; or NULL */
 };
 
 /* Message number: digits only, 1..count. */

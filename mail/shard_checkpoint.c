@@ -174,7 +174,7 @@ shard_job_new(struct shard *sh, enum shard_job_kind kind)
 	j->kind = kind;
 	j->dir = mem_dup(sh->dir);
 	j->objects_fd = fd;
-	j->index_fd = j->list_fd = -1;
+	j->index_fd = j->list_fd = j->from_fd = -1;
 	/* While objects are being looked through, the old checkpoint stands. */
 	j->lsn = part_bound(sh, sh->committed.applied_lsn);
 	if (sh->recovering || j->lsn < sh->checkpoint_lsn)
@@ -217,6 +217,9 @@ shard_job_run(struct shard_job *j)
 	case SHARD_SNAPSHOT:
 		rc = shard_snapshot_run(j);
 		break;
+	case SHARD_MEND:
+		rc = object_mend(j->objects_fd, j->sha, j->from_fd);
+		break;
 	case SHARD_VERIFY:
 	case SHARD_STAT:
 		rc = shard_verify_run(j);
@@ -244,6 +247,8 @@ shard_job_free(struct shard_job *j)
 		close(j->index_fd);
 	if (j->list_fd != -1)
 		close(j->list_fd);
+	if (j->from_fd != -1)
+		close(j->from_fd);
 	json_decref(j->report);
 	free(j->dir);
 	free(j);

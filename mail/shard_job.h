@@ -10,7 +10,10 @@
 
 struct shard;
 
-enum shard_job_kind { SHARD_CHECKPOINT, SHARD_SNAPSHOT, SHARD_VERIFY, SHARD_STAT };
+enum shard_job_kind {
+	SHARD_CHECKPOINT, SHARD_SNAPSHOT, SHARD_STAT, SHARD_MEND,
+	SHARD_VERIFY,			/* the only one that may take hours */
+};
 struct shard_job {
 	enum shard_job_kind kind;
 	char *dir;
@@ -20,6 +23,8 @@ struct shard_job {
 	uint64_t lsn;			/* CHECKPOINT, SNAPSHOT: what it holds */
 	int index_fd, list_fd;		/* SNAPSHOT; taken by the caller or closed */
 	json_t *report;			/* VERIFY, STAT */
+	uint8_t sha[32];		/* MEND: the object in from_fd, owned, is put in place */
+	int from_fd;
 };
 /* NULL with errno when it cannot begin (a transaction is open, no descriptor). */
 struct shard_job *shard_job_new(struct shard *, enum shard_job_kind);

@@ -234,6 +234,46 @@ copy_fd(int from, int to)
 	return n == 0 ? 0 : -1;
 }
 
+/* Order: written beside and synced, compared as it is on the disk, renamed, its folder
+ * synced (and the folder above, which may hold it newly).  A crash before the rename
+ * leaves the damaged one and tmp/mend, which is removed next time. */
+int
+object_mend(int objects_fd, const uint8_t sha[32], int fd)
+{
+	static const char tmp[] = "tmp/mend";
+	char name[72], folder[3];
+	int to, dir = -1, rc = -1, e;
+
+	object_name(sha, name);
+	memcpy(folder, name, 2);
+	folder[2] = '\0';
+	if ((unlinkat(objects_fd, tmp, 0) == -1 && errno != ENOENT) ||
+	    (mkdirat(objects_fd, folder, 0700) == -1 && errno != EEXIST))
+		return -1;
+	to = openat(objects_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, OBJECT_MODE);
+	if (to == -1)
+		return -1;
+	rc = copy_fd(fd, to) == 0 && fsync(to) == 0 ? 0 : -1;
+	if (close(to) == -1)
+		rc = -1;
+	if (rc == 0 && !file_good(objects_fd, tmp, sha, UINT64_MAX)) {
+		errno = EBADMSG;
+		rc = -1;
+	}
+	if (rc == 0)
+		rc = renameat(objects_fd, tmp, objects_fd, name);
+	if (rc == 0 && ((dir = openat(objects_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) ==
+	    -1 || fsync(dir) == -1 || fsync(objects_fd) == -1))
+		rc = -1;
+	e = errno;
+	if (dir != -1)
+		close(dir);
+	if (rc == -1)
+		unlinkat(objects_fd, tmp, 0);
+	errno = e;
+	return rc;
+}
+
 /* From the peer, while this node is seeded.  It becomes durable with the index that
  * needs it: shard_index_install() syncs the file system first. */
 int

@@ -84,6 +84,9 @@ int object_part_finish(struct shard *, const uint8_t sha[32], uint64_t size);
 int object_part_unlink(struct shard *, const uint8_t sha[32]);
 int object_unlink(struct shard *, const uint8_t sha[32]);
 int object_dirs_make(const char *dir, int *objects_fd);
+/* Puts the object in fd in place of a missing or damaged one, durably, from any thread
+ * but one at a time.  -1 with errno: EBADMSG, it is not what it is called. */
+int object_mend(int objects_fd, const uint8_t sha[32], int fd);
 
 /* ---- shard_apply.c ---- */
 struct box_row {

@@ -23,6 +23,7 @@
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 30000
 #define WAL_MAX (64u << 20)
+#define KNOWN_MS 30000			/* its pages may have been dropped and read again since */
 #define REAP_MAX 200			/* things tidied in one second and shard */
 
 void
@@ -31,7 +32,7 @@ store_conf_default(struct store_conf *c)
 	*c = (struct store_conf){ .dir = PATH_VAR "/shards",
 		.owner_path = PATH_RUN "/syncd-owner.sock", .low_water = 256u << 20,
 		.message_max = 50u << 20, .undelete_ms = 7ll * 86400 * 1000,
-		.part_wait_ms = 600 * 1000,
+		.part_wait_ms = 600 * 1000, .mend_ms = 20000,
 		.checkpoint_ms = 10000, .checkpoint_records = 100000, .pending_max = 10000,
 		.pending_bytes_max = 256u << 20, .boxes_max = 10000 };
 }
@@ -268,6 +269,17 @@ on_index_offered(void *arg, uint16_t log_no, uint64_t lsn, int fd)
 		job_index_offered(ss, lsn, fd);
 }
 
+static void
+on_mended(void *arg, uint16_t log_no, const uint8_t sha[32], enum owner_mend rc, int fd)
+{
+	struct store_shard *ss = find_log(arg, log_no);
+
+	if (ss != NULL)
+		mend_answer(ss, sha, rc, fd);
+	else if (fd != -1)
+		evutil_closesocket(fd);
+}
+
 /* ---- the second hand ---- */
 
 static void
@@ -294,6 +306,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		if (!ss->dirty && !ss->stopped)
 			part_tidy(ss, now);
 	}
+	mends_tick(st, now);
 	if (due) {
 		st->checkpoint_at = now;
 		jobs_checkpoint(st);
@@ -311,7 +324,7 @@ store_new(struct event_base *base, const struct store_conf *conf,
 		.refused = on_refused, .undecided = on_undecided, .role = on_role,
 		.snapshot = on_snapshot,
 		.object_wanted = on_object_wanted, .object_offered = on_object_offered,
-		.index_offered = on_index_offered };
+		.index_offered = on_index_offered, .mended = on_mended };
 	const struct timeval second = { 1, 0 };
 	struct store *st = mem_alloc(sizeof(*st));
 
@@ -327,6 +340,7 @@ store_new(struct event_base *base, const struct store_conf *conf,
 	for (size_t i = 0; i < HASH_SLOTS; i++)
 		TAILQ_INIT(&st->tokens[i]);
 	st->checkpoint_at = clock_ms();
+	mends_init(st);
 	st->owner = owner_new(base, st->conf.owner_path, &ops, st);
 	st->tick = evtimer_new(base, on_tick, st);
 	st->jobs = jobs_new(st);
@@ -361,6 +375,7 @@ store_free(struct store *st)
 	jobs_free(st->jobs);
 	owner_free(st->owner);
 	changes_free(st);
+	mends_free(st);
 	for (size_t i = 0; i < st->nshards; i++)
 		store_shard_free(st->shards[i]);
 	event_free(st->tick);
@@ -510,16 +525,23 @@ store_object_open(struct store *st, uint16_t shard, const uint8_t sha[32])
 }
 
 bool
-store_object_known(const struct store *st, const uint8_t sha[32])
+store_object_known(const struct store *st, const uint8_t sha[32], uint64_t stamp)
 {
+	int64_t now = clock_ms();
+
 	for (size_t i = 0; i < KNOWN_OBJECTS; i++)
-		if (memcmp(st->known[i], sha, 32) == 0)
+		if (st->known_until[i] > now && st->known_stamp[i] == stamp &&
+		    memcmp(st->known[i], sha, 32) == 0)
 			return true;
 	return false;
 }
 
 void
-store_object_good(struct store *st, const uint8_t sha[32])
+store_object_good(struct store *st, const uint8_t sha[32], uint64_t stamp)
 {
-	memcpy(st->known[st->known_next++ % KNOWN_OBJECTS], sha, 32);
+	unsigned i = st->known_next++ % KNOWN_OBJECTS;
+
+	memcpy(st->known[i], sha, 32);
+	st->known_stamp[i] = stamp;
+	st->known_until[i] = clock_ms() + KNOWN_MS;
 }

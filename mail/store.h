@@ -73,10 +73,16 @@ enum mail_rc store_message(struct store *, uint16_t shard, uint64_t box, uint32_
     struct store_msg *);		/* keywords freed by the caller */
 /* Opens the object for reading; -1 with errno.  The bytes are CRLF lines. */
 int store_object_open(struct store *, uint16_t shard, const uint8_t sha[32]);
-/* Were the bytes of this object compared with their name lately?  object_map asks, so
- * that a client which reads a message piece by piece does not have it hashed for each. */
-bool store_object_known(const struct store *, const uint8_t sha[32]);
-void store_object_good(struct store *, const uint8_t sha[32]);
+/* For an object that is missing or not what its name says: it is got from the other node,
+ * compared, and put in place durably.  done() as with a change: MAIL_OK, then it can be
+ * opened, or MAIL_TEMP after at most mend_ms. */
+void store_mend(struct store *, uint16_t shard, const uint8_t sha[32], store_done_cb *,
+    void *arg);
+/* Were the bytes of this object compared with their name lately, and is the file the same
+ * since (stamp: of its inode and times)?  object_map asks, so that a client which reads a
+ * message piece by piece does not have it hashed for each. */
+bool store_object_known(const struct store *, const uint8_t sha[32], uint64_t stamp);
+void store_object_good(struct store *, const uint8_t sha[32], uint64_t stamp);
 
 /* ---- watching: what a selected mailbox hears, after the change is applied ---- */
 struct store_watch;

@@ -16,6 +16,7 @@ struct store_conf {
 	uint64_t message_max;		/* bytes of one message */
 	int64_t undelete_ms;		/* how long removed messages keep their objects */
 	int64_t part_wait_ms;		/* how long pieces that nobody goes on with stay */
+	int64_t mend_ms;		/* how long a reader waits for the other node's copy */
 	int64_t checkpoint_ms;		/* a checkpoint is made after this time, */
 	uint64_t checkpoint_records;	/* or after so many records of the log */
 	uint32_t pending_max;		/* changes under way in the worker, */

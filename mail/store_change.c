@@ -241,6 +241,7 @@ store_forget(struct store *st, const void *arg)
 	TAILQ_FOREACH(c, &st->all, all)
 		if (c->arg == arg)
 			c->forgotten = true;
+	mends_forget(st, arg);
 }
 
 /* ---- records under way ---- */

@@ -71,15 +71,12 @@ worker(void *arg)
 	return NULL;
 }
 
-static int
-job_begin(struct store_shard *ss, enum shard_job_kind kind, struct operation *op)
+static void
+job_put(struct store_shard *ss, struct shard_job *job, struct operation *op)
 {
 	struct store_jobs *js = ss->st->jobs;
-	struct shard_job *job = shard_job_new(ss->sh, kind);
 	struct task *t;
 
-	if (job == NULL)
-		return -1;
 	t = mem_alloc(sizeof(*t));
 	t->ss = ss;
 	t->job = job;
@@ -89,6 +86,16 @@ job_begin(struct store_shard *ss, enum shard_job_kind kind, struct operation *op
 	TAILQ_INSERT_TAIL(&js->todo, t, next);
 	pthread_cond_signal(&js->wake);
 	pthread_mutex_unlock(&js->lock);
+}
+
+static int
+job_begin(struct store_shard *ss, enum shard_job_kind kind, struct operation *op)
+{
+	struct shard_job *job = shard_job_new(ss->sh, kind);
+
+	if (job == NULL)
+		return -1;
+	job_put(ss, job, op);
 	return 0;
 }
 
@@ -162,6 +169,8 @@ task_end(struct task *t)
 		if (j->ok)
 			j->index_fd = j->list_fd = -1;
 	}
+	if (j->kind == SHARD_MEND)
+		mend_placed(ss, j->sha, j->ok, j->error);
 	if (op != NULL) {
 		operation_part(op, t);
 		if (--op->open == 0)
@@ -328,4 +337,19 @@ job_index_offered(struct store_shard *ss, uint64_t lsn, int fd)
 	ss->index_lsn = lsn;
 	if (ss->job == 0)
 		index_now(ss);
+}
+
+int
+job_mend(struct store_shard *ss, const uint8_t sha[32], int fd)
+{
+	struct shard_job *job = shard_job_new(ss->sh, SHARD_MEND);
+
+	if (job == NULL) {
+		close(fd);
+		return -1;
+	}
+	memcpy(job->sha, sha, 32);
+	job->from_fd = fd;
+	job_put(ss, job, NULL);
+	return 0;
 }

@@ -129,6 +129,7 @@ struct store_shard {
 	uint64_t index_lsn;
 };
 
+struct mending;
 struct store_jobs;
 struct store {
 	struct event_base *base;
@@ -150,6 +151,12 @@ struct store {
 	int64_t checkpoint_at;
 	uint8_t known[KNOWN_OBJECTS][32];	/* the newest that were found good */
 	unsigned known_next;
+	uint64_t known_stamp[KNOWN_OBJECTS];
+	int64_t known_until[KNOWN_OBJECTS];	/* then it is compared again */
+	TAILQ_HEAD(mending_list, mending) mending;
+	size_t nmending;
+	struct event *mend_ev;
+	uint64_t mended, unmended;	/* objects, since the start */
 };
 
 /* ---- store.c ---- */
@@ -198,6 +205,16 @@ void part_tidy(struct store_shard *, int64_t now_ms);
 /* ---- store_watch.c ---- */
 void watch_tell(struct store_shard *);
 
+/* ---- store_mend.c ---- */
+void mends_init(struct store *);
+void mends_free(struct store *);
+void mends_forget(struct store *, const void *arg);
+void mends_tick(struct store *, int64_t now_ms);
+/* What syncd answered; fd is owned. */
+void mend_answer(struct store_shard *, const uint8_t sha[32], enum owner_mend, int fd);
+/* The end of job_mend(). */
+void mend_placed(struct store_shard *, const uint8_t sha[32], bool ok, const char *error);
+
 /* ---- store_job.c ---- */
 struct store_jobs *jobs_new(struct store *);
 void jobs_free(struct store_jobs *);
@@ -206,5 +223,7 @@ void job_owner_snapshot(struct store_shard *);
 void job_object_wanted(struct store_shard *, const uint8_t sha[32]);
 void job_object_offered(struct store_shard *, const uint8_t sha[32], int fd);
 void job_index_offered(struct store_shard *, uint64_t lsn, int fd);
+/* Puts the object in fd, owned, in place; mend_placed() follows.  -1: it does not. */
+int job_mend(struct store_shard *, const uint8_t sha[32], int fd);
 
 #endif

@@ -22,6 +22,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "mem.h"
+#include "mend.h"
 #include "mirror_conf.h"
 #include "mirror_guard.h"
 #include "mirror_result.h"
@@ -50,6 +51,7 @@ struct mirror {
 	struct ipc *super, *worker;
 	struct bulk *bulk;
 	struct seed *seed;
+	struct mend *mend;
 	struct event *timer;
 	int64_t bulk_asked_ms;		/* 0: not asked */
 	bool peer_up;
@@ -148,7 +150,12 @@ on_bulk_frame(void *arg, uint8_t type, struct span whole)
 {
 	struct mirror *m = arg;
 
-	if (type >= MM_SEED_FIRST && type <= MM_SEED_LAST) {
+	if (type >= MD_WANT && type <= MM_SEED_LAST) {
+		mend_frame(m->mend, type, (struct span){ whole.p + MIRROR_HEAD,
+		    whole.len - MIRROR_HEAD });
+		return;
+	}
+	if (type >= MM_SEED_FIRST && type < MD_WANT) {
 		seed_frame(m->seed, type, whole);
 		return;
 	}
@@ -169,6 +176,7 @@ drop_bulk(struct mirror *m)
 	if (m->worker != NULL)
 		ipc_read_enable(m->worker, true);	/* what it says goes nowhere */
 	seed_down(m->seed);
+	mend_down(m->mend);
 	tell_worker(m);
 }
 
@@ -187,6 +195,7 @@ on_bulk_room(void *arg)
 	if (m->worker != NULL)
 		ipc_read_enable(m->worker, true);
 	seed_room(m->seed);
+	mend_room(m->mend);
 }
 
 static void
@@ -481,9 +490,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (seed_wants_bulk(m->seed))
+	if (seed_wants_bulk(m->seed) || mend_wants_bulk(m->mend))
 		need_bulk(m, clock_ms());
 	seed_tick(m->seed, clock_ms());
+	mend_tick(m->mend, clock_ms());
 	look(m);
 }
 
@@ -501,6 +511,7 @@ op_bulk(struct mirror *m, struct bufferevent *bev)
 	m->bulk = bulk_new(bev, &ops, m);
 	tell_worker(m);
 	seed_up(m->seed, m->bulk);
+	mend_up(m->mend, m->bulk);
 	look(m);
 }
 
@@ -524,6 +535,7 @@ op_peer(struct mirror *m, bool up)
 	m->peer_up = up;
 	if (!up && m->bulk != NULL)
 		drop_bulk(m);
+	mend_peer(m->mend, up);
 	tell_peer(m);
 	look(m);
 }
@@ -647,8 +659,9 @@ op_status(struct mirror *m)
 
 	for (size_t i = 0; i < m->ntrees; i++)
 		json_array_append_new(trees, tree_status(m, &m->trees[i], now));
-	return json_pack("{s:o, s:b, s:b, s:o}", "trees", trees, "worker", m->worker != NULL,
-	    "bulk", m->bulk != NULL, "seed", seed_status(m->seed));
+	return json_pack("{s:o, s:b, s:b, s:o, s:o}", "trees", trees, "worker", m->worker != NULL,
+	    "bulk", m->bulk != NULL, "seed", seed_status(m->seed), "mend",
+	    mend_status(m->mend));
 }
 
 static void
@@ -659,6 +672,7 @@ op_free(struct mirror *m)
 	bulk_free(m->bulk);
 	m->bulk = NULL;
 	seed_free(m->seed);
+	mend_free(m->mend);
 	ipc_free(m->worker);
 	ipc_free(m->super);
 	event_free(m->timer);
@@ -689,7 +703,10 @@ op_snapshot_list(void *arg, uint16_t shard, bool ok, int fd)
 static void
 op_object(void *arg, uint16_t shard, const uint8_t sha[32], bool ok, int fd)
 {
-	seed_object(((struct mirror *)arg)->seed, shard, sha, ok, fd);
+	struct mirror *m = arg;
+
+	if (!mend_object(m->mend, shard, sha, ok, fd))
+		seed_object(m->seed, shard, sha, ok, fd);
 }
 
 static void
@@ -701,7 +718,20 @@ op_offer(void *arg, uint16_t shard, bool ok)
 static void
 op_gone(void *arg, uint16_t shard, unsigned offers)
 {
-	seed_gone(((struct mirror *)arg)->seed, shard, offers);
+	struct mirror *m = arg;
+
+	seed_gone(m->seed, shard, offers);
+	mend_gone(m->mend, shard);
+}
+
+static void
+op_mend(void *arg, uint16_t shard, const uint8_t sha[32])
+{
+	struct mirror *m = arg;
+
+	mend_want(m->mend, shard, sha);
+	if (mend_wants_bulk(m->mend))
+		need_bulk(m, clock_ms());
 }
 
 struct mirror *
@@ -709,7 +739,7 @@ mirror_new(const struct mirror_host *host, const struct mirror_ops **ops)
 {
 	static const struct mirror_ops table = { op_bulk, op_message, op_peer, op_changed,
 		op_seed_wanted, op_sync_now, op_status, op_free,
-		{ op_snapshot, op_snapshot_list, op_object, op_offer, op_gone } };
+		{ op_snapshot, op_snapshot_list, op_object, op_offer, op_gone, op_mend } };
 	struct timeval tick = { 0, TICK_MS * 1000 };
 	struct mirror *m = mem_alloc(sizeof(*m));
 
@@ -720,6 +750,7 @@ mirror_new(const struct mirror_host *host, const struct mirror_ops **ops)
 		m->trees[i] = (struct tree_state){ .conf = &host->trees->trees[i],
 			.due_ms = host->trees->trees[i].interval_ms == 0 ? INT64_MAX : 0 };
 	m->seed = seed_new(&m->host);
+	m->mend = mend_new(&m->host);
 	m->view = view_now(m);
 	m->timer = event_new(host->base, -1, EV_PERSIST, on_tick, m);
 	if (m->timer == NULL || event_add(m->timer, &tick) == -1)

@@ -41,5 +41,8 @@ int owners_ask_snapshot(struct owners *, uint16_t shard);
 int owners_ask_object(struct owners *, uint16_t shard, const uint8_t sha[32]);
 int owners_offer_object(struct owners *, uint16_t shard, const uint8_t sha[32], int fd);
 int owners_offer_index(struct owners *, uint16_t shard, uint64_t lsn, int fd);
+/* The end of what an owner asked for by OWN_MEND; fd is given away. */
+void owners_mended(struct owners *, uint16_t shard, const uint8_t sha[32], enum owner_mend,
+    int fd);
 
 #endif

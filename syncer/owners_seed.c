@@ -1,5 +1,5 @@
-/* owners_seed.c - questions of the seeding to owners, and their answers back: frozen
- * indexes and objects travel as descriptors.  What is kept is how many offers each
+/* owners_seed.c - questions of the seeding to owners, and their answers back, and
+ * owners' questions for objects: frozen indexes and objects travel as descriptors.  What is kept is how many offers each
  * shard still has to answer: when its owner goes away the seeding is told, so that it
  * waits for nothing that cannot come. */
 #include "owners_wire.h"
@@ -75,6 +75,24 @@ got_offer(struct oconn *c, struct wire_in *in)
 	return true;
 }
 
+/* Answered by owners_mended(), here or later. */
+static bool
+got_mend(struct oconn *c, struct wire_in *in)
+{
+	struct owners *o = c->o;
+	uint16_t shard = wire_get_u16(in);
+	uint8_t sha[32];
+
+	wire_get_raw(in, sha, 32);
+	if (!wire_in_done(in) || owners_attach_of(c, shard) == NULL)
+		return false;
+	if (o->seed.mend != NULL)
+		o->seed.mend(o->seed_arg, shard, sha);
+	else
+		owners_mended(o, shard, sha, OWNER_MEND_NO_PEER, -1);
+	return true;
+}
+
 bool
 owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in)
 {
@@ -87,6 +105,9 @@ owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in
 	case OWN_OFFER_ANSWER:
 		close_fd(m->fd);
 		return got_offer(c, in);
+	case OWN_MEND:
+		close_fd(m->fd);
+		return got_mend(c, in);
 	default:
 		close_fd(m->fd);
 		log_debug("owner sent an unknown message type=%u", m->type);
@@ -201,4 +222,18 @@ owners_offer_index(struct owners *o, uint16_t shard, uint64_t lsn, int fd)
 	rc = offer_to(o, shard, OWN_INDEX_OFFERED, &w, fd);
 	wire_out_clear(&w);
 	return rc;
+}
+
+void
+owners_mended(struct owners *o, uint16_t shard, const uint8_t sha[32], enum owner_mend rc, int fd)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_raw(&w, sha, 32);
+	wire_put_u8(&w, (uint8_t)rc);
+	if (send_to(o, shard, OWN_MENDED, &w, fd) == -1)
+		log_debug("nobody waits for an object any more shard=%u", shard);
+	wire_out_clear(&w);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "commit.h"
+#include "owner.h"
 #include "span.h"
 
 struct bufferevent;
@@ -29,6 +30,8 @@ struct seed_owner_ops {
 	/* The shard's owner went away, or another took over: what it was asked, of that
 	 * `offers` offers, is not answered any more. */
 	void (*gone)(void *arg, uint16_t shard, unsigned offers);
+	/* An object is missing or damaged here: host->mended() answers. */
+	void (*mend)(void *arg, uint16_t shard, const uint8_t sha[32]);
 };
 
 /* What syncd gives to the mirror. */
@@ -55,6 +58,8 @@ struct mirror_host {
 	int (*ask_object)(void *arg, uint16_t shard, const uint8_t sha[32]);
 	int (*offer_object)(void *arg, uint16_t shard, const uint8_t sha[32], int fd);
 	int (*offer_index)(void *arg, uint16_t shard, uint64_t lsn, int fd);
+	/* The end of an owner's mend(); fd is given away. */
+	void (*mended)(void *arg, uint16_t shard, const uint8_t sha[32], enum owner_mend, int fd);
 	/* Active: hold the log from lsn on until released (0): nothing above is trimmed. */
 	void (*keep_from)(void *arg, uint64_t lsn);
 	/* Active: the first LSN that the log still has.  What was trimmed before it is in

@@ -17,6 +17,7 @@
 
 #include "bulk.h"
 #include "fs.h"
+#include "hex.h"
 #include "log.h"
 #include "seed.h"
 
@@ -176,25 +177,42 @@ on_data(struct seed_target *t, struct span body)
 	}
 }
 
+/* As it was sent; *rotten: and yet not the object that it is called. */
 static bool
-verified(struct seed_target *t, struct span body)
+verified(struct seed_target *t, struct span body, bool *rotten)
 {
 	uint8_t sha[32];
 
 	if (EVP_DigestFinal_ex(t->sha, sha, NULL) != 1)
 		log_fatal("no SHA-256");
-	if (body.len != 32 || memcmp(sha, body.p, 32) != 0)
-		return false;
-	return t->is_index || memcmp(sha, t->name, 32) == 0;
+	*rotten = !t->is_index && memcmp(sha, t->name, 32) != 0;
+	return body.len == 32 && memcmp(sha, body.p, 32) == 0;
+}
+
+/* The active's copy is damaged: that must not keep this node from everything else. */
+static void
+leave_out(struct seed_target *t)
+{
+	char hex[65];
+
+	log_err("seeding shard=%u: object %s is damaged on the other node and missing here",
+	    t->shard, hex_encode(t->name, 32, hex));
+	forget_file(t);
+	answer(t, SM_TAKEN, NULL);
 }
 
 static void
 on_file_end(struct seed_target *t, struct span body)
 {
+	bool rotten;
 	int rc, fd;
 
-	if (t->fd == -1 || t->placing || !verified(t, body)) {
+	if (t->fd == -1 || t->placing || !verified(t, body, &rotten)) {
 		seed_target_stop(t, "a file does not have its SHA-256");
+		return;
+	}
+	if (rotten) {
+		leave_out(t);
 		return;
 	}
 	if (lseek(t->fd, 0, SEEK_SET) == -1 ||

@@ -69,6 +69,12 @@ host_offer_index(void *arg, uint16_t shard, uint64_t lsn, int fd)
 }
 
 static void
+host_mended(void *arg, uint16_t shard, const uint8_t sha[32], enum owner_mend rc, int fd)
+{
+	owners_mended(((struct syncd *)arg)->owners, shard, sha, rc, fd);
+}
+
+static void
 host_keep_from(void *arg, uint64_t lsn)
 {
 	trim_keep_from(((struct syncd *)arg)->trim, lsn);
@@ -146,7 +152,7 @@ syncd_host_mirror(struct syncd *s, int worker_fd)
 		.node = s->conf.node, .commit = &s->commit, .want_bulk = host_want_bulk,
 		.send = host_send, .shards = host_shards, .absent = host_absent, .ask_snapshot = host_ask_snapshot,
 		.ask_object = host_ask_object, .offer_object = host_offer_object,
-		.offer_index = host_offer_index, .keep_from = host_keep_from, .oldest = host_oldest,
+		.offer_index = host_offer_index, .mended = host_mended, .keep_from = host_keep_from, .oldest = host_oldest,
 		.point = host_point, .seed_may = host_seed_may, .seed_start = host_seed_start, .seed_done = host_seed_done };
 
 	s->mirror = mirror_new(&host, &s->mirror_ops);

@@ -2,6 +2,7 @@
 import imaplib
 import json
 import os
+import poplib
 import re
 import shutil
 import smtplib
@@ -251,6 +252,88 @@ def a_rotten_object_is_found(t):
         t.true(clean(), "clean again")
         os.unlink(path)
         t.equal(verify(node).returncode, 2, "an object that is gone")
+
+
+def objects_of(lab, node):
+    """The files of the messages on a node's disk."""
+    shards = os.path.join(lab.node_dir(node), "var/shards")
+    return [os.path.join(top, f) for top, _, files in sorted(os.walk(shards))
+            for f in sorted(files) if re.fullmatch("[0-9a-f]{64}", f)]
+
+
+def rot(path, at=None, bit=4):
+    """Turns one bit over, by default in the middle."""
+    with open(path, "r+b") as f:
+        data = f.read()
+        at = len(data) // 2 if at is None else at
+        f.seek(at)
+        f.write(bytes([data[at] ^ bit]))
+
+
+@test
+def a_rotten_object_is_mended(t):
+    """I18: every message of the active rots or goes; readers get each from the other node,
+    and the disk is whole again.  The same on the standby, when it has taken over.  What is
+    rotten on both nodes is refused, not served."""
+    lab = t.lab()
+    ex = exercise.Exercise(lab, mailgen.generate(60, seed=15), say=t.say, users=2)
+    ex.add_users()
+    ex.run(probes=())
+
+    def clean(node):
+        return lab.execute(node, "mailctl", "store", "verify", "--timeout", "60",
+                           check=False).returncode == 0
+
+    def damage(node):
+        wait_for("a clean store on " + node, 20, lambda: clean(node), 0.2)
+        files = objects_of(lab, node)
+        for n, path in enumerate(files):
+            if n % 3 == 0:
+                os.unlink(path)
+            elif n % 3 == 1:
+                rot(path)
+            else:
+                os.truncate(path, os.path.getsize(path) // 2)
+        t.true(not clean(node), "damage on " + node + " is not seen")
+        return files
+
+    def whole(node, files):
+        for name, r in ex.read_back().items():
+            t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on " + node)
+        t.true(clean(node), "the store is whole again on " + node)
+        told = re.findall("object ([0-9a-f]{64}) was missing or damaged: mended",
+                          lab.log(node, "maild"))
+        t.equal(sorted(told), sorted(os.path.basename(f) for f in files), "told once each")
+    active, standby = lab.active(), lab.standby()
+    whole(active, damage(active))
+    files = damage(standby)
+    lab.execute(active, "hactl", "switchover", "--to", standby, "--timeout", "30")
+    wait_for("the switch", 30, lambda: lab.active() == standby, 0.1)
+    lab.wait_in_step(30)
+    whole(standby, files)
+    for node in NODES:
+        for path in objects_of(lab, node):
+            rot(path)
+
+    def read():
+        box = imaplib.IMAP4_SSL(VIP, 993, ssl_context=load.tls_context(lab.ca), timeout=30)
+        box.login(ex.users[0], load.PASSWORD)
+        box.select("INBOX")
+        answer = box.fetch("1:3", "(BODY.PEEK[])")
+        box.logout()
+        pop = poplib.POP3_SSL(VIP, 995, context=load.tls_context(lab.ca), timeout=30)
+        pop.user(ex.users[0])
+        pop.pass_(load.PASSWORD)
+        try:
+            answer += (pop.retr(1),)
+        except poplib.error_proto as e:
+            answer += (e.args[0],)
+        pop.quit()
+        return answer
+    typ, data, retr = load.in_client(lab, read)
+    t.equal((typ, b"UNAVAILABLE" in data[-1], data[:-1]), ("NO", True, []),
+            "FETCH of what is rotten on both nodes")
+    t.true(isinstance(retr, bytes) and retr.startswith(b"-ERR [SYS/TEMP]"), "RETR: %r" % (retr,))
 
 
 @test

@@ -45,8 +45,9 @@ SHOWN = (
     ("EIO on fdatasync (active)", "exits at once, the other serves, no loss; it catches up",
      "disk_of_active_loses_a_write"),
     ("EIO on fdatasync (standby)", "alone, catches up, no loss", "disk_of_standby_loses_a_write"),
-    # It is not read from the other node instead: that is a repair by the operator.
-    ("bad hash on read", "found, told, never served as good", "a_rotten_object_is_found"),
+    ("bad hash on read", "served from the other node, rewritten, told",
+     "a_rotten_object_is_mended"),
+    ("bad hash on both nodes", "found, told, never served as good", "a_rotten_object_is_found"),
     ("damaged log", "refused, says what to do", "a_rotten_log_is_refused"),
     ("both power off, both return", "newest history leads, no loss",
      "both_nodes_lose_power_and_return"),

@@ -5,6 +5,7 @@
  * setup box NAME [SPECIAL] a mailbox
  * setup fail NAME          the next change fails: NOT_TWICE, DISK_FULL, TEMP, ...
  * setup hide | show        objects cannot be opened, can be opened
+ * setup lose               objects cannot be opened until one of them is mended
  * setup bye                the worker says goodbye to all
  * setup big BOX N          a message of N bytes */
 #include <stdio.h>
@@ -319,8 +320,9 @@ setup(void *arg, const char *words)
 		fake_store_make(w->store, name, rest != NULL ? rest : "");
 	} else if (strcmp(verb, "fail") == 0) {
 		ok = setup_fail(w, rest != NULL ? rest : "");
-	} else if (strcmp(verb, "hide") == 0 || strcmp(verb, "show") == 0) {
-		fake_store_hide_objects(w->store, *verb == 'h');
+	} else if (strcmp(verb, "hide") == 0 || strcmp(verb, "show") == 0 ||
+	    strcmp(verb, "lose") == 0) {
+		fake_store_hide_objects(w->store, *verb != 's', *verb == 'l');
 	} else if (strcmp(verb, "bye") == 0) {
 		session_bye_all(w->set, "Going down");
 	} else {

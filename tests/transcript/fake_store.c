@@ -25,7 +25,7 @@ struct box {
 	size_t n;
 	bool used;
 };
-enum kind { APPEND, FLAGS, EXPUNGE, COPY, CREATE, DELETE, RENAME, SUBSCRIBE };
+enum kind { APPEND, FLAGS, EXPUNGE, COPY, CREATE, DELETE, RENAME, SUBSCRIBE, MEND };
 struct change {
 	TAILQ_ENTRY(change) link;
 	enum kind kind;
@@ -57,7 +57,7 @@ struct store {
 	TAILQ_HEAD(, store_watch) watches;
 	struct event *turn;
 	enum mail_rc fail;
-	bool hidden;
+	bool hidden, mendable;
 	uint64_t lsn;
 	char gone_subs[STORE_NAME_MAX + 1];
 };
@@ -260,6 +260,11 @@ apply(struct store *s, struct change *c, struct store_result *r)
 	struct box *b = by_id(s, c->box);
 	static uint32_t uid;
 
+	if (c->kind == MEND) {
+		s->hidden = s->hidden && !s->mendable;
+		r->rc = s->hidden ? MAIL_TEMP : MAIL_OK;
+		return;
+	}
 	if (c->kind >= CREATE) {
 		r->rc = change_boxes(s, c);
 		return;
@@ -394,9 +399,10 @@ fake_store_fail(struct store *s, enum mail_rc rc)
 }
 
 void
-fake_store_hide_objects(struct store *s, bool hidden)
+fake_store_hide_objects(struct store *s, bool hidden, bool mendable)
 {
 	s->hidden = hidden;
+	s->mendable = mendable;
 }
 
 void
@@ -661,18 +667,29 @@ store_forget(struct store *s, const void *arg)
 			c->done = NULL;
 }
 
+void
+store_mend(struct store *s, uint16_t shard, const uint8_t sha[32], store_done_cb *done,
+    void *arg)
+{
+	(void)shard;
+	(void)sha;
+	propose(s, MEND, done, arg);
+}
+
 /* The names of these messages are no hashes. */
 bool
-store_object_known(const struct store *s, const uint8_t sha[32])
+store_object_known(const struct store *s, const uint8_t sha[32], uint64_t stamp)
 {
 	(void)s;
+	(void)stamp;
 	(void)sha;
 	return true;
 }
 
 void
-store_object_good(struct store *s, const uint8_t sha[32])
+store_object_good(struct store *s, const uint8_t sha[32], uint64_t stamp)
 {
 	(void)s;
+	(void)stamp;
 	(void)sha;
 }

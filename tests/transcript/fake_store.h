@@ -13,7 +13,7 @@ void fake_store_fail(struct store *, enum mail_rc);
 void fake_store_add(struct store *, const char *box, const char *text, size_t len,
     uint32_t flags, const char *keywords, int64_t internal_s);
 void fake_store_make(struct store *, const char *box, const char *special);
-/* From now on no object can be opened. */
-void fake_store_hide_objects(struct store *, bool);
+/* From now on no object can be opened; mendable: until one of them is mended. */
+void fake_store_hide_objects(struct store *, bool hidden, bool mendable);
 
 #endif

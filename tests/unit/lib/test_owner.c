@@ -34,7 +34,7 @@ struct fake {
 	struct { uint64_t origin; uint8_t type; char text[32]; } append[SEEN_MAX];
 	size_t nappend;
 	uint64_t applied, checkpoint;
-	unsigned offer_ok, offer_no, object_answers, snapshots, changes_no, merged, merged_no;
+	unsigned offer_ok, offer_no, object_answers, snapshots, changes_no, merged, merged_no, mends;
 	char report[64];
 	/* what the owner heard */
 	struct owner *owner;
@@ -118,6 +118,10 @@ got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 		(void)snprintf(f->report, sizeof(f->report), "%.*s", (int)rest.len, (const char *)rest.p);
 		break;
 	}
+	case OWN_MEND:
+		assert_int_equal(wire_get_u16(&in), SHARD);
+		f->mends++;
+		break;
 	case OWN_SNAPSHOT_DONE:
 	case OWN_SNAPSHOT_LIST:
 		f->snapshots++;
@@ -744,6 +748,71 @@ test_merge(void **state)
 	assert_int_equal(asked.merges, 1);
 }
 
+static struct {
+	unsigned told;
+	enum owner_mend rc;
+	bool fd;
+} mend;
+
+static void
+on_mended(void *arg, uint16_t shard, const uint8_t sha[32], enum owner_mend rc, int fd)
+{
+	(void)arg;
+	assert_int_equal(shard, SHARD);
+	assert_int_equal(sha[31], 9);
+	mend.told++;
+	mend.rc = rc;
+	mend.fd = fd != -1;
+	if (fd != -1)
+		close(fd);
+}
+
+static void
+say_mended(struct fake *f, uint8_t rc, int fd)
+{
+	uint8_t sha[32] = { [31] = 9 };
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, SHARD);
+	wire_put_raw(&w, sha, 32);
+	wire_put_u8(&w, rc);
+	assert_int_equal(ipc_send(f->ipc, OWN_MENDED, 0, w.p, w.len, fd), 0);
+	wire_out_clear(&w);
+}
+
+static void
+test_mend(void **state)
+{
+	struct owner_ops mending = ops;
+	uint8_t sha[32] = { [31] = 9 };
+	struct fake *f = *state;
+
+	go_live(f);
+	say_mended(f, OWNER_MEND_OK, file_with("t"));	/* without the hook: closed */
+	ipc_free(f->ipc);
+	f->ipc = NULL;
+	owner_free(f->owner);
+	mending.mended = on_mended;
+	f->owner = owner_new(f->base, f->path, &mending, f);
+	assert_int_equal(owner_mend(f->owner, SHARD, sha), -1);	/* not connected yet */
+	owner_attach(f->owner, SHARD, 100);
+	go_live(f);
+	assert_int_equal(owner_mend(f->owner, SHARD, sha), 0);
+	UNTIL(f->mends == 1);
+	say_mended(f, OWNER_MEND_OK, file_with("t"));
+	UNTIL(mend.told == 1);
+	assert_true(mend.rc == OWNER_MEND_OK && mend.fd);
+	say_mended(f, OWNER_MEND_ABSENT, -1);
+	UNTIL(mend.told == 2);
+	assert_true(mend.rc == OWNER_MEND_ABSENT && !mend.fd);
+	assert_string_equal(owner_mend_name(OWNER_MEND_BAD), "bad");
+	/* an object that is none */
+	say_mended(f, OWNER_MEND_OK, -1);
+	UNTIL(f->ipc == NULL);
+	assert_int_equal(mend.told, 2);
+}
+
 int
 main(void)
 {
@@ -752,6 +821,7 @@ main(void)
 		T(test_commit_and_refuse), T(test_undecided), T(test_reconnect),
 		T(test_reconnect_standby),
 		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell), T(test_merge),
+		T(test_mend),
 	};
 
 	return cmocka_run_group_tests_name("owner", tests, NULL, NULL);

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
 #include "clock.h"
+#include "fs.h"
 #include "gen.h"
 #include "hex.h"
 #include "ipc.h"
@@ -45,6 +47,11 @@ struct fake_syncd {
 	size_t nshards;
 	uint64_t applied[64], checkpoint[64];
 	unsigned offers_ok, offers_no;
+	unsigned mends;			/* objects asked for */
+	enum owner_mend mend_rc;	/* what it answers: OK with the bytes of mend_text */
+	const char *mend_text;
+	size_t mend_len;
+	bool mend_silent;
 	int snapshot_index, snapshot_list;
 	uint64_t snapshot_lsn;
 };
@@ -129,7 +136,7 @@ fake_refuse(struct fake_syncd *f, struct fake_record *r, enum owner_refusal why)
 }
 
 /* Commits (or refuses) everything that waits. */
-static void
+static inline void
 fake_release(struct fake_syncd *f, enum owner_refusal why)
 {
 	for (size_t i = 0; i < f->n; i++) {
@@ -160,7 +167,7 @@ fake_add(struct fake_syncd *f, uint64_t origin, uint16_t shard, uint8_t type, st
 }
 
 /* A new generation: its record in the stream of every shard, then the role. */
-static void
+static inline void
 fake_generation(struct fake_syncd *f, enum gen_kind kind, unsigned node)
 {
 	struct wire_out w;
@@ -214,6 +221,32 @@ fake_append(struct fake_syncd *f, struct wire_in *in)
 	fake_word(f, OWN_BATCH_END, 0);
 }
 
+/* What the other node has of it. */
+static void
+fake_mend(struct fake_syncd *f, uint16_t shard, struct wire_in *in)
+{
+	struct wire_out w;
+	uint8_t sha[32];
+	int fd = -1;
+
+	f->mends++;
+	if (f->mend_silent)
+		return;
+	if (f->mend_rc == OWNER_MEND_OK) {
+		fd = memfd_create("mend", MFD_CLOEXEC);
+		if (fd == -1 || fs_write_all(fd, f->mend_text, f->mend_len) == -1)
+			abort();
+	}
+	wire_get_raw(in, sha, 32);
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_raw(&w, sha, 32);
+	wire_put_u8(&w, (uint8_t)f->mend_rc);
+	if (ipc_send(f->ipc, OWN_MENDED, 0, w.p, w.len, fd) == -1)
+		abort();
+	wire_out_clear(&w);
+}
+
 static void
 fake_got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 {
@@ -238,6 +271,8 @@ fake_got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 			f->checkpoint[shard % 64] = wire_get_u64(&in);
 		else if (m->type == OWN_OFFER_ANSWER)
 			*(wire_get_u8(&in) ? &f->offers_ok : &f->offers_no) += 1;
+		else if (m->type == OWN_MEND)
+			fake_mend(f, shard, &in);
 		else if (m->type == OWN_SNAPSHOT_DONE) {
 			f->snapshot_lsn = wire_get_u64(&in);
 			f->snapshot_index = m->fd;
