@@ -130,9 +130,9 @@ delta_sums_free(struct delta_sums *s)
 }
 
 struct delta *
-delta_make_new(struct delta_sums *s)
+delta_make_new(struct delta_sums *s, bool digest)
 {
-	struct delta *d = new(KIND_MAKE, true);
+	struct delta *d = new(KIND_MAKE, digest);
 
 	d->job = rs_delta_begin(s->sig);
 	return d;
@@ -159,9 +159,9 @@ on_copy(void *arg, rs_long_t pos, size_t *len, void **buf)
 }
 
 struct delta *
-delta_patch_new(int basis_fd, uint64_t max)
+delta_patch_new(int basis_fd, uint64_t max, bool digest)
 {
-	struct delta *d = new(KIND_PATCH, true);
+	struct delta *d = new(KIND_PATCH, digest);
 
 	d->basis = basis_fd;
 	d->max = max;

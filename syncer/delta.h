@@ -2,8 +2,8 @@
  *
  * Moves bytes between the evbuffers it is given; never waits for a peer and never
  * reads a path.  RK rolling sums and BLAKE2 sums of the full 32 bytes; nothing else
- * is accepted.  A patched file is NOT trusted until delta_digest() of the patch
- * equals what the sender announced for the whole file.
+ * is accepted.  A patched file is NOT trusted until its SHA-256 equals what the
+ * sender announced for the whole file; the caller may have it made here.
  *
  * Signatures and deltas are hostile input: header, block length and sum length are
  * checked before librsync sees them, the number of blocks is bounded, a copy command
@@ -33,15 +33,16 @@ struct delta *delta_sig_new(uint64_t size);
 struct delta *delta_load_new(void);
 struct delta_sums *delta_take_sums(struct delta *);	/* NULL before DELTA_DONE */
 void delta_sums_free(struct delta_sums *);
-/* Bytes of the new file in, delta out; borrows the sums. */
-struct delta *delta_make_new(struct delta_sums *);
+/* Bytes of the new file in, delta out; borrows the sums.  digest: for delta_digest(). */
+struct delta *delta_make_new(struct delta_sums *, bool digest);
 /* Delta in, the new file out; borrows basis_fd (pread).  max: of the result. */
-struct delta *delta_patch_new(int basis_fd, uint64_t max);
+struct delta *delta_patch_new(int basis_fd, uint64_t max, bool digest);
 /* Takes what it can of in, adds at most 64 KiB (and a block) to out.  eof: nothing
  * follows what is in `in`.  Call until DELTA_DONE or DELTA_FAIL. */
 enum delta_rc delta_step(struct delta *, struct evbuffer *in, bool eof,
     struct evbuffer *out);
-/* After DELTA_DONE: SHA-256 of the new file (make: what went in; patch: came out). */
+/* After DELTA_DONE, when it was wanted: SHA-256 of the new file (make: what went in;
+ * patch: came out). */
 void delta_digest(const struct delta *, uint8_t sha[32]);
 void delta_stats(const struct delta *, uint64_t *literal, uint64_t *matched);
 const char *delta_error(const struct delta *);

@@ -3,7 +3,7 @@
  * ipc frames (lib/ipc.h) by hand, because a worker blocks: its syncd stops reading
  * when the network is full, and that is what slows a source down.  A pass is lockstep
  * (the target asks, the source answers), so only one side has much to say at a time
- * and two blocked writers cannot meet. */
+ * and two blocked writers cannot meet.  Messages travel in packs (mirror_pack.h). */
 #define _GNU_SOURCE
 #include "mirror_chan.h"
 
@@ -36,6 +36,7 @@ void
 mirror_chan_clear(struct mirror_chan *c)
 {
 	close(c->fd);
+	mirror_pack_free(c->pack);
 	free(c->buf);
 	*c = (struct mirror_chan){ .fd = -1 };
 }
@@ -208,7 +209,7 @@ mirror_chan_next(struct mirror_chan *c, struct mirror_msg *m)
 static int
 take_alive(struct mirror_chan *c, struct mirror_msg *m)
 {
-	static const char *const known[] = { "scanning", "comparing", "deleting",
+	static const char *const known[] = { "scanning", "comparing", "listing", "deleting",
 		"preparing", "copying", "linking", "finishing" };
 	uint64_t done, of;
 	char phase[40];
@@ -237,6 +238,18 @@ take_abort(struct mirror_chan *c, struct mirror_msg *m)
 	return mirror_chan_fail(c, "the other node ended the pass: %s", log_safe(text));
 }
 
+/* 1 and the next message of the pack that is open; 0: there is none. */
+static int
+next_packed(struct mirror_chan *c, struct mirror_msg *m)
+{
+	struct mirror_msg next = { .kind = MW_PEER, .pass = c->pass, .gen = c->gen };
+
+	if (c->pack == NULL || mirror_pack_next(c->pack, &next.type, &next.body) == 0)
+		return 0;
+	*m = next;
+	return 1;
+}
+
 /* One frame during a pass: 1 a message for the caller, 0 taken in, -1 pass over. */
 static int
 take(struct mirror_chan *c, struct mirror_msg *m)
@@ -257,7 +270,13 @@ take(struct mirror_chan *c, struct mirror_msg *m)
 		return mirror_chan_fail(c, "refused: %s", why);
 	if (m->type == MM_ALIVE)
 		return take_alive(c, m);
-	return m->type == MM_ABORT ? take_abort(c, m) : 1;
+	if (m->type == MM_ABORT)
+		return take_abort(c, m);
+	if (m->type != MM_PACK)
+		return 1;
+	if (c->pack == NULL || mirror_pack_open(c->pack, wire_get_rest(&m->body)) == -1)
+		return mirror_chan_fail(c, "malformed pack");
+	return next_packed(c, m);
 }
 
 static int
@@ -274,6 +293,10 @@ mirror_chan_recv(struct mirror_chan *c, struct mirror_msg *m)
 {
 	int64_t until = clock_ms() + c->silent_ms;
 
+	if (next_packed(c, m) == 1)
+		return 0;
+	if (mirror_chan_flush(c) == -1)
+		return -1;
 	for (;;) {
 		int rc = readable(c, TICK_MS);
 
@@ -295,8 +318,9 @@ mirror_chan_recv(struct mirror_chan *c, struct mirror_msg *m)
 
 /* ---- what leaves ------------------------------------------------------- */
 
-int
-mirror_chan_send_raw(struct mirror_chan *c, enum mirror_type type, const void *p, size_t n)
+/* One message, as it is. */
+static int
+send_now(struct mirror_chan *c, enum mirror_type type, const void *p, size_t n)
 {
 	uint8_t head[MIRROR_HEAD];
 
@@ -307,6 +331,38 @@ mirror_chan_send_raw(struct mirror_chan *c, enum mirror_type type, const void *p
 	c->sent += MIRROR_HEAD + n;
 	return put_frame(c, MW_PEER, (struct span){ (const char *)head, sizeof(head) },
 	    (struct span){ p, n });
+}
+
+int
+mirror_chan_flush(struct mirror_chan *c)
+{
+	struct span body;
+
+	if (c->pack == NULL || !mirror_pack_waiting(c->pack))
+		return 0;
+	body = mirror_pack_take(c->pack);
+	return send_now(c, MM_PACK, body.p, body.len);
+}
+
+/* Signs of life and the end do not wait in a pack. */
+int
+mirror_chan_send_raw(struct mirror_chan *c, enum mirror_type type, const void *p, size_t n)
+{
+	if (c->pack == NULL || type == MM_ALIVE || type == MM_ABORT)
+		return send_now(c, type, p, n);
+	if (!mirror_pack_fits(c->pack, n) && mirror_chan_flush(c) == -1)
+		return -1;
+	if (!mirror_pack_fits(c->pack, n))
+		return send_now(c, type, p, n);
+	mirror_pack_add(c->pack, (uint8_t)type, p, n);
+	return 0;
+}
+
+void
+mirror_chan_pack(struct mirror_chan *c, int level)
+{
+	mirror_pack_free(c->pack);
+	c->pack = mirror_pack_new(level);
 }
 
 int
@@ -325,7 +381,9 @@ send_progress(struct mirror_chan *c)
 	wire_put_str(&w, c->phase);
 	wire_put_u64(&w, c->done);
 	wire_put_u64(&w, c->of);
-	rc = mirror_chan_send(c, MM_ALIVE, &w);
+	rc = mirror_chan_flush(c);
+	if (rc == 0)
+		rc = mirror_chan_send(c, MM_ALIVE, &w);
 	wire_put_u64(&w, c->sent);
 	if (rc == 0)
 		rc = put_frame(c, MW_PROGRESS, wire_out_span(&w), SPAN(""));
@@ -369,7 +427,12 @@ take_waiting(struct mirror_chan *c)
 	return rc == -1 ? -1 : 0;
 }
 
-/* Twice a second: tells both sides, and looks whether the pass is over. */
+int
+mirror_chan_look(struct mirror_chan *c)
+{
+	return c->in_pass ? take_waiting(c) : 0;
+}
+
 int
 mirror_chan_tick(struct mirror_chan *c)
 {
@@ -400,6 +463,8 @@ mirror_chan_begin(struct mirror_chan *c, bool source, uint32_t pass, const struc
 	c->gen = *gen;
 	c->sent = 0;
 	c->why[0] = '\0';
+	mirror_pack_free(c->pack);
+	c->pack = NULL;
 	c->ticked_ms = clock_ms();
 	mirror_chan_phase(c, "scanning", 0);
 }
@@ -416,6 +481,16 @@ mirror_chan_end(struct mirror_chan *c, bool abort)
 		wire_out_clear(&w);
 	}
 	c->in_pass = false;
+	mirror_pack_free(c->pack);
+	c->pack = NULL;
+}
+
+int
+mirror_chan_plan(struct mirror_chan *c, struct wire_in *rows)
+{
+	struct span body = wire_get_rest(rows);
+
+	return put_frame(c, MW_PLAN, body, SPAN(""));
 }
 
 int

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "mirror_guard.h"
+#include "mirror_pack.h"
 #include "mirror_result.h"
 #include "mirror_wire.h"
 #include "wire.h"
@@ -25,7 +26,8 @@ struct mirror_chan {
 	struct gen gen;
 	const char *phase;
 	uint64_t done, of;	/* progress of the phase */
-	uint64_t sent;		/* bytes of messages to the peer */
+	uint64_t sent;		/* bytes of messages to the peer, as they leave */
+	struct mirror_pack *pack;	/* NULL: messages go one by one */
 	int64_t ticked_ms;
 	int silent_ms;		/* the peer may be silent so long in a pass */
 	char why[400];		/* of the last -1 */
@@ -53,9 +55,17 @@ void mirror_chan_end(struct mirror_chan *, bool abort);
 int mirror_chan_send(struct mirror_chan *, enum mirror_type, const struct wire_out *);
 int mirror_chan_send_raw(struct mirror_chan *, enum mirror_type, const void *, size_t);
 int mirror_chan_recv(struct mirror_chan *, struct mirror_msg *);
+/* From here on messages are packed; level of compression of what leaves.  What was sent
+ * leaves with a full pack, before each recv, with each tick, or by a flush. */
+void mirror_chan_pack(struct mirror_chan *, int level);
+int mirror_chan_flush(struct mirror_chan *);
+/* In a long step: twice a second a sign of life, and a look whether the pass is over. */
 int mirror_chan_tick(struct mirror_chan *);
+/* The look alone, at once: before something that cannot be taken back. */
+int mirror_chan_look(struct mirror_chan *);
 void mirror_chan_phase(struct mirror_chan *, const char *phase, uint64_t of);
-/* To syncd: how the pass ended. */
+/* To syncd: a row of a dry run; how the pass ended. */
+int mirror_chan_plan(struct mirror_chan *, struct wire_in *rows);
 int mirror_chan_report(struct mirror_chan *, const char *path, const struct mirror_result *);
 int mirror_chan_fail(struct mirror_chan *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));	/* sets why[], returns -1 */

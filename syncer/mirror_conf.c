@@ -16,6 +16,7 @@ mirror_conf_opts(void)
 		CFG_INT("max-delete-percent", 5, CFGF_NONE),
 		CFG_INT("delete-always", 2, CFGF_NONE),
 		CFG_INT("hold-deleted-s", 604800, CFGF_NONE),
+		CFG_INT("compress-level", 3, CFGF_NONE),
 		CFG_BOOL("require-mount", cfg_false, CFGF_NONE),
 		CFG_STR("file-size-max", "64G", CFGF_NONE),
 		CFG_INT("entries-max", 10000000, CFGF_NONE),
@@ -72,6 +73,7 @@ read_tree(const char *file, cfg_t *sec, struct mirror_tree *t)
 	t->max_delete_percent = (unsigned)number(file, sec, "max-delete-percent", 0, 100);
 	t->delete_always = (uint64_t)number(file, sec, "delete-always", 0, 1000000);
 	t->hold_deleted_s = number(file, sec, "hold-deleted-s", 0, 366L * 86400);
+	t->compress_level = (int)number(file, sec, "compress-level", 0, 19);
 	t->require_mount = cfg_getbool(sec, "require-mount") == cfg_true;
 	t->entries_max = (uint64_t)number(file, sec, "entries-max", 1, 1000000000);
 	if (conf_size(cfg_getstr(sec, "file-size-max"), &t->file_size_max) == -1)

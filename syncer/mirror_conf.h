@@ -14,6 +14,7 @@ struct mirror_tree {
 	unsigned max_delete_percent;
 	uint64_t delete_always;		/* so many deletions are never refused */
 	int64_t hold_deleted_s;		/* 0: deleted at once */
+	int compress_level;		/* of zstd, 1 to 19; 0: not compressed */
 	bool require_mount;
 	uint64_t file_size_max, entries_max;
 };

@@ -5,8 +5,13 @@
  * for changed ones the signature of what is here goes out first and a delta comes
  * back.  A file is renamed into place only after the SHA-256 of the whole result
  * equals the source's and the bytes are synced.  A result that does not match is
- * asked for once more, whole; a file that changed while the source read it is asked
- * for once more, and then kept with a time that makes the next pass look again. */
+ * asked for again, whole; so is a file that was written inside while the source read
+ * it, and when that never ends the standby keeps what it has.  A file that only grew is
+ * kept as it was, with a time that makes the next pass look again.
+ *
+ * A pass that ends in the middle leaves what has arrived; the next one tells the source
+ * how much that is and its SHA-256, and gets the rest.  Nothing of it is trusted: the
+ * SHA-256 of the whole decides.  Long zeros of a file with holes are not written. */
 #define _GNU_SOURCE
 #include "mirror_target.h"
 
@@ -33,12 +38,16 @@
 #define BATCH_BYTES (64u << 20)		/* of file content asked for at once */
 #define DELTA_MIN 4096			/* below that a signature costs more than it saves */
 #define SYNC_EACH 4u			/* a larger batch is synced at once by syncfs */
+#define TRIES 3				/* for a file that is torn or does not verify */
+#define BLOCK 4096u			/* zeros that are left out of a file with holes */
 
 struct wanted {
 	struct tree_entry e;
 	int basis;			/* -1: comes whole */
-	struct tree_tmp tmp;		/* received, verified, not yet in place */
-	bool ready;
+	struct tree_tmp tmp;
+	EVP_MD_CTX *sha;		/* of what an earlier pass left: tmp.have bytes */
+	struct tree_entry now;		/* the source's entry when it read the file */
+	bool ready;			/* received, verified, not yet in place */
 };
 
 struct fetch {
@@ -50,7 +59,8 @@ struct fetch {
 	bool last_try;
 	/* The file that is arriving: */
 	struct wanted *cur;
-	struct tree_entry now;		/* the source's entry when it read the file */
+	struct tree_entry now;
+	bool sparse;
 	struct delta *patch;
 	EVP_MD_CTX *sha;
 	uint64_t got;
@@ -141,25 +151,100 @@ send_signature(struct fetch *f, int fd)
 	return rc;
 }
 
+static EVP_MD_CTX *
+sha_new(void)
+{
+	EVP_MD_CTX *sha = EVP_MD_CTX_new();
+
+	if (sha == NULL || EVP_DigestInit_ex(sha, EVP_sha256(), NULL) != 1)
+		log_fatal("no SHA-256");
+	return sha;
+}
+
+static void
+sha_add(EVP_MD_CTX *sha, const void *p, size_t n)
+{
+	if (EVP_DigestUpdate(sha, p, n) != 1)
+		log_fatal("no SHA-256");
+}
+
+/* Of what went in so far; more may follow. */
+static void
+sha_now(const EVP_MD_CTX *sha, uint8_t out[32])
+{
+	EVP_MD_CTX *copy = EVP_MD_CTX_new();
+
+	if (copy == NULL || EVP_MD_CTX_copy_ex(copy, sha) != 1 ||
+	    EVP_DigestFinal_ex(copy, out, NULL) != 1)
+		log_fatal("no SHA-256");
+	EVP_MD_CTX_free(copy);
+}
+
+/* What an earlier pass left of this file, and its digest; nothing is fine.  -1: the
+ * pass is over. */
+static int
+find_left(struct fetch *f, struct wanted *w)
+{
+	uint8_t buf[MIRROR_CHUNK];
+	uint64_t at = 0;
+	ssize_t n = 0;
+
+	if (tree_tmp_find(&w->tmp, f->t->root, w->e.path) == -1)
+		return 0;
+	w->sha = sha_new();
+	while (at < w->tmp.have &&
+	    (n = fs_pread_all(w->tmp.fd, buf, sizeof(buf), (off_t)at)) > 0) {
+		sha_add(w->sha, buf, (size_t)n);
+		at += (uint64_t)n;
+		if (mirror_chan_tick(f->t->c) == -1)
+			return -1;
+	}
+	if (at != w->tmp.have || at == 0) {
+		EVP_MD_CTX_free(w->sha);
+		w->sha = NULL;
+		tree_tmp_drop(&w->tmp);
+	}
+	return 0;
+}
+
+static int
+send_want(struct fetch *f, const struct wanted *w)
+{
+	struct wire_out out;
+	uint8_t sha[32];
+	int rc;
+
+	wire_out_init(&out);
+	wire_put_u32(&out, (uint32_t)(w - f->w));
+	wire_put_u8(&out, (uint8_t)((w->basis != -1 ? MIRROR_BY_DELTA : 0) |
+	    (w->sha != NULL ? MIRROR_RESUME : 0)));
+	wire_put_str(&out, w->e.path);
+	if (w->sha != NULL) {
+		sha_now(w->sha, sha);
+		wire_put_u64(&out, w->tmp.have);
+		wire_put_raw(&out, sha, sizeof(sha));
+	}
+	rc = mirror_chan_send(f->t->c, MM_WANT, &out);
+	wire_out_clear(&out);
+	return rc;
+}
+
 /* Asks for e (taken over).  The source reads requests until WANT_END, so writing
  * them never meets a source that writes. */
 static int
 want(struct fetch *f, enum tree_op op, struct tree_entry *e)
 {
-	struct wanted *w = &f->w[f->n];
-	struct wire_out out;
-	int rc;
+	struct wanted *w = &f->w[f->n++];
+	int rc = 0;
 
 	*w = (struct wanted){ .e = *e, .basis = -1, .tmp = { .fd = -1, .dirfd = -1 } };
 	memset(e, 0, sizeof(*e));
 	if (op == TREE_OP_DATA)
 		w->basis = open_basis(f, &w->e);
-	wire_out_init(&out);
-	wire_put_u32(&out, (uint32_t)f->n++);
-	wire_put_u8(&out, w->basis != -1);
-	wire_put_str(&out, w->e.path);
-	rc = mirror_chan_send(f->t->c, MM_WANT, &out);
-	wire_out_clear(&out);
+	if (f->t->left > 0)
+		rc = find_left(f, w);
+	if (rc == 0)
+		rc = send_want(f, w);
 	f->bytes += w->e.size;
 	if (rc == 0 && w->basis != -1)
 		rc = send_signature(f, w->basis);
@@ -177,6 +262,7 @@ drop_current(struct fetch *f)
 	EVP_MD_CTX_free(f->sha);
 	f->sha = NULL;
 	empty(f->in);
+	empty(f->out);
 	f->cur = NULL;
 }
 
@@ -188,6 +274,21 @@ spoil(struct fetch *f, const char *what)
 	f->spoiled = true;
 }
 
+/* The file beside, and how much of it is there: as much as the source leaves out. */
+static void
+begin_tmp(struct fetch *f)
+{
+	struct wanted *w = f->cur;
+
+	if (w->tmp.path == NULL && tree_tmp_open(&w->tmp, f->t->root, w->e.path) == -1)
+		spoil(f, "make a file beside");
+	else if (f->got == 0 && w->tmp.have > 0 && ftruncate(w->tmp.fd, 0) == -1)
+		spoil(f, "write");
+	f->sha = f->got > 0 ? w->sha : sha_new();
+	if (f->got > 0)
+		w->sha = NULL;
+}
+
 static int
 begin_file(struct fetch *f, struct wire_in *in)
 {
@@ -197,35 +298,118 @@ begin_file(struct fetch *f, struct wire_in *in)
 	    tree_entry_get(in, &f->now) == -1)
 		return mirror_chan_fail(f->t->c, "unexpected file");
 	f->cur = &f->w[i];
-	f->got = 0;
+	f->got = wire_get_u64(in);
+	f->sparse = wire_get_u8(in) != 0;
 	f->spoiled = false;
+	if (!wire_in_done(in) || (f->got != 0 &&
+	    (f->cur->sha == NULL || f->got != f->cur->tmp.have)))
+		return mirror_chan_fail(f->t->c, "malformed file");
 	if (f->now.type != TREE_FILE || strcmp(f->now.path, f->cur->e.path) != 0)
 		return mirror_chan_fail(f->t->c, "another file than asked for");
-	if ((f->sha = EVP_MD_CTX_new()) == NULL ||
-	    EVP_DigestInit_ex(f->sha, EVP_sha256(), NULL) != 1)
-		log_fatal("no SHA-256");
 	if (f->cur->basis != -1)
-		f->patch = delta_patch_new(f->cur->basis, f->t->tree->file_size_max);
-	if (tree_tmp_open(&f->cur->tmp, f->t->root, f->cur->e.path) == -1)
-		spoil(f, "make a file beside");
+		f->patch = delta_patch_new(f->cur->basis, f->t->tree->file_size_max, false);
+	begin_tmp(f);
 	return 0;
+}
+
+static bool
+zeros(const uint8_t *p, size_t n)
+{
+	return n > 0 && p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+/* How much of p to take at once: up to the end of a block, or of blocks, of one kind. */
+static size_t
+run_of(const uint8_t *p, size_t n, uint64_t at, bool *hole)
+{
+	size_t len = 0, k;
+
+	for (; len < n; len += k) {
+		bool z;
+
+		k = BLOCK - (size_t)((at + len) % BLOCK);
+		if (k > n - len)
+			k = n - len;
+		z = zeros(p + len, k);
+		if (len == 0)
+			*hole = z;
+		else if (z != *hole)
+			break;
+	}
+	return len;
+}
+
+/* Nothing was ever written at or behind `at`, so what is left out reads as zeros. */
+static int
+write_sparse(int fd, const uint8_t *p, size_t n, uint64_t at)
+{
+	while (n > 0) {
+		bool hole;
+		size_t k = run_of(p, n, at, &hole);
+
+		if (!hole && fs_pwrite_all(fd, p, k, (off_t)at) == -1)
+			return -1;
+		p += k;
+		n -= k;
+		at += k;
+	}
+	return 0;
+}
+
+static bool
+too_large(struct fetch *f, uint64_t more)
+{
+	uint64_t max = f->t->tree->file_size_max;
+
+	if (f->got <= max && more <= max - f->got)
+		return false;
+	errno = EFBIG;
+	spoil(f, "take");
+	return true;
 }
 
 /* Result bytes: written and counted; the digest is over exactly what was written. */
 static void
 write_bytes(struct fetch *f, const void *p, size_t n)
 {
-	if (f->spoiled)
+	int rc;
+
+	if (f->spoiled || too_large(f, n))
 		return;
+	if (f->sparse)
+		rc = write_sparse(f->cur->tmp.fd, p, n, f->got);
+	else
+		rc = fs_pwrite_all(f->cur->tmp.fd, p, n, (off_t)f->got);
 	f->got += n;
-	if (f->got > f->t->tree->file_size_max) {
-		errno = EFBIG;
-		spoil(f, "take");
-	} else if (fs_write_all(f->cur->tmp.fd, p, n) == -1) {
+	if (rc == -1)
 		spoil(f, "write");
-	} else if (EVP_DigestUpdate(f->sha, p, n) != 1) {
-		log_fatal("no SHA-256");
+	else
+		sha_add(f->sha, p, n);
+}
+
+/* Zeros that the source has as a hole: the file grows, nothing is written. */
+static int
+take_hole(struct fetch *f, struct wire_in *in)
+{
+	static const uint8_t none[MIRROR_CHUNK];
+	uint64_t len = wire_get_u64(in);
+
+	if (!wire_in_done(in) || f->cur == NULL || f->cur->basis != -1 || len == 0)
+		return mirror_chan_fail(f->t->c, "malformed hole");
+	if (f->spoiled || too_large(f, len))
+		return 0;
+	if (ftruncate(f->cur->tmp.fd, (off_t)(f->got + len)) == -1)
+		spoil(f, "write");
+	f->got += len;
+	while (len > 0 && !f->spoiled) {
+		size_t n = len < sizeof(none) ? (size_t)len : sizeof(none);
+
+		sha_add(f->sha, none, n);
+		len -= n;
+		if (mirror_chan_tick(f->t->c) == -1)
+			return -1;
 	}
+	return 0;
 }
 
 static void
@@ -307,22 +491,32 @@ mark_busy(struct tree_entry *e)
 	e->mtime_s--;
 }
 
+/* Written inside while it was read: its bytes were never all there at once.  The
+ * standby keeps the state that it has. */
 static void
-accept_file(struct fetch *f, bool changed, uint64_t literal, uint64_t matched)
+torn(struct fetch *f)
+{
+	tree_tmp_drop(&f->cur->tmp);
+	if (!f->last_try && mirror_spool_put(f->again, TREE_OP_DATA, &f->cur->e) == 0)
+		return;
+	if (f->t->r->busy++ < 20)
+		log_info("mirror %s: busy, not copied in this pass: %s", f->t->tree->path,
+		    log_safe(f->cur->e.path));
+}
+
+static void
+accept_file(struct fetch *f, bool growing, uint64_t literal, uint64_t matched)
 {
 	struct mirror_result *r = f->t->r;
 
-	if (changed) {
+	if (growing) {
 		r->busy++;
 		mark_busy(&f->now);
 	}
-	if (tree_tmp_meta(&f->cur->tmp, &f->now) == -1) {
-		mirror_target_trouble(f->t, "set metadata of", f->cur->e.path);
-		tree_tmp_drop(&f->cur->tmp);
-		return;
-	}
 	r->literal += literal;
 	r->matched += matched;
+	f->cur->now = f->now;
+	memset(&f->now, 0, sizeof(f->now));
 	f->cur->ready = true;
 }
 
@@ -332,27 +526,28 @@ end_file(struct fetch *f, struct wire_in *in)
 	uint32_t i = wire_get_u32(in);
 	uint8_t want_sha[32], sha[32];
 	uint64_t size, literal, matched;
-	bool changed;
+	uint8_t seen;
 
 	wire_get_raw(in, want_sha, sizeof(want_sha));
 	size = wire_get_u64(in);
 	literal = wire_get_u64(in);
 	matched = wire_get_u64(in);
-	changed = wire_get_u8(in) != 0;
-	if (!wire_in_done(in) || f->cur == NULL || f->cur != &f->w[i < f->n ? i : 0])
+	seen = wire_get_u8(in);
+	if (!wire_in_done(in) || seen > MIRROR_TORN || f->cur == NULL || f->cur != &f->w[i < f->n ? i : 0])
 		return mirror_chan_fail(f->t->c, "malformed end of a file");
 	if (f->patch != NULL && patch_bytes(f, NULL, 0, true) == -1)
 		return -1;
-	if (EVP_DigestFinal_ex(f->sha, sha, NULL) != 1)
-		log_fatal("no SHA-256");
+	if (f->sparse && !f->spoiled && ftruncate(f->cur->tmp.fd, (off_t)f->got) == -1)
+		spoil(f, "write");
+	sha_now(f->sha, sha);
 	if (f->cur->tmp.path == NULL)
 		(void)0;		/* reported when it could not be made */
 	else if (f->spoiled || size != f->got || memcmp(sha, want_sha, sizeof(sha)) != 0)
 		again(f, TREE_OP_CREATE);
-	else if (changed && !f->last_try)
-		again(f, TREE_OP_DATA);
+	else if (seen == MIRROR_TORN)
+		torn(f);
 	else
-		accept_file(f, changed, literal, matched);
+		accept_file(f, seen == MIRROR_GROWING, literal, matched);
 	drop_current(f);
 	return 0;
 }
@@ -364,12 +559,13 @@ fail_file(struct fetch *f, struct wire_in *in)
 
 	if (!wire_in_done(in) || i >= f->n || f->w[i].ready)
 		return mirror_chan_fail(f->t->c, "malformed failure of a file");
-	if (f->cur == &f->w[i]) {
-		tree_tmp_drop(&f->cur->tmp);
+	if (f->cur == &f->w[i])
 		drop_current(f);
+	tree_tmp_drop(&f->w[i].tmp);
+	if (error == ENOENT || error == ESTALE || error == ENOTDIR || error == ELOOP) {
+		f->t->r->vanished++;	/* or is something else now: the next pass knows */
+		return 0;
 	}
-	if (error == ENOENT || error == ESTALE || error == ENOTDIR)
-		return 0;		/* gone since it was listed: the next pass knows */
 	errno = (int)error;
 	mirror_target_trouble(f->t, "read on the active", f->w[i].e.path);
 	return 0;
@@ -402,11 +598,29 @@ count_file(struct fetch *f, const struct wanted *w)
 		f->t->r->created++;
 }
 
+/* With its metadata the file is not ours any more, so that comes last. */
+static void
+set_metas(struct fetch *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		struct wanted *w = &f->w[i];
+
+		if (!w->ready || tree_tmp_meta(&w->tmp, &w->now) == 0)
+			continue;
+		mirror_target_trouble(f->t, "set metadata of", w->e.path);
+		tree_tmp_drop(&w->tmp);
+		w->ready = false;
+	}
+}
+
 /* All of the batch is synced before the first rename: a name never points to bytes
  * that a power cut could take back. */
 static int
 place_batch(struct fetch *f)
 {
+	if (mirror_chan_look(f->t->c) == -1)
+		return -1;
+	set_metas(f);
 	if (sync_batch(f) == -1)
 		return mirror_chan_fail(f->t->c, "%s: cannot sync: %s", f->t->tree->path,
 		    strerror(errno));
@@ -422,16 +636,22 @@ place_batch(struct fetch *f)
 	return 0;
 }
 
+/* keep: what has arrived stays for the next pass. */
 static void
-forget_batch(struct fetch *f)
+forget_batch(struct fetch *f, bool keep)
 {
 	if (f->cur != NULL)
 		drop_current(f);
 	for (size_t i = 0; i < f->n; i++) {
-		tree_tmp_drop(&f->w[i].tmp);
+		if (keep)
+			tree_tmp_leave(&f->w[i].tmp);
+		else
+			tree_tmp_drop(&f->w[i].tmp);
 		if (f->w[i].basis != -1)
 			close(f->w[i].basis);
+		EVP_MD_CTX_free(f->w[i].sha);
 		tree_entry_clear(&f->w[i].e);
+		tree_entry_clear(&f->w[i].now);
 	}
 	f->n = 0;
 	f->bytes = 0;
@@ -447,6 +667,7 @@ receive_batch(struct fetch *f)
 		switch (m.type) {
 		case MM_FILE: rc = begin_file(f, &m.body); break;
 		case MM_DATA: rc = take_data(f, &m.body); break;
+		case MM_HOLE: rc = take_hole(f, &m.body); break;
 		case MM_FILE_END: rc = end_file(f, &m.body); break;
 		case MM_FILE_FAIL: rc = fail_file(f, &m.body); break;
 		case MM_BATCH_END: return f->cur == NULL ? 0 :
@@ -458,6 +679,14 @@ receive_batch(struct fetch *f)
 	return rc;
 }
 
+/* Does what has arrived stay?  When the pass ends early, unless this node is no standby
+ * any more: then there is no pass that could go on with it. */
+static bool
+kept(const struct fetch *f, int rc)
+{
+	return rc == -1 && mirror_guard_target(&f->t->c->view, &f->t->c->gen) == NULL;
+}
+
 static int
 finish_batch(struct fetch *f)
 {
@@ -466,7 +695,7 @@ finish_batch(struct fetch *f)
 	if (rc == 0)
 		rc = place_batch(f);
 	f->t->c->done += f->n;
-	forget_batch(f);
+	forget_batch(f, kept(f, rc));
 	return rc;
 }
 
@@ -501,6 +730,19 @@ fetch_list(struct fetch *f, struct mirror_spool *from)
 	return rc == 0 ? finish_batch(f) : rc;
 }
 
+static int
+fetch_again(struct fetch *f, bool last_try)
+{
+	struct mirror_spool *these = f->again;
+	int rc;
+
+	f->again = mirror_spool_new(f->t->spool_dir);
+	f->last_try = last_try;
+	rc = fetch_list(f, these);
+	mirror_spool_free(these);
+	return rc;
+}
+
 int
 mirror_fetch_run(struct mirror_target *t)
 {
@@ -516,10 +758,9 @@ mirror_fetch_run(struct mirror_target *t)
 	if ((f->in = evbuffer_new()) == NULL || (f->out = evbuffer_new()) == NULL)
 		log_fatal("no memory");
 	rc = fetch_list(f, t->plan);
-	f->last_try = true;
-	if (rc == 0 && mirror_spool_count(f->again) > 0)
-		rc = fetch_list(f, f->again);
-	forget_batch(f);
+	for (int i = 2; rc == 0 && i <= TRIES && mirror_spool_count(f->again) > 0; i++)
+		rc = fetch_again(f, i == TRIES);
+	forget_batch(f, kept(f, rc));
 	mirror_spool_free(f->again);
 	evbuffer_free(f->in);
 	evbuffer_free(f->out);

@@ -24,6 +24,7 @@ static const struct {
 	{ "busy", offsetof(struct mirror_result, busy) },
 	{ "unreadable", offsetof(struct mirror_result, unreadable) },
 	{ "duration_ms", offsetof(struct mirror_result, duration_ms) },
+	{ "vanished", offsetof(struct mirror_result, vanished) },
 };
 #define NFIELDS (sizeof(fields) / sizeof(fields[0]))
 

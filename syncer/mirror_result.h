@@ -16,9 +16,11 @@ struct mirror_result {
 	uint64_t created, changed, meta, deleted;
 	uint64_t bytes_sent, literal, matched;
 	uint64_t errors;		/* entries that could not be made equal */
-	uint64_t busy;			/* written while read: looked at again next time */
+	uint64_t busy;			/* written while read: looked at again next time; the
+					 * standby has an earlier state of it, whole */
 	uint64_t unreadable;		/* in the source: then nothing is deleted */
 	uint64_t duration_ms;
+	uint64_t vanished;		/* gone between the list and the copy */
 	char error[400], why[400], hint[400];
 };
 void mirror_result_put(struct wire_out *, const struct mirror_result *);

@@ -2,9 +2,11 @@
  *
  * BEGIN, the list, then lockstep: a batch of wanted files (each whole or with the
  * signature of what the target has), then the answer to each.  A file is read once,
- * from one descriptor, and stat'ed before and after: when they differ, the target is
- * told that it changed while it was read.  A file touched less than SETTLE_MS ago is
- * given that time first, because a clock tick may hide a later write. */
+ * from one descriptor, and stat'ed before and after: when they differ it is read once
+ * more, and the target is told whether the same bytes were there both times.  A file
+ * touched less than SETTLE_MS ago is given that time first, because a clock tick may
+ * hide a later write.  What the target has of it from an earlier pass is compared and
+ * not sent; holes go as their length. */
 #define _GNU_SOURCE
 #include "mirror_source.h"
 
@@ -34,6 +36,8 @@ struct want {
 	uint32_t index;
 	char *path;
 	struct delta_sums *sums;	/* NULL: whole */
+	uint64_t have;			/* bytes that arrived before, and their digest */
+	uint8_t have_sha[32];
 };
 
 struct source {
@@ -143,9 +147,10 @@ struct reading {
 	int fd;
 	struct tree_entry e;		/* as it was when it was opened */
 	struct timespec ctime;
-	uint64_t left;			/* of the size at that time */
-	bool changed;
-	EVP_MD_CTX *sha;
+	uint64_t at, from;		/* read so far; the first byte that is sent */
+	bool sparse, shrank;
+	enum mirror_seen seen;
+	EVP_MD_CTX *sha;		/* of [0, at) */
 	uint8_t digest[32];
 	uint64_t literal, matched;
 };
@@ -196,7 +201,8 @@ open_file(struct source *s, const char *path, struct reading *f)
 		errno = EFBIG;
 		return -1;
 	}
-	f->e.size = f->left = (uint64_t)st.st_size;
+	f->e.size = (uint64_t)st.st_size;
+	f->sparse = (uint64_t)st.st_blocks * 512 < f->e.size;
 	f->e.mtime_s = st.st_mtim.tv_sec;
 	f->e.mtime_ns = (uint32_t)st.st_mtim.tv_nsec;
 	f->ctime = st.st_ctim;
@@ -212,44 +218,160 @@ close_file(struct reading *f)
 	tree_entry_clear(&f->e);
 }
 
-/* The next bytes, never past the size at opening; 0 at the end; -1: EIO and the like. */
-static ssize_t
-read_some(struct reading *f, uint8_t *buf)
+static void
+digest(EVP_MD_CTX *sha, const void *p, size_t n)
 {
-	size_t want = f->left < MIRROR_CHUNK ? (size_t)f->left : MIRROR_CHUNK;
+	if (EVP_DigestUpdate(sha, p, n) != 1)
+		log_fatal("no SHA-256");
+}
+
+static void
+digest_begin(EVP_MD_CTX **sha)
+{
+	EVP_MD_CTX_free(*sha);
+	if ((*sha = EVP_MD_CTX_new()) == NULL ||
+	    EVP_DigestInit_ex(*sha, EVP_sha256(), NULL) != 1)
+		log_fatal("no SHA-256");
+}
+
+/* Of what was read so far; reading may go on. */
+static void
+digest_now(const EVP_MD_CTX *sha, uint8_t out[32])
+{
+	EVP_MD_CTX *copy = EVP_MD_CTX_new();
+
+	if (copy == NULL || EVP_MD_CTX_copy_ex(copy, sha) != 1 ||
+	    EVP_DigestFinal_ex(copy, out, NULL) != 1)
+		log_fatal("no SHA-256");
+	EVP_MD_CTX_free(copy);
+}
+
+/* The next bytes, never past `end`; 0 at the end; -1: EIO and the like. */
+static ssize_t
+read_some(struct reading *f, uint8_t *buf, uint64_t end)
+{
+	size_t want = end - f->at < MIRROR_CHUNK ? (size_t)(end - f->at) : MIRROR_CHUNK;
 	ssize_t n;
 
-	if (want == 0)
+	if (want == 0 || f->shrank)
 		return 0;
 	do
-		n = read(f->fd, buf, want);
+		n = pread(f->fd, buf, want, (off_t)f->at);
 	while (n == -1 && errno == EINTR);
 	if (n == 0)
-		f->changed = true;		/* it shrank */
-	f->left -= n > 0 ? (uint64_t)n : f->left * (n == 0);
+		f->shrank = true;
+	if (n > 0) {
+		digest(f->sha, buf, (size_t)n);
+		f->at += (uint64_t)n;
+	}
 	return n;
 }
 
+/* Reads [at, end) for its digest only.  0, 1 it cannot be read, -1 the pass is over. */
 static int
-send_whole(struct source *s, struct reading *f)
+skim(struct source *s, struct reading *f, uint64_t end)
 {
 	uint8_t buf[MIRROR_CHUNK];
 	ssize_t n;
 
-	if ((f->sha = EVP_MD_CTX_new()) == NULL ||
-	    EVP_DigestInit_ex(f->sha, EVP_sha256(), NULL) != 1)
-		log_fatal("no SHA-256");
-	while ((n = read_some(f, buf)) > 0) {
-		if (EVP_DigestUpdate(f->sha, buf, (size_t)n) != 1)
-			log_fatal("no SHA-256");
+	while ((n = read_some(f, buf, end)) > 0)
+		if (mirror_chan_tick(s->c) == -1)
+			return -1;
+	return n == -1;
+}
+
+/* Starts behind what arrived in an earlier pass, when that is still what is here. */
+static int
+resume(struct source *s, struct reading *f, const struct want *want)
+{
+	uint8_t sha[32];
+	int rc;
+
+	digest_begin(&f->sha);
+	if (want->have == 0 || want->have > f->e.size)
+		return 0;
+	if ((rc = skim(s, f, want->have)) != 0)
+		return rc;
+	digest_now(f->sha, sha);
+	if (f->at == want->have && memcmp(sha, want->have_sha, sizeof(sha)) == 0) {
+		f->from = want->have;
+		return 0;
+	}
+	f->at = 0;
+	f->shrank = false;
+	digest_begin(&f->sha);
+	return 0;
+}
+
+static uint64_t
+seek_from(const struct reading *f, int whence)
+{
+	off_t at = lseek(f->fd, (off_t)f->at, whence);
+
+	if (at == -1 && errno != ENXIO)
+		return whence == SEEK_DATA ? f->at : f->e.size;	/* no map: all is data */
+	return at == -1 || (uint64_t)at > f->e.size ? f->e.size : (uint64_t)at;
+}
+
+/* Zeros up to the next data, when the file has a hole where we are; else where the
+ * data ends.  What is written into the hole meanwhile is found by look_again(). */
+static uint64_t
+hole_here(const struct reading *f, uint64_t *data_end)
+{
+	uint64_t data;
+
+	if (!f->sparse || f->at < *data_end || f->at == f->e.size)
+		return 0;
+	data = seek_from(f, SEEK_DATA);
+	if (data == f->at)
+		*data_end = seek_from(f, SEEK_HOLE);
+	return data - f->at;
+}
+
+static int
+send_hole(struct source *s, struct reading *f, uint64_t len)
+{
+	static const uint8_t zeros[MIRROR_CHUNK];
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, len);
+	rc = mirror_chan_send(s->c, MM_HOLE, &w);
+	wire_out_clear(&w);
+	while (rc == 0 && len > 0) {
+		size_t n = len < sizeof(zeros) ? (size_t)len : sizeof(zeros);
+
+		digest(f->sha, zeros, n);
+		f->at += n;
+		len -= n;
+		rc = mirror_chan_tick(s->c);
+	}
+	return rc;
+}
+
+/* 0 sent, 1 the file cannot be read, -1 the pass is over. */
+static int
+send_whole(struct source *s, struct reading *f)
+{
+	uint8_t buf[MIRROR_CHUNK];
+	uint64_t hole, data_end = f->sparse ? 0 : f->e.size;
+	ssize_t n;
+
+	while (f->at < f->e.size) {
+		if ((hole = hole_here(f, &data_end)) > 0) {
+			if (send_hole(s, f, hole) == -1)
+				return -1;
+			continue;
+		}
+		if ((n = read_some(f, buf, data_end)) <= 0)
+			return n == -1;
 		f->literal += (uint64_t)n;
 		if (mirror_chan_send_raw(s->c, MM_DATA, buf, (size_t)n) == -1 ||
 		    mirror_chan_tick(s->c) == -1)
 			return -1;
 	}
-	if (n == -1)
-		return 1;
-	return EVP_DigestFinal_ex(f->sha, f->digest, NULL) == 1 ? 0 : 1;
+	return 0;
 }
 
 static int
@@ -275,7 +397,7 @@ send_delta_from(struct source *s, struct reading *f, struct delta *d, struct evb
 
 	while (rc == DELTA_MORE) {
 		if (!eof && evbuffer_get_length(in) < sizeof(buf)) {
-			ssize_t n = read_some(f, buf);
+			ssize_t n = read_some(f, buf, f->e.size);
 
 			if (n == -1)
 				return 1;
@@ -289,7 +411,6 @@ send_delta_from(struct source *s, struct reading *f, struct delta *d, struct evb
 	}
 	if (rc == DELTA_FAIL)
 		return mirror_chan_fail(s->c, "delta: %s", delta_error(d));
-	delta_digest(d, f->digest);
 	delta_stats(d, &f->literal, &f->matched);
 	return 0;
 }
@@ -298,7 +419,7 @@ static int
 send_delta(struct source *s, struct reading *f, struct delta_sums *sums)
 {
 	struct evbuffer *in = evbuffer_new(), *out = evbuffer_new();
-	struct delta *d = delta_make_new(sums);
+	struct delta *d = delta_make_new(sums, false);
 	int rc = send_delta_from(s, f, d, in, out);
 
 	delta_free(d);
@@ -330,29 +451,50 @@ send_end(struct source *s, uint32_t index, const struct reading *f)
 	wire_out_init(&w);
 	wire_put_u32(&w, index);
 	wire_put_raw(&w, f->digest, sizeof(f->digest));
-	wire_put_u64(&w, f->e.size - f->left);
+	wire_put_u64(&w, f->at);
 	wire_put_u64(&w, f->literal);
 	wire_put_u64(&w, f->matched);
-	wire_put_u8(&w, f->changed);
+	wire_put_u8(&w, f->seen);
 	rc = mirror_chan_send(s->c, MM_FILE_END, &w);
 	wire_out_clear(&w);
 	return rc;
 }
 
-static void
-look_again(struct reading *f)
+static bool
+touched(const struct reading *f)
 {
 	struct stat st;
 
-	if (fstat(f->fd, &st) == -1 || (uint64_t)st.st_size != f->e.size ||
+	return f->shrank || fstat(f->fd, &st) == -1 || (uint64_t)st.st_size != f->e.size ||
 	    st.st_mtim.tv_sec != f->e.mtime_s ||
 	    (uint32_t)st.st_mtim.tv_nsec != f->e.mtime_ns ||
-	    st.st_ctim.tv_sec != f->ctime.tv_sec || st.st_ctim.tv_nsec != f->ctime.tv_nsec)
-		f->changed = true;
+	    st.st_ctim.tv_sec != f->ctime.tv_sec || st.st_ctim.tv_nsec != f->ctime.tv_nsec;
+}
+
+/* Was it written while it was read?  The same bytes twice were all there between the
+ * two readings: what is appended to, or was only touched, can be had; the rest is torn. */
+static int
+look_again(struct source *s, struct reading *f)
+{
+	struct reading twice = { .fd = f->fd };
+	uint8_t sha[32];
+	int rc;
+
+	digest_now(f->sha, f->digest);
+	if (!touched(f))
+		return 0;
+	digest_begin(&twice.sha);
+	if ((rc = skim(s, &twice, f->at)) == 0) {
+		digest_now(twice.sha, sha);
+		f->seen = !f->shrank && twice.at == f->at &&
+		    memcmp(sha, f->digest, sizeof(sha)) == 0 ? MIRROR_GROWING : MIRROR_TORN;
+	}
+	EVP_MD_CTX_free(twice.sha);
+	return rc;
 }
 
 static int
-send_content(struct source *s, const struct want *want, struct reading *f)
+send_head(struct source *s, const struct want *want, const struct reading *f)
 {
 	struct wire_out w;
 	int rc;
@@ -360,16 +502,27 @@ send_content(struct source *s, const struct want *want, struct reading *f)
 	wire_out_init(&w);
 	wire_put_u32(&w, want->index);
 	tree_entry_put(&w, &f->e);
+	wire_put_u64(&w, f->from);
+	wire_put_u8(&w, f->sparse);
 	rc = mirror_chan_send(s->c, MM_FILE, &w);
 	wire_out_clear(&w);
+	return rc;
+}
+
+static int
+send_content(struct source *s, const struct want *want, struct reading *f)
+{
+	int rc = resume(s, f, want);
+
+	if (rc == 0)
+		rc = send_head(s, want, f);
 	if (rc == 0)
 		rc = want->sums != NULL ? send_delta(s, f, want->sums) : send_whole(s, f);
+	if (rc == 0)
+		rc = look_again(s, f);
 	if (rc == 1)
 		return send_fail(s, want->index, EIO);
-	if (rc == -1)
-		return -1;
-	look_again(f);
-	return send_end(s, want->index, f);
+	return rc == -1 ? -1 : send_end(s, want->index, f);
 }
 
 static int
@@ -425,16 +578,21 @@ static int
 take_want(struct source *s, struct wire_in *in)
 {
 	char path[TREE_PATH_MAX];
-	uint32_t index = wire_get_u32(in);
-	bool by_delta = wire_get_u8(in) != 0;
+	struct want want = { .index = wire_get_u32(in) };
+	uint8_t how = wire_get_u8(in);
 
 	wire_get_str(in, path, sizeof(path));
+	if (how & MIRROR_RESUME) {
+		want.have = wire_get_u64(in);
+		wire_get_raw(in, want.have_sha, sizeof(want.have_sha));
+	}
 	if (!wire_in_done(in) || !tree_path_ok(path) || s->nwants == MIRROR_BATCH)
 		return mirror_chan_fail(s->c, "malformed request");
 	if (end_signature(s) == -1)
 		return -1;
-	s->wants[s->nwants++] = (struct want){ index, mem_dup(path), NULL };
-	if (by_delta)
+	want.path = mem_dup(path);
+	s->wants[s->nwants++] = want;
+	if (how & MIRROR_BY_DELTA)
 		s->load = delta_load_new();
 	return 0;
 }
@@ -479,7 +637,7 @@ serve(struct source *s, struct mirror_result *r)
 		if (mirror_chan_recv(s->c, &m) == -1)
 			return -1;
 		switch (m.type) {
-		case MM_READY: break;
+		case MM_PLAN: rc = mirror_chan_plan(s->c, &m.body); break;
 		case MM_WANT: rc = take_want(s, &m.body); break;
 		case MM_SIG: rc = take_signature(s, &m.body); break;
 		case MM_WANT_END: rc = answer_wants(s); break;
@@ -500,29 +658,33 @@ serve(struct source *s, struct mirror_result *r)
 
 /* The target looks at its own tree before we list ours: 0 go on, 1 it refused. */
 static int
-begin(struct source *s, bool accept, struct mirror_result *r)
+begin(struct source *s, uint8_t flags, struct mirror_result *r)
 {
 	struct mirror_msg m;
 	struct wire_out w;
-	int rc;
+	int level = s->tree->compress_level, rc;
 
 	wire_out_init(&w);
 	wire_put_u16(&w, MIRROR_PROTOCOL);
 	wire_put_str(&w, s->tree->path);
-	wire_put_u8(&w, accept);
+	wire_put_u8(&w, flags);
+	wire_put_u8(&w, level > 0);
 	rc = mirror_chan_send(s->c, MM_BEGIN, &w);
 	wire_out_clear(&w);
 	if (rc == -1 || mirror_chan_recv(s->c, &m) == -1)
 		return -1;
-	if (m.type == MM_READY)
-		return 0;
+	if (m.type == MM_READY) {
+		mirror_chan_pack(s->c, wire_get_u8(&m.body) != 0 ? level : 0);
+		return wire_in_done(&m.body) ? 0 :
+		    mirror_chan_fail(s->c, "malformed message");
+	}
 	if (m.type == MM_RESULT && mirror_result_get(&m.body, r) == 0)
 		return 1;
 	return mirror_chan_fail(s->c, "unexpected message %u", m.type);
 }
 
 int
-mirror_source_run(struct mirror_chan *c, const struct mirror_tree *t, bool accept,
+mirror_source_run(struct mirror_chan *c, const struct mirror_tree *t, uint8_t flags,
     struct mirror_result *r)
 {
 	struct source *s;
@@ -536,7 +698,7 @@ mirror_source_run(struct mirror_chan *c, const struct mirror_tree *t, bool accep
 	s->root = root;
 	if ((s->sig = evbuffer_new()) == NULL || (s->none = evbuffer_new()) == NULL)
 		log_fatal("no memory");
-	rc = begin(s, accept, r);
+	rc = begin(s, flags, r);
 	if (rc == 0 && (rc = send_list(s, r)) == 0)
 		rc = serve(s, r);
 	forget_wants(s);

@@ -4,15 +4,15 @@
 #ifndef SYNCER_MIRROR_SOURCE_H
 #define SYNCER_MIRROR_SOURCE_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 struct mirror_chan;
 struct mirror_result;
 struct mirror_tree;
 
-/* Runs the whole pass; the channel is in it already.  What went wrong is in *r; -1
- * when the pass must be aborted (c->why). */
-int mirror_source_run(struct mirror_chan *, const struct mirror_tree *, bool accept_deletes,
+/* Runs the whole pass; the channel is in it already.  flags: enum mirror_flag.  What went
+ * wrong is in *r; -1 when the pass must be aborted (c->why). */
+int mirror_source_run(struct mirror_chan *, const struct mirror_tree *, uint8_t flags,
     struct mirror_result *);
 /* Opens the root of a tree and checks that it is mounted if it has to be; both sides
  * use it.  -1 with the words in *r. */

@@ -4,7 +4,9 @@
  * directories and nodes, content, further names, and at last the metadata of
  * directories, because everything before touches their times.  A pass that is cut off
  * anywhere leaves a tree in which each file is whole, old or new; the next pass skips
- * what is equal already.  One syncfs at the end makes all of it durable.
+ * what is equal already, and goes on inside the files that had not arrived.  One syncfs
+ * at the end makes all of it durable.  A dry run sends the plan instead and changes
+ * nothing.
  *
  * Nothing here trusts the list: paths were checked when it was decoded, and every
  * change goes through tree_apply.h. */
@@ -28,6 +30,9 @@
 #include "tree_apply.h"
 #include "tree_plan.h"
 
+#define LEFT_MAX_S 86400	/* a half received file is of use for so long */
+#define PLAN_BYTES (64u << 10)
+
 void
 mirror_target_trouble(struct mirror_target *t, const char *what, const char *path)
 {
@@ -40,6 +45,12 @@ mirror_target_trouble(struct mirror_target *t, const char *what, const char *pat
 	errno = saved;
 	if (t->r->errors <= 20)
 		log_warn("mirror %s: cannot %s %s", t->tree->path, what, log_safe(path));
+}
+
+static bool
+dry(const struct mirror_target *t)
+{
+	return (t->flags & MIRROR_DRY_RUN) != 0;
 }
 
 static int
@@ -118,12 +129,16 @@ on_entry(void *arg, const struct tree_entry *e)
 	return -1;
 }
 
-/* What an interrupted pass left half written. */
+/* What an interrupted pass left: kept for a day if this one can go on with it. */
 static void
 on_stray(void *arg, int dirfd, const char *name)
 {
-	(void)arg;
-	(void)unlinkat(dirfd, name, 0);
+	struct own *o = arg;
+
+	if (tree_tmp_left(dirfd, name, LEFT_MAX_S))
+		o->t->left++;
+	else if (!dry(o->t))
+		(void)unlinkat(dirfd, name, 0);
 }
 
 static void
@@ -232,7 +247,7 @@ guarded(struct mirror_target *t, const struct tree_counts *n)
 {
 	const char *path = t->tree->path;
 	enum tree_verdict v = tree_plan_verdict(n, t->tree->max_delete_percent,
-	    t->tree->delete_always, t->accept);
+	    t->tree->delete_always, (t->flags & MIRROR_ACCEPT_DELETES) != 0);
 
 	if (v == TREE_GO)
 		return false;
@@ -343,10 +358,12 @@ link_entry(struct mirror_target *t, const struct tree_entry *e)
 {
 	bool changed = false;
 
-	if (tree_apply_link(t->root, e, &changed) == -1)
-		mirror_target_trouble(t, "link", e->path);
-	else
+	if (tree_apply_link(t->root, e, &changed) == 0)
 		t->r->created += changed;
+	else if (errno == ENOENT)
+		t->r->vanished++;	/* its first name went, or did not come: next pass */
+	else
+		mirror_target_trouble(t, "link", e->path);
 }
 
 static void
@@ -452,6 +469,78 @@ send_result(struct mirror_target *t)
 	mirror_result_put(&w, t->r);
 	rc = mirror_chan_send(t->c, MM_RESULT, &w);
 	wire_out_clear(&w);
+	return rc == 0 ? mirror_chan_flush(t->c) : -1;
+}
+
+/* ---- dry run ----------------------------------------------------------- */
+
+static void
+plan_put(struct mirror_target *t, struct wire_out *w, enum tree_op op,
+    const struct tree_entry *e)
+{
+	struct mirror_result *r = t->r;
+
+	if ((op == TREE_OP_DELETE && r->unreadable > 0) ||
+	    (op == TREE_OP_LINK && tree_apply_linked(t->root, e)))
+		return;
+	r->created += op == TREE_OP_CREATE || op == TREE_OP_LINK;
+	r->changed += op == TREE_OP_DATA;
+	r->meta += op == TREE_OP_META;
+	r->deleted += op == TREE_OP_DELETE;
+	wire_put_u8(w, (uint8_t)op);
+	wire_put_u8(w, e->type);
+	wire_put_str(w, e->path);
+}
+
+static int
+plan_send(struct mirror_target *t, struct wire_out *w)
+{
+	int rc = w->len == 0 ? 0 : mirror_chan_send(t->c, MM_PLAN, w);
+
+	wire_out_clear(w);
+	return rc;
+}
+
+/* What the pass would do, to whom asked. */
+static int
+tell_plan(struct mirror_target *t)
+{
+	struct tree_entry e;
+	struct wire_out w;
+	uint8_t op;
+	int more, rc = 0;
+
+	mirror_chan_phase(t->c, "listing", mirror_spool_count(t->plan));
+	mirror_spool_rewind(t->plan);
+	wire_out_init(&w);
+	while (rc == 0 && (more = mirror_spool_next(t->plan, &op, &e)) == 1) {
+		t->c->done++;
+		plan_put(t, &w, op, &e);
+		tree_entry_clear(&e);
+		if (w.len >= PLAN_BYTES)
+			rc = plan_send(t, &w);
+		if (rc == 0)
+			rc = mirror_chan_tick(t->c);
+	}
+	if (rc == 0)
+		rc = plan_send(t, &w);
+	wire_out_clear(&w);
+	return rc == 0 && more == -1 ? local_failure(t, "the plan cannot be read") : rc;
+}
+
+/* From here on messages are packed, and compressed if both nodes want that. */
+static int
+say_ready(struct mirror_target *t)
+{
+	bool zstd = t->zstd && t->tree->compress_level > 0;
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u8(&w, zstd);
+	rc = mirror_chan_send(t->c, MM_READY, &w);
+	wire_out_clear(&w);
+	mirror_chan_pack(t->c, zstd ? t->tree->compress_level : 0);
 	return rc;
 }
 
@@ -460,14 +549,17 @@ pass(struct mirror_target *t)
 {
 	struct tree_counts counts = { 0 };
 
-	if (mirror_chan_send(t->c, MM_READY, NULL) == -1 || receive_list(t) == -1)
+	if (say_ready(t) == -1 || receive_list(t) == -1)
 		return -1;
-	tree_apply_purge(t->root, clock_wall_ms() / 1000, t->tree->hold_deleted_s);
+	if (!dry(t))
+		tree_apply_purge(t->root, clock_wall_ms() / 1000, t->tree->hold_deleted_s);
 	if (make_plan(t, &counts) == -1)
+		return -1;
+	if (dry(t) && tell_plan(t) == -1)
 		return -1;
 	if (guarded(t, &counts))
 		return send_result(t);
-	if (apply(t) == -1)
+	if (!dry(t) && apply(t) == -1)
 		return -1;
 	conclude(t);
 	return send_result(t);
@@ -477,7 +569,7 @@ pass(struct mirror_target *t)
 static int
 open_root(struct mirror_target *t)
 {
-	if (!t->tree->require_mount && access(t->tree->path, F_OK) == -1 && errno == ENOENT &&
+	if (!dry(t) && !t->tree->require_mount && access(t->tree->path, F_OK) == -1 && errno == ENOENT &&
 	    fs_mkdirs(t->tree->path, 0755) == -1)
 		log_warn("mirror %s: cannot be made", t->tree->path);
 	t->root = mirror_source_open(t->tree, t->r);
@@ -488,10 +580,10 @@ open_root(struct mirror_target *t)
 
 int
 mirror_target_run(struct mirror_chan *c, const struct mirror_tree *tree,
-    const char *spool_dir, bool accept, struct mirror_result *r)
+    const char *spool_dir, uint8_t flags, bool zstd, struct mirror_result *r)
 {
 	struct mirror_target t = { .c = c, .tree = tree, .spool_dir = spool_dir,
-		.accept = accept, .r = r };
+		.flags = flags, .zstd = zstd, .r = r };
 	int rc;
 
 	if (open_root(&t) == -1)

@@ -18,16 +18,19 @@ struct mirror_target {
 	const struct mirror_tree *tree;
 	const char *spool_dir;
 	int root;
-	bool accept;			/* deletions beyond the share */
+	uint8_t flags;			/* enum mirror_flag */
+	bool zstd;			/* the source takes and sends it */
+	uint64_t left;			/* files that an earlier pass left half received */
 	char batch[40];			/* hold folder of this pass */
 	struct mirror_result *r;
 	struct mirror_spool *list, *plan;	/* the source's entries; op and entry */
 	uint64_t nfiles;		/* in the plan, whose content is wanted */
 };
 
-/* Everything after BEGIN was accepted; the result went out.  -1: aborted, c->why. */
+/* Everything after BEGIN was accepted; the result went out.  flags: enum mirror_flag;
+ * zstd: the source speaks it.  -1: aborted, c->why. */
 int mirror_target_run(struct mirror_chan *, const struct mirror_tree *, const char *spool_dir,
-    bool accept, struct mirror_result *);
+    uint8_t flags, bool zstd, struct mirror_result *);
 /* Counts and logs what could not be made equal in one entry (errno). */
 void mirror_target_trouble(struct mirror_target *, const char *what, const char *path);
 /* mirror_fetch.c: all files of the plan whose content is wanted. */

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MIRROR_PROTOCOL 1
+#define MIRROR_PROTOCOL 2
 #define MIRROR_HEAD (1u + 4 + 8 + 16)
 #define MIRROR_BODY_MAX (192u << 10)
 #define MIRROR_CHUNK (64u << 10)	/* of file content, in one message */
@@ -16,24 +16,29 @@
 
 enum mirror_type {
 	/* source -> target */
-	MM_BEGIN = 1,	/* u16 protocol, str path, u8 deletions accepted */
+	MM_BEGIN = 1,	/* u16 protocol, str path, u8 enum mirror_flag, u8 zstd wanted */
 	MM_LIST,	/* entries, as tree_entry_put() */
 	MM_LIST_END,	/* u64 entries, u64 unreadable */
-	MM_FILE,	/* u32 index, entry as it is now */
+	MM_FILE,	/* u32 index, entry as it is now, u64 bytes that are not sent
+			 * because they arrived before, u8 has holes */
 	MM_DATA,	/* bytes of the file, or of the delta */
 	MM_FILE_END,	/* u32 index, raw sha[32], u64 size, u64 literal, u64 matched,
-			 * u8 changed while it was read */
+			 * u8 enum mirror_seen */
 	MM_FILE_FAIL,	/* u32 index, u32 errno of the source */
 	MM_BATCH_END,	/* every file asked for was answered */
+	MM_HOLE,	/* u64 length: so many zeros that take no room */
 	/* target -> source */
-	MM_READY = 32,
-	MM_WANT,	/* u32 index, u8 by delta, str path */
+	MM_READY = 32,	/* u8 zstd taken; from here on messages are packed */
+	MM_WANT,	/* u32 index, u8 enum mirror_want, str path; resumed: u64 bytes
+			 * that are here, raw sha[32] of them */
 	MM_SIG,		/* bytes of the signature of the file wanted last */
 	MM_WANT_END,
 	MM_RESULT,	/* mirror_result_put() */
+	MM_PLAN,	/* dry run: u8 enum tree_op, u8 enum tree_type, str path, ... */
 	/* both */
 	MM_ALIVE = 64,	/* a long step goes on: str phase, u64 done, u64 of */
 	MM_ABORT,	/* str error */
+	MM_PACK,	/* several messages, see mirror_pack.h */
 	/* 96 to 127: seeding, see seed_wire.h */
 	MM_SEED_FIRST = 96, MM_SEED_LAST = 127,
 };
@@ -41,11 +46,29 @@ enum mirror_type {
 /* ipc types between syncd and its worker; ipc id = pass */
 enum mirror_worker_type {
 	MW_STATE = 1,	/* u8 active, u8 standby, u8 connected, gen */
-	MW_RUN,		/* str path, u8 deletions accepted */
+	MW_RUN,		/* str path, u8 enum mirror_flag */
 	MW_PEER,	/* both ways: head and body */
 	MW_PROGRESS,	/* str phase, u64 done, u64 of, u64 bytes sent */
 	MW_DONE,	/* u8 source, str path, mirror_result_put() */
 	MW_READY,	/* supervisor -> syncd: fd of a new worker's channel */
+	MW_PLAN,	/* body of an MM_PLAN */
+};
+
+enum mirror_flag {
+	MIRROR_ACCEPT_DELETES = 1,	/* the share and the empty source are not asked for */
+	MIRROR_DRY_RUN = 2,		/* list what would be done, change nothing */
+};
+
+enum mirror_want {
+	MIRROR_BY_DELTA = 1,		/* a signature follows */
+	MIRROR_RESUME = 2,		/* a part arrived in an earlier pass */
+};
+
+/* What the source knows about a file that it has read. */
+enum mirror_seen {
+	MIRROR_WHOLE,		/* unchanged from the first byte to the last */
+	MIRROR_GROWING,		/* touched or longer now, but these bytes were stable */
+	MIRROR_TORN,		/* written inside: these bytes were never all there at once */
 };
 
 #endif

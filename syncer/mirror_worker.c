@@ -57,18 +57,18 @@ run_source(struct mirror_chan *c, const struct mirror_conf *conf, struct mirror_
 	const char *why;
 	char path[1200];
 	int64_t now = clock_ms();
-	bool accept;
+	uint8_t flags;
 	int rc = 0;
 
 	wire_get_str(&m->body, path, sizeof(path));
-	accept = wire_get_u8(&m->body) != 0;
+	flags = wire_get_u8(&m->body);
 	if (!wire_in_done(&m->body) || (tree = mirror_conf_find(conf, path)) == NULL)
 		return;			/* syncd has the same configuration */
 	mirror_chan_begin(c, true, m->pass, &c->view.gen);
 	if ((why = mirror_guard_source(&c->view)) != NULL)
 		mirror_result_fail(&r, MIRROR_REFUSED, "%s: %s", path, why);
 	else
-		rc = mirror_source_run(c, tree, accept, &r);
+		rc = mirror_source_run(c, tree, flags, &r);
 	end_pass(c, path, &r, rc, now);
 }
 
@@ -99,11 +99,13 @@ run_target(struct mirror_chan *c, const struct mirror_conf *conf, const char *sp
 	char path[1200];
 	int64_t now = clock_ms();
 	uint16_t version = wire_get_u16(&m->body);
-	bool accept;
+	uint8_t flags;
+	bool zstd;
 	int rc;
 
 	wire_get_str(&m->body, path, sizeof(path));
-	accept = wire_get_u8(&m->body) != 0;
+	flags = wire_get_u8(&m->body);
+	zstd = wire_get_u8(&m->body) != 0;
 	mirror_chan_begin(c, false, m->pass, &m->gen);
 	if (!wire_in_ok(&m->body) || version != MIRROR_PROTOCOL)
 		rc = refuse(c, &r, "it speaks another version of the protocol");
@@ -112,7 +114,7 @@ run_target(struct mirror_chan *c, const struct mirror_conf *conf, const char *sp
 	else if ((tree = mirror_conf_find(conf, path)) == NULL)
 		rc = refuse(c, &r, "the path is not in a mirror block of its syncd.conf");
 	else
-		rc = mirror_target_run(c, tree, spool_dir, accept, &r);
+		rc = mirror_target_run(c, tree, spool_dir, flags, zstd, &r);
 	if (tree == NULL)
 		mirror_chan_end(c, rc == -1);
 	else

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -53,6 +54,24 @@ proc_path(int fd, char dst[PROC_MAX])
 	return dst;
 }
 
+static bool
+has_xattr(const struct tree_entry *e, struct span wanted)
+{
+	struct wire_in in;
+	struct span name;
+
+	wire_in_init(&in, e->xattrs, e->xattrs_len);
+	while (in.left > 0) {
+		name = wire_get_span16(&in);
+		wire_get_bytes(&in);
+		if (!wire_in_ok(&in))
+			return false;
+		if (name.len == wanted.len && memcmp(name.p, wanted.p, name.len) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Removes attributes that mirror (the walk lists them) but are not wanted. */
 static int
 drop_xattrs(const char *proc, const struct tree_entry *have, const struct tree_entry *want)
@@ -67,13 +86,24 @@ drop_xattrs(const char *proc, const struct tree_entry *have, const struct tree_e
 		wire_get_bytes(&in);
 		if (!wire_in_ok(&in) || span_copy(name, text, sizeof(text)) == -1)
 			break;
-		if (want->xattrs_len > 0 && memmem(want->xattrs, want->xattrs_len,
-		    name.p - 2, name.len + 2) != NULL)
+		if (has_xattr(want, name))
 			continue;	/* set anew below */
 		if (removexattr(proc, text) == -1 && errno != ENODATA)
 			return -1;
 	}
 	return 0;
+}
+
+/* Something new below a directory with a default ACL was given that one. */
+static int
+drop_inherited(const char *proc, const struct tree_entry *want)
+{
+	static const char acl[] = "system.posix_acl_access";
+
+	if (has_xattr(want, (struct span){ acl, sizeof(acl) - 1 }) ||
+	    removexattr(proc, acl) == 0 || errno == ENODATA || errno == ENOTSUP)
+		return 0;
+	return -1;
 }
 
 static int
@@ -110,9 +140,9 @@ set_meta(int fd, const struct tree_entry *e, const struct tree_entry *have)
 		return -1;
 	proc_path(fd, proc);
 	if (e->type != TREE_SYMLINK) {
-		if (chmod(proc, e->mode) == -1)
-			return -1;
-		if (have != NULL && drop_xattrs(proc, have, e) == -1)
+		/* An ACL that goes must not have its mask set by the mode. */
+		if ((have != NULL ? drop_xattrs(proc, have, e) : drop_inherited(proc, e)) == -1 ||
+		    chmod(proc, e->mode) == -1)
 			return -1;
 		if (e->xattrs_len > 0 && set_xattrs(proc, e) == -1)
 			return -1;
@@ -258,6 +288,19 @@ tree_apply_link(int root_fd, const struct tree_entry *e, bool *changed)
 	return rc;
 }
 
+bool
+tree_apply_linked(int root_fd, const struct tree_entry *e)
+{
+	const char *name, *from;
+	int fromdir = tree_open_parent(root_fd, e->target, &from);
+	int dirfd = fromdir == -1 ? -1 : tree_open_parent(root_fd, e->path, &name);
+	bool linked = dirfd != -1 && same_inode(fromdir, from, dirfd, name);
+
+	close_quietly(fromdir);
+	close_quietly(dirfd);
+	return linked;
+}
+
 static int
 remove_at(int root_fd, const char *path, int flags)
 {
@@ -335,17 +378,52 @@ tree_apply_hold(int root_fd, const char *batch, const char *path)
 	return rc;
 }
 
-int
-tree_tmp_open(struct tree_tmp *t, int root_fd, const char *path)
+/* ".mailpair.tmp.r" and a digest of the name: the same file in each pass. */
+static void
+left_name(char dst[48], const char *name)
+{
+	uint8_t sha[32];
+	char hex[33];
+
+	sha256(name, strlen(name), sha);
+	(void)snprintf(dst, 48, "%sr%s", TREE_TMP_PREFIX, hex_encode(sha, 16, hex));
+}
+
+/* What an earlier pass left, if nobody else can have touched it: ours, one name, no
+ * rights for others.  Anything else under that name is removed. */
+static int
+open_left(int dirfd, const char *name, uint64_t *have)
+{
+	struct stat st;
+	int fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd == -1 && errno == ENOENT)
+		return -1;
+	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+	    st.st_uid == geteuid() && (st.st_mode & 077) == 0) {
+		*have = (uint64_t)st.st_size;
+		return fd;
+	}
+	if (fd != -1)
+		close(fd);
+	if (unlinkat(dirfd, name, 0) == 0)
+		errno = ENOENT;
+	return -1;
+}
+
+static int
+tmp_open(struct tree_tmp *t, int root_fd, const char *path, bool make)
 {
 	const char *name;
 
 	*t = (struct tree_tmp){ .fd = -1, .dirfd = tree_open_parent(root_fd, path, &name) };
 	if (t->dirfd == -1)
 		return -1;
-	tmp_name(t->name);
-	t->fd = openat(t->dirfd, t->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-	    0600);
+	left_name(t->name, name);
+	t->fd = open_left(t->dirfd, t->name, &t->have);
+	if (t->fd == -1 && make && errno == ENOENT)
+		t->fd = openat(t->dirfd, t->name,
+		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (t->fd == -1) {
 		close_quietly(t->dirfd);
 		t->dirfd = -1;
@@ -353,6 +431,31 @@ tree_tmp_open(struct tree_tmp *t, int root_fd, const char *path)
 	}
 	t->path = mem_dup(path);
 	return 0;
+}
+
+int
+tree_tmp_open(struct tree_tmp *t, int root_fd, const char *path)
+{
+	return tmp_open(t, root_fd, path, true);
+}
+
+int
+tree_tmp_find(struct tree_tmp *t, int root_fd, const char *path)
+{
+	return tmp_open(t, root_fd, path, false);
+}
+
+bool
+tree_tmp_left(int dirfd, const char *name, int64_t max_age_s)
+{
+	static const char prefix[] = TREE_TMP_PREFIX "r";
+	struct timespec now;
+	struct stat st;
+
+	return strncmp(name, prefix, sizeof(prefix) - 1) == 0 &&
+	    clock_gettime(CLOCK_REALTIME, &now) == 0 &&
+	    fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    now.tv_sec - st.st_ctim.tv_sec <= max_age_s;
 }
 
 int
@@ -402,4 +505,17 @@ tree_tmp_drop(struct tree_tmp *t)
 	(void)unlinkat(t->dirfd, t->name, 0);
 	tmp_clear(t);
 	errno = saved;
+}
+
+void
+tree_tmp_leave(struct tree_tmp *t)
+{
+	struct stat st;
+
+	if (t->path == NULL)
+		return;
+	if (fstat(t->fd, &st) == 0 && st.st_size > 0)
+		tmp_clear(t);
+	else
+		tree_tmp_drop(t);
 }

@@ -20,6 +20,8 @@ int tree_apply_node(int root_fd, const struct tree_entry *);
 int tree_apply_meta(int root_fd, const struct tree_entry *);
 /* Makes e->path a further name of e->target; *changed tells whether it was not. */
 int tree_apply_link(int root_fd, const struct tree_entry *, bool *changed);
+/* Is e->path a further name of e->target already?  Changes nothing. */
+bool tree_apply_linked(int root_fd, const struct tree_entry *e);
 int tree_apply_rmdir(int root_fd, const char *path);	/* ENOTEMPTY is success */
 int tree_apply_unlink(int root_fd, const char *path);
 /* Moves a non-directory into the batch of the hold folder. */
@@ -27,17 +29,25 @@ int tree_apply_hold(int root_fd, const char *batch, const char *path);
 /* Removes batches older than hold_s; batch names begin with seconds since 1970. */
 void tree_apply_purge(int root_fd, int64_t now_s, int64_t hold_s);
 
-/* A file in the making. */
+/* A file in the making.  Its name follows from the file's, so that a later pass finds
+ * what this one had to leave.  Until its metadata is set it is ours alone, mode 0600;
+ * one that is not is not used. */
 struct tree_tmp {
 	int fd, dirfd;
 	char name[48];		/* of the temporary file */
 	char *path;		/* where it will be */
+	uint64_t have;		/* bytes that an earlier pass left; not trusted */
 };
 int tree_tmp_open(struct tree_tmp *, int root_fd, const char *path);
+/* Only what an earlier pass left; ENOENT: nothing. */
+int tree_tmp_find(struct tree_tmp *, int root_fd, const char *path);
+/* Is dirfd/name such a file, and was it used in the last max_age_s seconds? */
+bool tree_tmp_left(int dirfd, const char *name, int64_t max_age_s);
 int tree_tmp_meta(struct tree_tmp *, const struct tree_entry *);
 int tree_tmp_sync(struct tree_tmp *);		/* fsync of the file */
 /* Renames over what is there; clears t in any case. */
 int tree_tmp_commit(struct tree_tmp *);
 void tree_tmp_drop(struct tree_tmp *);		/* removes it; fine when cleared */
+void tree_tmp_leave(struct tree_tmp *);		/* for a later pass; an empty one goes */
 
 #endif

@@ -115,7 +115,7 @@ chain(const uint8_t *old, size_t nold, const uint8_t *new, size_t nnew, size_t p
 	struct evbuffer *sig = signature(old, nold, piece), *delta = evbuffer_new(),
 	    *result = evbuffer_new();
 	struct delta_sums *sums = load(sig, piece);
-	struct delta *make = delta_make_new(sums), *patch;
+	struct delta *make = delta_make_new(sums, true), *patch;
 	uint8_t a[32], b[32], c[32], *p, *r;
 	uint64_t literal, matched;
 	int fd = basis_file(old, nold);
@@ -125,7 +125,7 @@ chain(const uint8_t *old, size_t nold, const uint8_t *new, size_t nnew, size_t p
 	delta_digest(make, a);
 	delta_stats(make, &literal, &matched);
 	p = flat(delta, &n);
-	patch = delta_patch_new(fd, nnew);
+	patch = delta_patch_new(fd, nnew, true);
 	assert_int_equal(feed(patch, p, n, piece, result), DELTA_DONE);
 	delta_digest(patch, b);
 	sha256(new, nnew, c);
@@ -247,7 +247,7 @@ patch_with(const uint8_t *p, size_t n, uint64_t max, size_t piece)
 	static const uint8_t basis[100];
 	struct evbuffer *out = evbuffer_new();
 	int fd = basis_file(basis, sizeof(basis));
-	struct delta *d = delta_patch_new(fd, max);
+	struct delta *d = delta_patch_new(fd, max, true);
 	enum delta_rc rc = feed(d, p, n, piece, out);
 
 	delta_free(d);

@@ -28,10 +28,12 @@
 #include "hex.h"
 #include "mem.h"
 #include "mirror_conf.h"
+#include "mirror_pack.h"
 #include "mirror_result.h"
 #include "mirror_wire.h"
 #include "mirror_worker.h"
 #include "tree.h"
+#include "tree_plan.h"
 
 #define WAIT_MS 20000
 #define FRAME (1u << 20)
@@ -42,7 +44,7 @@ struct side {
 	struct mirror_conf conf;
 	int fd;
 	pid_t pid;
-	bool done;
+	bool done, dead;
 	struct mirror_result result;
 };
 
@@ -52,9 +54,18 @@ struct rig {
 	struct gen gen;
 	uint32_t pass;
 	uint64_t cut_after;		/* messages to the target; 0: never */
+	bool cut;			/* it was */
+	bool kill;			/* the target's worker dies with the cut */
 	uint64_t relayed;
+	bool writing;			/* see scribble() */
 	void (*between)(struct rig *, uint8_t type);	/* before a message of the target */
+	struct mirror_pack *opened[2];	/* what each side says, read along */
+	uint64_t data, holes;		/* bytes of file content, or of holes, that came over */
+	uint64_t wire;			/* bytes of messages of both */
+	char *plan;			/* rows of a dry run, one line each */
 };
+
+static void scribble(struct rig *);
 
 /* ---- the rig ----------------------------------------------------------- */
 
@@ -115,7 +126,8 @@ stop_worker(struct side *s)
 	close(s->fd);
 	s->fd = -1;
 	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
-	assert_int_equal(status, 0);
+	assert_true(s->dead ? WIFSIGNALED(status) : status == 0);
+	s->dead = false;
 }
 
 static int
@@ -133,7 +145,7 @@ setup(void **state_)
 		assert_int_equal(mkdir(s->path, 0755), 0);
 		s->fd = -1;
 		s->tree = (struct mirror_tree){ .path = mem_dup("."),
-			.max_delete_percent = 5, .delete_always = 2, .hold_deleted_s = 1000,
+			.compress_level = 3, .max_delete_percent = 5, .delete_always = 2, .hold_deleted_s = 1000,
 			.file_size_max = 1 << 30, .entries_max = 100000 };
 	}
 	*state_ = r;
@@ -149,7 +161,9 @@ teardown(void **state_)
 	for (int i = 0; i < 2; i++) {
 		free(r->side[i].path);
 		free(r->side[i].tree.path);
+		mirror_pack_free(r->opened[i]);
 	}
+	free(r->plan);
 	free(r);
 	return 0;
 }
@@ -165,6 +179,54 @@ take_done(struct side *s, const uint8_t *p, size_t n)
 	wire_get_str(&in, path, sizeof(path));
 	assert_int_equal(mirror_result_get(&in, &s->result), 0);
 	s->done = true;
+}
+
+static void
+one_message(struct rig *r, int from, uint8_t type, struct wire_in *body)
+{
+	if (type == MM_DATA)
+		r->data += body->left;
+	if (type == MM_HOLE)
+		r->holes += wire_get_u64(body);
+	if (from == 1 && r->between != NULL)
+		r->between(r, type);
+}
+
+/* Reads along what a worker says, and what is in its packs. */
+static void
+messages(struct rig *r, int from, const uint8_t *body, size_t n)
+{
+	struct wire_in in;
+	uint8_t type = body[0];
+
+	r->wire += n;
+	wire_in_init(&in, body + MIRROR_HEAD, n - MIRROR_HEAD);
+	if (type != MM_PACK) {
+		one_message(r, from, type, &in);
+		return;
+	}
+	assert_int_equal(mirror_pack_open(r->opened[from], wire_get_rest(&in)), 0);
+	while (mirror_pack_next(r->opened[from], &type, &in) == 1)
+		one_message(r, from, type, &in);
+}
+
+static void
+take_plan(struct rig *r, const uint8_t *p, size_t n)
+{
+	char path[TREE_PATH_MAX];
+	struct wire_in in;
+
+	wire_in_init(&in, p, n);
+	while (in.left > 0) {
+		const char *op = tree_op_name(wire_get_u8(&in));
+		const char *type = tree_type_name(wire_get_u8(&in));
+		char *old = r->plan;
+
+		wire_get_str(&in, path, sizeof(path));
+		assert_true(wire_in_ok(&in));
+		r->plan = mem_printf("%s%s %s %s\n", old != NULL ? old : "", op, type, path);
+		free(old);
+	}
 }
 
 /* One frame from a worker: relayed, or its result.  false: it ended. */
@@ -183,12 +245,17 @@ relay(struct rig *r, int from)
 	assert_int_equal(recv(s->fd, body, n, MSG_WAITALL), (ssize_t)n);
 	if (wire_load16(h + 4) == MW_DONE)
 		take_done(s, body, n);
+	if (wire_load16(h + 4) == MW_PLAN)
+		take_plan(r, body, n);
 	if (wire_load16(h + 4) != MW_PEER)
 		return true;
-	if (from == 1 && r->between != NULL)
-		r->between(r, body[0]);
 	if (from == 0 && r->cut_after != 0 && ++r->relayed > r->cut_after)
+		r->cut = true;
+	if (r->cut)
 		return true;		/* lost */
+	if (from == 0 && r->writing)
+		scribble(r);
+	messages(r, from, body, n);
 	put(to->fd, MW_PEER, 0, body, n);
 	return true;
 }
@@ -198,16 +265,20 @@ run_frames(struct rig *r)
 {
 	while (!r->side[0].done) {
 		struct pollfd p[2] = { { .fd = r->side[0].fd, .events = POLLIN },
-			{ .fd = r->side[1].fd, .events = POLLIN } };
+			{ .fd = r->side[1].dead ? -1 : r->side[1].fd, .events = POLLIN } };
 
 		assert_true(poll(p, 2, WAIT_MS) > 0);
 		for (int i = 0; i < 2; i++)
 			if (p[i].revents != 0)
 				assert_true(relay(r, i));
-		if (r->cut_after != 0 && r->relayed > r->cut_after) {
+		if (r->cut_after != 0 && r->cut) {
 			r->cut_after = 0;
 			state(r, 0, true, false, false);
-			state(r, 1, false, true, false);
+			r->side[1].dead = r->kill;
+			if (r->kill)
+				kill(r->side[1].pid, SIGKILL);
+			else
+				state(r, 1, false, true, false);
 		}
 	}
 }
@@ -216,20 +287,25 @@ static void
 begin(struct rig *r)
 {
 	r->side[0].done = r->side[1].done = false;
-	r->relayed = 0;
+	r->cut = false;
+	r->relayed = r->data = r->holes = r->wire = 0;
+	for (int i = 0; i < 2; i++) {
+		mirror_pack_free(r->opened[i]);
+		r->opened[i] = mirror_pack_new(0);
+	}
 	r->pass++;
 	start_worker(r, 0);
 	start_worker(r, 1);
 }
 
 static void
-ask(struct rig *r, bool accept)
+ask(struct rig *r, uint8_t flags)
 {
 	struct wire_out w;
 
 	wire_out_init(&w);
 	wire_put_str(&w, ".");
-	wire_put_u8(&w, accept);
+	wire_put_u8(&w, flags);
 	put(r->side[0].fd, MW_RUN, r->pass, w.p, w.len);
 	wire_out_clear(&w);
 	run_frames(r);
@@ -238,19 +314,19 @@ ask(struct rig *r, bool accept)
 }
 
 static const struct mirror_result *
-pass(struct rig *r, bool accept)
+pass(struct rig *r, uint8_t flags)
 {
 	begin(r);
 	state(r, 0, true, false, true);
 	state(r, 1, false, true, true);
-	ask(r, accept);
+	ask(r, flags);
 	return &r->side[0].result;
 }
 
 static const struct mirror_result *
 pass_ok(struct rig *r)
 {
-	const struct mirror_result *m = pass(r, false);
+	const struct mirror_result *m = pass(r, 0);
 
 	if (m->outcome != MIRROR_OK)
 		fail_msg("pass: %s (%s)", m->error, m->why);
@@ -530,12 +606,12 @@ deletions(void **state_)
 		(void)snprintf(name, sizeof(name), "f%d", i);
 		unlink(at(r, 0, name));
 	}
-	m = pass(r, false);
+	m = pass(r, 0);
 	assert_int_equal(m->outcome, MIRROR_REFUSED);
 	assert_non_null(strstr(m->error, "6 of 9"));
 	assert_non_null(strstr(m->hint, "--accept-deletes"));
 	assert_true(exists(r, 1, "f2"));
-	m = pass(r, true);
+	m = pass(r, MIRROR_ACCEPT_DELETES);
 	assert_int_equal(m->outcome, MIRROR_OK);
 	equal(r);
 	assert_int_equal(held(r, "f2"), 1);
@@ -551,17 +627,17 @@ empty_source(void **state_)
 	const struct mirror_result *m;
 
 	text(r, 1, "precious", "x");
-	m = pass(r, false);
+	m = pass(r, 0);
 	assert_int_equal(m->outcome, MIRROR_REFUSED);
 	assert_non_null(strstr(m->error, "is empty"));
 	assert_true(exists(r, 1, "precious"));
 	r->side[0].tree.require_mount = true;
-	m = pass(r, true);
+	m = pass(r, MIRROR_ACCEPT_DELETES);
 	assert_int_equal(m->outcome, MIRROR_REFUSED);
 	assert_non_null(strstr(m->error, "nothing is mounted"));
 	r->side[0].tree.require_mount = false;
 	r->side[1].tree.require_mount = true;
-	m = pass(r, true);
+	m = pass(r, MIRROR_ACCEPT_DELETES);
 	assert_int_equal(m->outcome, MIRROR_REFUSED);
 	assert_true(exists(r, 1, "precious"));
 }
@@ -617,7 +693,7 @@ directions(void **state_)
 		state(r, 0, t[i].src_active, t[i].src_standby, true);
 		r->gen.no = (uint64_t)((int64_t)right.no + 2 * t[i].dst_gen);
 		state(r, 1, t[i].dst_active, t[i].dst_standby, true);
-		ask(r, true);
+		ask(r, MIRROR_ACCEPT_DELETES);
 		if (r->side[0].result.outcome == MIRROR_OK)
 			fail_msg("case %zu: the pass ran in the wrong direction", i);
 		assert_int_equal(fs_read(at(r, 1, "f"), 1000, &p, &n), 0);
@@ -644,7 +720,7 @@ takeover_in_the_middle(void **state_)
 	text(r, 0, "f", "old");
 	text(r, 1, "f", "good data");
 	r->between = on_ready_promote;
-	assert_int_equal(pass(r, false)->outcome, MIRROR_FAILED);
+	assert_int_equal(pass(r, 0)->outcome, MIRROR_FAILED);
 	assert_int_equal(r->side[1].result.outcome, MIRROR_FAILED);
 	assert_true(r->side[1].result.error[0] != 0);
 	{
@@ -676,7 +752,7 @@ interrupted(void **state_)
 		struct listing *l;
 
 		r->cut_after = cuts[i];
-		(void)pass(r, false);
+		(void)pass(r, 0);
 		l = list(r, 1);
 		for (size_t k = 0; k < l->n; k++) {
 			if (l->e[k].type == TREE_FILE)
@@ -686,6 +762,282 @@ interrupted(void **state_)
 		free(l);
 	}
 	r->cut_after = 0;
+	pass_ok(r);
+	equal(r);
+}
+
+/* Passes, each cut after so many messages more, until one is not cut any more: the bytes
+ * of content that came over in all of them. */
+static uint64_t
+until_done(struct rig *r, uint64_t cut, unsigned *passes)
+{
+	uint64_t all = 0;
+
+	for (*passes = 1;; ++*passes) {
+		r->cut_after = cut;
+		(void)pass(r, 0);
+		all += r->data;
+		if (r->cut_after != 0)
+			break;
+		assert_true(*passes < 100);
+	}
+	r->cut_after = 0;
+	return all;
+}
+
+/* What arrived is not sent again: not a byte, neither of a large file in its middle nor
+ * of small ones whose batch was not complete. */
+static void
+resumed(void **state_)
+{
+	struct rig *r = *state_;
+	uint64_t size = 1500000;
+	unsigned passes;
+
+	big(r, 0, "large", 1500000, 7);
+	for (int i = 0; i < 50; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "s%03d", i);
+		big(r, 0, name, 9000, (uint32_t)i);
+		size += 9000;
+	}
+	assert_int_equal(until_done(r, 4, &passes), size);
+	assert_true(passes >= 5);
+	equal(r);
+}
+
+static int
+strays(const struct rig *r)
+{
+	char *cmd = mem_printf("find '%s' -name '.mailpair.tmp.*' | grep -c .", r->side[1].path);
+	FILE *p = popen(cmd, "r");
+	int n = -1;
+
+	assert_int_equal(fscanf(p, "%d", &n), 1);
+	(void)pclose(p);
+	free(cmd);
+	return n;
+}
+
+static void
+resumed_delta(void **state_)
+{
+	struct rig *r = *state_;
+	uint64_t once, all;
+	unsigned passes;
+	char *p;
+	size_t n;
+
+	big(r, 0, "large", 4000000, 7);
+	pass_ok(r);
+	assert_int_equal(fs_read(at(r, 0, "large"), 1 << 30, &p, &n), 0);
+	for (size_t i = 500000; i < 2500000; i++)	/* half of it is new */
+		p[i] = (char)(p[i] * 7 + 3);
+	file(r, 0, "large", p, n);
+	free(p);
+	once = 2000000;
+	all = until_done(r, 4, &passes);
+	assert_true(passes >= 4);
+	assert_true(all < once + once / 10);
+	equal(r);
+	assert_int_equal(strays(r), 0);
+}
+
+/* The worker dies: what it had written is there, and is used. */
+static void
+resumed_after_kill(void **state_)
+{
+	struct rig *r = *state_;
+	uint64_t first;
+
+	big(r, 0, "large", 8000000, 7);
+	r->cut_after = 50;
+	r->kill = true;
+	(void)pass(r, 0);
+	r->kill = false;
+	first = r->data;
+	assert_int_equal(strays(r), 1);
+	pass_ok(r);
+	assert_true(first > 4000000);
+	assert_true(r->data + first < 9000000);
+	equal(r);
+	assert_int_equal(strays(r), 0);
+}
+
+/* What is there is used only if it is the source's beginning, and only if it is ours. */
+static void
+resumed_wrong(void **state_)
+{
+	struct rig *r = *state_;
+	char left[] = ".mailpair.tmp.r0123456789abcdef0123456789abcdef";
+	uint8_t sha[32];
+
+	big(r, 0, "f", 100000, 1);
+	sha256("f", 1, sha);
+	hex_encode(sha, 16, left + sizeof(left) - 33);
+	big(r, 1, left, 50000, 2);		/* another file's bytes */
+	chmod(at(r, 1, left), 0600);
+	pass_ok(r);
+	equal(r);
+	assert_int_equal(r->data, 100000);
+	unlink(at(r, 1, "f"));
+	text(r, 1, "precious", "x");		/* a name for somebody else's file */
+	assert_int_equal(link(at(r, 1, "precious"), at(r, 1, left)), 0);
+	text(r, 0, "precious", "another");
+	pass_ok(r);
+	equal(r);
+	unlink(at(r, 1, "f"));
+	assert_int_equal(symlink("precious", at(r, 1, left)), 0);
+	pass_ok(r);
+	equal(r);
+	/* Too old to be of use, or not a file that anything could go on with. */
+	text(r, 1, ".mailpair.tmp.0123456789abcdef", "x");
+	pass_ok(r);
+	assert_int_equal(strays(r), 0);
+}
+
+static uint64_t
+room(const struct rig *r, int side, const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(at(r, side, name), &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* A file with holes: the first copy, a change inside and a resumed copy keep them. */
+static void
+sparse(void **state_)
+{
+	struct rig *r = *state_;
+	unsigned passes;
+	int fd = open(at(r, 0, "holes"), O_WRONLY | O_CREAT, 0644);
+
+	for (int i = 0; i < 8; i++) {
+		uint8_t block[70000];
+
+		memset(block, 'a' + i, sizeof(block));
+		assert_int_equal(pwrite(fd, block, sizeof(block), (off_t)i * 8000001), 70000);
+	}
+	assert_int_equal(ftruncate(fd, 100000001), 0);
+	assert_int_equal(fsync(fd), 0);
+	pass_ok(r);
+	equal(r);
+	assert_true(r->holes > 90000000);
+	if (r->data >= 1000000)
+		fail_msg("%llu bytes sent", (unsigned long long)r->data);
+	assert_true(room(r, 1, "holes") <= room(r, 0, "holes") + 65536);
+	assert_int_equal(pwrite(fd, "change", 6, 50000000), 6);
+	pass_ok(r);
+	same_bytes(r, "holes");
+	assert_true(r->data < 1000000);
+	assert_true(room(r, 1, "holes") <= room(r, 0, "holes") + 65536);
+	unlink(at(r, 1, "holes"));
+	(void)until_done(r, 3, &passes);
+	same_bytes(r, "holes");
+	assert_true(room(r, 1, "holes") <= room(r, 0, "holes") + 65536);
+	/* A file without holes stays without, though it is full of zeros. */
+	fd = (close(fd), open(at(r, 0, "zeros"), O_WRONLY | O_CREAT, 0644));
+	for (int i = 0; i < 100; i++) {
+		static const uint8_t none[10000];
+
+		assert_int_equal(fs_write_all(fd, none, sizeof(none)), 0);
+	}
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+	pass_ok(r);
+	assert_true(room(r, 1, "zeros") >= 1000000);
+}
+
+/* Written in place at each attempt: never a mixture, the old state stays, and says so. */
+static void
+write_inside(struct rig *r, uint8_t type)
+{
+	static uint32_t n = 100;
+
+	if (type != MM_WANT_END)
+		return;
+	big(r, 0, "db", 3 << 19, n++);
+	r->writing = true;
+}
+
+/* While the source sends: its last bytes change after the first ones were read. */
+static void
+scribble(struct rig *r)
+{
+	int fd = open(at(r, 0, "db"), O_WRONLY);
+
+	assert_int_equal(pwrite(fd, &r->wire, sizeof(r->wire), 10), 8);
+	assert_int_equal(pwrite(fd, &r->wire, sizeof(r->wire), (3 << 19) - 10), 8);
+	close(fd);
+}
+
+static void
+never_torn(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+	uint8_t *p = mem_alloc(3 << 19);
+	char *have;
+	size_t n;
+
+	file(r, 0, "db", p, 3 << 19);
+	text(r, 0, "other", "x");
+	pass_ok(r);
+	text(r, 0, "db", "is written all the time");
+	r->between = write_inside;
+	m = pass_ok(r);
+	assert_int_equal(m->busy, 1);
+	assert_int_equal(fs_read(at(r, 1, "db"), 1 << 30, &have, &n), 0);
+	assert_int_equal(n, 3 << 19);
+	assert_memory_equal(have, p, n);	/* as before the pass */
+	free(have);
+	free(p);
+	r->between = NULL;
+	r->writing = false;
+	m = pass_ok(r);
+	assert_int_equal(m->busy, 0);
+	equal(r);
+	assert_int_equal(strays(r), 0);
+}
+
+static void
+vanish(struct rig *r, uint8_t type)
+{
+	if (type != MM_WANT_END)
+		return;
+	r->between = NULL;
+	unlink(at(r, 0, "gone"));
+	unlink(at(r, 0, "d/gone"));
+	rmdir(at(r, 0, "d"));
+	unlink(at(r, 0, "linked"));
+	unlink(at(r, 0, "is-dir"));
+	mkdir(at(r, 0, "is-dir"), 0755);
+	unlink(at(r, 0, "is-link"));
+	assert_int_equal(symlink("stays", at(r, 0, "is-link")), 0);
+}
+
+/* Between the list and the copy: gone, with its directory, with its second name, or
+ * something else. */
+static void
+vanishing(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+
+	mkdir(at(r, 0, "d"), 0755);
+	text(r, 0, "gone", "x");
+	text(r, 0, "d/gone", "x");
+	text(r, 0, "linked", "x");
+	text(r, 0, "is-dir", "x");
+	text(r, 0, "is-link", "x");
+	text(r, 0, "stays", "x");
+	assert_int_equal(link(at(r, 0, "linked"), at(r, 0, "linked2")), 0);
+	r->between = vanish;
+	m = pass_ok(r);
+	assert_int_equal(m->vanished, 6);
+	assert_true(exists(r, 1, "stays"));
 	pass_ok(r);
 	equal(r);
 }
@@ -746,6 +1098,13 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(directions, setup, teardown),
 		cmocka_unit_test_setup_teardown(takeover_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(interrupted, setup, teardown),
+		cmocka_unit_test_setup_teardown(resumed, setup, teardown),
+		cmocka_unit_test_setup_teardown(resumed_delta, setup, teardown),
+		cmocka_unit_test_setup_teardown(resumed_after_kill, setup, teardown),
+		cmocka_unit_test_setup_teardown(resumed_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(sparse, setup, teardown),
+		cmocka_unit_test_setup_teardown(never_torn, setup, teardown),
+		cmocka_unit_test_setup_teardown(vanishing, setup, teardown),
 		cmocka_unit_test_setup_teardown(changing, setup, teardown),
 		cmocka_unit_test_setup_teardown(large, setup, teardown),
 	};
