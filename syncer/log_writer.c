@@ -39,6 +39,7 @@ struct log_writer {
 	struct logrec *out, **out_end;	/* durable, to be reported */
 	bool busy, stop, full, full_told;
 	struct pace pace;		/* of the syncs */
+	struct log_writer_count count;
 	int err;			/* the log is dead: why */
 	bool err_told;
 };
@@ -147,20 +148,39 @@ timed_sync(struct log_writer *w)
 	return rc;
 }
 
+static void
+count_batch(struct log_writer *w, uint64_t records, uint64_t bytes)
+{
+	pthread_mutex_lock(&w->lock);
+	w->count.syncs++;
+	w->count.records += records;
+	w->count.bytes += bytes;
+	if (records > w->count.batch_max)
+		w->count.batch_max = records;
+	pthread_mutex_unlock(&w->lock);
+}
+
 static int
 write_list(struct log_writer *w, struct logrec *list)
 {
 	struct span s[GROUP_MAX];
+	uint64_t records = 0, bytes = 0;
 
 	while (list != NULL) {
 		size_t n = 0;
 
-		for (; list != NULL && n < GROUP_MAX; list = list->next)
+		for (; list != NULL && n < GROUP_MAX; list = list->next) {
+			bytes += list->len;
 			s[n++] = (struct span){ (const char *)list->raw, list->len };
+		}
+		records += n;
 		if (append_group(w, s, n) == -1)
 			return -1;
 	}
-	return timed_sync(w);
+	if (timed_sync(w) == -1)
+		return -1;
+	count_batch(w, records, bytes);
+	return 0;
 }
 
 static void *
@@ -339,6 +359,17 @@ log_writer_slow(struct log_writer *w, int64_t now_ms)
 	slow = pace_slow(&w->pace, now_ms);
 	pthread_mutex_unlock(&w->lock);
 	return slow;
+}
+
+struct log_writer_count
+log_writer_count(struct log_writer *w)
+{
+	struct log_writer_count c;
+
+	pthread_mutex_lock(&w->lock);
+	c = w->count;
+	pthread_mutex_unlock(&w->lock);
+	return c;
 }
 
 size_t

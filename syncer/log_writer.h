@@ -48,6 +48,12 @@ void log_writer_put(struct log_writer *, struct logrec *);	/* takes its own refe
 void log_writer_pace(struct log_writer *, int slow_ms, int window_ms);
 bool log_writer_slow(struct log_writer *, int64_t now_ms);
 size_t log_writer_bytes(const struct log_writer *);	/* put and not yet durable */
+/* Since the start: what one sync makes durable is a batch. */
+struct log_writer_count {
+	uint64_t syncs, records, bytes;
+	uint64_t batch_max;	/* records */
+};
+struct log_writer_count log_writer_count(struct log_writer *);
 /* Blocks until everything put is durable (or has failed) and reported; the store may
  * then be cut or reset.  false: the log has failed, or the disk is full. */
 bool log_writer_settle(struct log_writer *);

@@ -191,6 +191,16 @@ peer_json(const struct syncd *s, const struct data_state *st)
 }
 
 static json_t *
+writer_json(const struct syncd *s)
+{
+	struct log_writer_count c = log_writer_count(s->writer);
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "syncs", number(c.syncs), "records",
+	    number(c.records), "bytes", number(c.bytes), "batch_max", number(c.batch_max),
+	    "waiting_bytes", number(log_writer_bytes(s->writer)));
+}
+
+static json_t *
 status_json(struct syncd *s)
 {
 	struct data_state st;
@@ -198,7 +208,7 @@ status_json(struct syncd *s)
 
 	core_state(s, &st);
 	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, "
-			 "s:o, s:I, s:o, s:o, s:i, s:i, s:o, s:s}",
+			 "s:o, s:I, s:o, s:o, s:i, s:i, s:o, s:o, s:s}",
 	    "node", s->conf.nodes[s->conf.node].name, "role", data_role_name(c->role), "mode",
 	    data_mode_name(c->mode), "rule", commit_rule_name(c->conf.rule), "generation",
 	    gen_json(&st.gen), "insync", (int)st.insync, "outdated", (int)st.outdated, "serving",
@@ -208,7 +218,7 @@ status_json(struct syncd *s)
 	    "at_risk", number(st.at_risk), "alone_since_ms", (json_int_t)st.alone_since_ms,
 	    "log_bytes", number(log_store_bytes(s->store)), "unsent_bytes",
 	    number(peerlink_unsent(s->peer)), "copies", commit_copies(c), "held", (int)c->held,
-	    "peer", peer_json(s, &st), "ship", s->conf.ship_log ? "log" : "interval");
+	    "peer", peer_json(s, &st), "writer", writer_json(s), "ship", s->conf.ship_log ? "log" : "interval");
 }
 
 static void

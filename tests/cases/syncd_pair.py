@@ -420,6 +420,11 @@ def case_append(p):
     assert len(b.owner.records) == 500
     st = a.ctl("sync-status")["status"]
     assert st["mode"] == "sync" and st["copies"] == 2 and st["at_risk"] == 0, st
+    # Every record was synced once, by this process; some of them together.
+    w = st["writer"]
+    assert w["records"] == st["durable_lsn"] and w["waiting_bytes"] == 0, w
+    assert 1 < w["syncs"] < w["records"] and 1 < w["batch_max"] <= 500, w
+    assert w["bytes"] >= 72 * w["records"], w
 
 
 def case_latency(p):
