@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dir_id.h"
 #include "directory_int.h"
 #include "hex.h"
 #include "log.h"
@@ -259,22 +260,15 @@ op_user_show(struct directory *d, struct ctl_call *call, json_t *req)
 	done_rc(call, found ? MAIL_OK : MAIL_UNKNOWN, 0, address);
 }
 
-/* The record that makes a user: a random id, and the shard that follows from it. */
+/* The record that makes a user: its id, and the shard that follows from it. */
 static void
 user_record(const struct directory *d, struct wire_out *w, const char *address, const char *hash)
 {
-	uint8_t be[8], sha[32];
-	uint64_t id;
+	uint64_t id = dir_shard_new_id(d->shard, address);
 
-	do {
-		random_bytes(be, sizeof(be));
-		be[0] &= 0x7f;			/* SQLite's integers have a sign */
-		id = wire_load64(be);
-	} while (id == 0);
-	sha256(be, sizeof(be), sha);
 	wire_out_init(w);
 	wire_put_u64(w, id);
-	wire_put_u16(w, (uint16_t)(wire_load64(sha) % d->conf->shards));
+	wire_put_u16(w, dir_id_shard(id, d->conf->shards));
 	wire_put_str(w, address);
 	wire_put_str(w, hash);
 }

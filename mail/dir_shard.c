@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dir_id.h"
 #include "dir_shard.h"
 #include "index_db.h"
 #include "mem.h"
@@ -16,7 +17,7 @@ enum sql {
 	SQL_DOMAIN_USED, SQL_USER, SQL_USER_ADD, SQL_USER_PASSWORD, SQL_USER_SUSPEND,
 	SQL_USER_DELETE, SQL_OLDEST, SQL_ALIAS_ADD, SQL_ALIAS_DELETE, SQL_ALIAS_DELETE_ALL,
 	SQL_ALIAS, SQL_ALIASES, SQL_DOMAINS, SQL_USERS, SQL_LAYOUT,
-	SQL_LAYOUT_ADD, SQL_N
+	SQL_LAYOUT_ADD, SQL_ID_USED, SQL_GONE, SQL_GONE_ADD, SQL_GONE_USER, SQL_GONE_DELETE, SQL_N
 };
 
 static const char *const sql[SQL_N] = {
@@ -46,6 +47,13 @@ static const char *const sql[SQL_N] = {
 		      "WHERE ?1 IS NULL OR domain = ?1 ORDER BY domain, address",
 	[SQL_LAYOUT] = "SELECT value FROM meta WHERE name = 'shards'",
 	[SQL_LAYOUT_ADD] = "INSERT OR IGNORE INTO meta VALUES ('shards', ?)",
+	[SQL_ID_USED] = "SELECT 1 FROM user WHERE id = ?1 UNION ALL "
+			"SELECT 1 FROM gone WHERE id = ?1 LIMIT 1",
+	[SQL_GONE] = "SELECT id FROM gone ORDER BY id",
+	[SQL_GONE_ADD] = "INSERT INTO gone SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM user "
+			 "WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM gone WHERE id = ?1)",
+	[SQL_GONE_USER] = "INSERT OR IGNORE INTO gone SELECT id FROM user WHERE address = ?",
+	[SQL_GONE_DELETE] = "DELETE FROM gone WHERE id = ?",
 };
 
 static const char schema[]
@@ -57,7 +65,8 @@ static const char schema[]
       "CREATE INDEX IF NOT EXISTS user_domain ON user (domain, created_ms);"
       "CREATE TABLE IF NOT EXISTS alias (address TEXT NOT NULL, domain TEXT NOT NULL,"
       " target TEXT NOT NULL, PRIMARY KEY (address, target)) WITHOUT ROWID;"
-      "CREATE INDEX IF NOT EXISTS alias_domain ON alias (domain);";
+      "CREATE INDEX IF NOT EXISTS alias_domain ON alias (domain);"
+      "CREATE TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY);";
 
 struct dir_shard {
 	struct index_db *db;
@@ -155,6 +164,24 @@ apply_user_add(struct dir_shard *s, int64_t ms, struct wire_in *in)
 	bind_text(q, 4, domain_of(address));
 	bind_text(q, 5, hash);
 	sqlite3_bind_int64(q, 6, ms);
+	if (index_db_change(s->db, q) != 1)
+		return MAIL_EXISTS;
+	q = get(s, SQL_GONE_DELETE);	/* a merge may bring somebody back */
+	sqlite3_bind_int64(q, 1, (sqlite3_int64)id);
+	index_db_change(s->db, q);
+	return MAIL_OK;
+}
+
+static enum mail_rc
+apply_gone(struct dir_shard *s, struct wire_in *in)
+{
+	uint64_t id = wire_get_u64(in);
+	sqlite3_stmt *q;
+
+	if (!wire_in_done(in) || id == 0 || id > INT64_MAX)
+		return MAIL_BAD;
+	q = get(s, SQL_GONE_ADD);
+	sqlite3_bind_int64(q, 1, (sqlite3_int64)id);
 	return index_db_change(s->db, q) == 1 ? MAIL_OK : MAIL_EXISTS;
 }
 
@@ -172,6 +199,11 @@ apply_user(struct dir_shard *s, enum dir_record type, struct wire_in *in)
 		on = wire_get_u8(in);
 	if (!wire_in_done(in))
 		return MAIL_BAD;
+	if (type == DIR_USER_DELETE) {
+		q = get(s, SQL_GONE_USER);
+		bind_text(q, 1, address);
+		index_db_change(s->db, q);
+	}
 	q = get(s, type == DIR_USER_PASSWORD ? SQL_USER_PASSWORD
 		: type == DIR_USER_SUSPEND   ? SQL_USER_SUSPEND
 					     : SQL_USER_DELETE);
@@ -255,6 +287,8 @@ apply(void *shard, const struct owner_record *r)
 		return apply_alias(s, r->type == DIR_ALIAS_ADD, &in);
 	case DIR_LAYOUT:
 		return apply_layout(s, &in);
+	case DIR_ID_GONE:
+		return apply_gone(s, &in);
 	default:
 		return MAIL_BAD;
 	}
@@ -284,6 +318,23 @@ dir_shard_layout(struct dir_shard *s)
 
 	sqlite3_reset(q);
 	return n;
+}
+
+uint64_t
+dir_shard_new_id(struct dir_shard *s, const char *address)
+{
+	sqlite3_stmt *q;
+	uint64_t id;
+	uint32_t n = 0;
+	bool used;
+
+	do {
+		id = dir_id(address, n++);
+		q = get(s, SQL_ID_USED);
+		sqlite3_bind_int64(q, 1, (sqlite3_int64)id);
+		used = index_db_has(s->db, q);
+	} while (used);
+	return id;
 }
 
 bool
@@ -356,6 +407,16 @@ dir_shard_users(struct dir_shard *s, const char *domain,
 		user_row(q, &u);
 		each(&u, arg);
 	}
+	sqlite3_reset(q);
+}
+
+void
+dir_shard_gone(struct dir_shard *s, void (*each)(uint64_t, void *), void *arg)
+{
+	sqlite3_stmt *q = get(s, SQL_GONE);
+
+	while (index_db_row(s->db, q))
+		each((uint64_t)sqlite3_column_int64(q, 0), arg);
 	sqlite3_reset(q);
 }
 

@@ -30,6 +30,7 @@ enum dir_record {			/* payloads in wire.h terms */
 	DIR_ALIAS_ADD,			/* str address, u16 n x str target */
 	DIR_ALIAS_DELETE,		/* str address, u16 n x str target; n = 0: all */
 	DIR_LAYOUT,			/* u16 shards; only the first counts */
+	DIR_ID_GONE,			/* u64 id: of a user who is no more; never given again */
 };
 
 struct dir_user {
@@ -55,6 +56,9 @@ enum mail_rc dir_shard_try(struct dir_shard *, enum dir_record, struct span payl
 /* The number of shards of the pair; 0: no record said it yet. */
 unsigned dir_shard_layout(struct dir_shard *);
 
+/* The id for a user that is made now: never one that somebody has, or had. */
+uint64_t dir_shard_new_id(struct dir_shard *, const char *address);
+
 bool dir_shard_domain(struct dir_shard *, const char *name);
 bool dir_shard_user(struct dir_shard *, const char *address, struct dir_user *);
 /* The user made first in a domain: who reads postmaster's mail. */
@@ -64,6 +68,7 @@ void dir_shard_domains(struct dir_shard *, void (*each)(const char *name, int64_
 /* domain NULL: all. */
 void dir_shard_users(struct dir_shard *, const char *domain,
     void (*each)(const struct dir_user *, void *), void *arg);
+void dir_shard_gone(struct dir_shard *, void (*each)(uint64_t id, void *), void *arg);
 /* Targets of one alias (address), or all pairs (NULL); how many. */
 uint64_t dir_shard_aliases(struct dir_shard *, const char *address,
     void (*each)(const char *address, const char *target, void *), void *arg);

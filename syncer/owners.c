@@ -299,7 +299,8 @@ conn_deliver(struct oconn *c)
 	bool sent = false;
 	int n = 0;
 
-	if (c->nattach == 0)
+	/* While the node is seeded its log is not the one that the new indexes follow. */
+	if (c->nattach == 0 || s->commit.seeding)
 		return false;
 	if (c->cursor < oldest)
 		c->cursor = oldest;
@@ -490,6 +491,19 @@ owners_cut(struct owners *o, uint64_t lsn)
 		check_live(c);
 	}
 	owners_kick(o);
+}
+
+void
+owners_anew(struct owners *o)
+{
+	struct oconn *c, *after;
+
+	for (c = TAILQ_FIRST(&o->conns); c != NULL; c = after) {
+		after = TAILQ_NEXT(c, next);
+		on_gone(c->ipc, "the log is another one now", c);
+	}
+	o->known = 0;
+	memset(o->checkpoint, 0, sizeof(o->checkpoint));
 }
 
 /* ---- attach and progress ---- */

@@ -24,6 +24,9 @@ void owners_release(struct owners *);	/* write what was held */
 void owners_refuse(struct owners *, enum owner_refusal);	/* refuse what was held */
 void owners_undecided(struct owners *);	/* say so of all that is written and open */
 void owners_cut(struct owners *, uint64_t lsn);	/* appends above are lost: refuse them */
+/* The log was replaced by another history: what owners said about the old one, and what
+ * is on its way to them, counts no more.  They connect again. */
+void owners_anew(struct owners *);
 void owners_room(struct owners *);	/* the writer has taken something */
 /* Everything up to here is in the indexes of all attached shards. */
 uint64_t owners_applied(const struct owners *);

@@ -136,7 +136,7 @@ host_seed_done(void *arg, uint64_t lsn, const uint8_t hash[16], const struct gen
 	if (core_mark_seeding(s, false) == -1)
 		return -1;
 	log_info("seeded: the log goes on behind lsn=%llu", (unsigned long long)lsn);
-	owners_cut(s->owners, lsn);	/* they were reading a log that is gone */
+	owners_anew(s->owners);
 	agent_link_state(s->agent);
 	ship_facts(s->ship);
 	return 0;

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "dir_hash.h"
+#include "dir_id.h"
 #include "dir_resolve.h"
 #include "dir_shard.h"
 #include "fs.h"
@@ -115,6 +116,53 @@ test_records(void **state)
 	assert_int_equal(named(s, DIR_USER_DELETE, "a@x.example"), MAIL_OK);
 	assert_int_equal(named(s, DIR_DOMAIN_DELETE, "x.example"), MAIL_OK);
 	assert_int_equal(index_db_applied(dir_shard_index(s)), lsn);
+	end(s);
+}
+
+static enum mail_rc
+id_gone(struct dir_shard *s, uint64_t id)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, id);
+	return apply(s, DIR_ID_GONE, &w, ++lsn);
+}
+
+static void
+count_id(uint64_t id, void *arg)
+{
+	(void)id;
+	++*(unsigned *)arg;
+}
+
+/* The same address gets the same id on every node, and never one that was given before. */
+static void
+test_ids(void **state)
+{
+	struct dir_shard *s = fresh();
+	uint64_t first = dir_id("a@x.example", 0), second = dir_id("a@x.example", 1);
+	unsigned n = 0;
+
+	(void)state;
+	assert_true(first != second && first != dir_id("b@x.example", 0));
+	assert_true(first != 0 && first <= INT64_MAX);
+	assert_true(dir_id_shard(first, 7) < 7);
+	named(s, DIR_DOMAIN_ADD, "x.example");
+	assert_int_equal(dir_shard_new_id(s, "a@x.example"), first);
+	assert_int_equal(user(s, first, "a@x.example"), MAIL_OK);
+	assert_int_equal(id_gone(s, first), MAIL_EXISTS);
+	assert_int_equal(named(s, DIR_USER_DELETE, "a@x.example"), MAIL_OK);
+	assert_int_equal(dir_shard_new_id(s, "a@x.example"), second);
+	assert_int_equal(user(s, first, "a@x.example"), MAIL_OK);	/* brought back */
+	dir_shard_gone(s, count_id, &n);
+	assert_int_equal(n, 0);
+	assert_int_equal(id_gone(s, second), MAIL_OK);
+	assert_int_equal(id_gone(s, second), MAIL_EXISTS);
+	assert_int_equal(id_gone(s, 0), MAIL_BAD);
+	assert_int_equal(dir_shard_new_id(s, "a@x.example"), dir_id("a@x.example", 2));
+	dir_shard_gone(s, count_id, &n);
+	assert_int_equal(n, 1);
 	end(s);
 }
 
@@ -389,6 +437,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_layout),
+		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_try),
 		cmocka_unit_test(test_durable),
 		cmocka_unit_test(test_bad_seed),
