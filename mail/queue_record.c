@@ -69,6 +69,80 @@ queue_rcpt_next(struct wire_in *in, char out[ADDRESS_MAX + 1])
 }
 
 void
+queue_adopt_put(struct wire_out *w, const struct queue_adopt *a)
+{
+	wire_put_u64(w, a->id);
+	wire_put_str(w, a->trace);
+	wire_put_str(w, a->sender);
+	wire_put_u8(w, a->flags);
+	wire_put_u64(w, a->size);
+	wire_put_raw(w, a->sha, sizeof(a->sha));
+	wire_put_u64(w, (uint64_t)a->created_ms);
+	wire_put_u64(w, (uint64_t)a->next_ms);
+	wire_put_u32(w, a->attempts);
+	wire_put_u8(w, a->held);
+	wire_put_u8(w, a->warned);
+	wire_put_u16(w, a->nrcpts);
+}
+
+void
+queue_adopt_rcpt_put(struct wire_out *w, uint16_t index, bool failed, const char *address,
+    const char *reply)
+{
+	wire_put_u16(w, index);
+	wire_put_u8(w, failed);
+	wire_put_str(w, address);
+	wire_put_str(w, reply);
+}
+
+enum parse
+queue_adopt_get(struct span payload, struct queue_adopt *out)
+{
+	struct queue_adopt_rcpt r;
+	struct queue_adopt a;
+	struct wire_in in;
+	int last = -1;
+
+	memset(&a, 0, sizeof(a));
+	wire_in_init(&in, payload.p, payload.len);
+	a.id = wire_get_u64(&in);
+	wire_get_str(&in, a.trace, sizeof(a.trace));
+	wire_get_str(&in, a.sender, sizeof(a.sender));
+	a.flags = wire_get_u8(&in);
+	a.size = wire_get_u64(&in);
+	wire_get_raw(&in, a.sha, sizeof(a.sha));
+	a.created_ms = (int64_t)wire_get_u64(&in);
+	a.next_ms = (int64_t)wire_get_u64(&in);
+	a.attempts = wire_get_u32(&in);
+	a.held = wire_get_u8(&in) != 0;
+	a.warned = wire_get_u8(&in) != 0;
+	a.nrcpts = wire_get_u16(&in);
+	a.rcpts = in;
+	for (uint16_t i = 0; i < a.nrcpts && wire_in_ok(&in); i++) {
+		queue_adopt_next(&in, &r);
+		if (r.index <= last || r.address[0] == '\0')
+			return PARSE_BAD;
+		last = r.index;
+	}
+	a.content = wire_get_rest(&in);
+	if (!wire_in_ok(&in) || !id_ok(a.id) || a.nrcpts == 0 || a.size > ID_MAX
+	    || a.created_ms < 0 || a.next_ms < 0
+	    || (a.content.len > 0 && a.content.len != a.size))
+		return PARSE_BAD;
+	*out = a;
+	return PARSE_OK;
+}
+
+void
+queue_adopt_next(struct wire_in *in, struct queue_adopt_rcpt *r)
+{
+	r->index = wire_get_u16(in);
+	r->failed = wire_get_u8(in) != 0;
+	wire_get_str(in, r->address, sizeof(r->address));
+	wire_get_str(in, r->reply, sizeof(r->reply));
+}
+
+void
 queue_blob_put(struct wire_out *w, uint64_t id, uint64_t offset)
 {
 	wire_put_u64(w, id);

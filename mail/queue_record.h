@@ -28,6 +28,10 @@ enum queue_record {			/* numbers as in wire.h */
 	QUEUE_RELEASE,
 	QUEUE_RETRY,
 	QUEUE_DELETE,		/* u64 id; also BLOBs that no ENQUEUE used */
+	QUEUE_ADOPT,		/* a message as it stands in another node's queue: u64 id, str trace id,
+				 * str sender, u8 flags, u64 size, raw sha[32], u64 created ms, u64 next
+				 * ms, u32 attempts, u8 held, u8 warned, u16 n x (u16 recipient, u8
+				 * failed, str address, str reply), rest = message or nothing */
 };
 
 enum queue_flag {
@@ -52,6 +56,25 @@ struct queue_enqueue {
 	struct span content;
 };
 
+struct queue_adopt {
+	uint64_t id, size;
+	char trace[QUEUE_TRACE_MAX + 1];
+	char sender[ADDRESS_MAX + 1];
+	uint8_t flags, sha[32];
+	int64_t created_ms, next_ms;
+	uint32_t attempts;
+	bool held, warned;
+	uint16_t nrcpts;
+	struct wire_in rcpts;		/* for queue_adopt_next() */
+	struct span content;
+};
+struct queue_adopt_rcpt {
+	uint16_t index;
+	bool failed;
+	char address[ADDRESS_MAX + 1];
+	char reply[QUEUE_REPLY_MAX + 1];
+};
+
 struct queue_result {
 	uint16_t rcpt;
 	enum queue_outcome outcome;
@@ -64,6 +87,14 @@ void queue_enqueue_put(struct wire_out *, const struct queue_enqueue *, const ch
 enum parse queue_enqueue_get(struct span payload, struct queue_enqueue *);
 /* Once for each of nrcpts, of a copy of rcpts. */
 void queue_rcpt_next(struct wire_in *, char out[ADDRESS_MAX + 1]);
+
+/* The head, then queue_adopt_rcpt_put() nrcpts times, then the content. */
+void queue_adopt_put(struct wire_out *, const struct queue_adopt *);
+void queue_adopt_rcpt_put(struct wire_out *, uint16_t index, bool failed, const char *address,
+    const char *reply);
+/* Recipients come in the order of their index, each once. */
+enum parse queue_adopt_get(struct span payload, struct queue_adopt *);
+void queue_adopt_next(struct wire_in *, struct queue_adopt_rcpt *);
 
 void queue_blob_put(struct wire_out *, uint64_t id, uint64_t offset);
 enum parse queue_blob_get(struct span payload, uint64_t *id, uint64_t *offset, struct span *bytes);

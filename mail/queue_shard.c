@@ -18,7 +18,7 @@ enum sql {
 	SQL_CHUNK_ADD, SQL_CHUNKS, SQL_TEXT, SQL_CHUNKS_DELETE, SQL_ADD, SQL_RCPT_ADD, SQL_HAVE,
 	SQL_DONE, SQL_DEFER, SQL_FAIL, SQL_ATTEMPT, SQL_REPORTED, SQL_WARNED, SQL_LEFT,
 	SQL_DELETE, SQL_RCPTS_DELETE, SQL_HOLD, SQL_RELEASE, SQL_RETRY, SQL_COUNT, SQL_MESSAGE,
-	SQL_RCPTS, SQL_NEXT, SQL_WANT,
+	SQL_RCPTS, SQL_NEXT, SQL_ADOPT, SQL_ADOPT_RCPT, SQL_ADOPTED_ADD, SQL_ADOPTED, SQL_WANT,
 	SQL_N = SQL_WANT + QUEUE_WANTS
 };
 
@@ -54,6 +54,12 @@ static const char *const sql[SQL_N] = {
 	[SQL_RCPTS] = "SELECT idx, failed, address, reply FROM rcpt WHERE message = ? AND idx >= ? "
 		      "ORDER BY idx LIMIT ?",
 	[SQL_NEXT] = "SELECT min(next_ms) FROM message WHERE held = 0",
+	[SQL_ADOPT] = "INSERT INTO message (id, trace, sender, flags, size, created_ms, next_ms, "
+		      "attempts, held, warned) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[SQL_ADOPT_RCPT] = "INSERT INTO rcpt (message, idx, failed, address, reply) "
+			   "VALUES (?, ?, ?, ?, ?)",
+	[SQL_ADOPTED_ADD] = "INSERT OR IGNORE INTO adopted (id) VALUES (?)",
+	[SQL_ADOPTED] = "SELECT id FROM adopted ORDER BY id",
 	/* A message with failures only has nothing to send, and waits for its report. */
 	[SQL_WANT + QUEUE_WANT_SEND] = "SELECT id FROM message WHERE held = 0 AND (next_ms <= ?1 "
 				       "OR next_ms > ?2) AND EXISTS (SELECT 1 FROM rcpt WHERE "
@@ -82,7 +88,8 @@ static const char schema[]
       " PRIMARY KEY (message, idx)) WITHOUT ROWID;"
       "CREATE INDEX IF NOT EXISTS rcpt_failed ON rcpt (message) WHERE failed = 1;"
       "CREATE TABLE IF NOT EXISTS chunk (message INTEGER NOT NULL, at INTEGER NOT NULL,"
-      " bytes BLOB NOT NULL, UNIQUE (message, at));";
+      " bytes BLOB NOT NULL, UNIQUE (message, at));"
+      "CREATE TABLE IF NOT EXISTS adopted (id INTEGER PRIMARY KEY);";
 
 struct queue_shard {
 	struct index_db *db;
@@ -150,11 +157,11 @@ apply_blob(struct queue_shard *s, struct span payload)
 	return MAIL_OK;
 }
 
-/* Do the BLOBs give the bytes that ENQUEUE names? */
+/* Do the BLOBs give the bytes that are announced? */
 static bool
-complete(struct queue_shard *s, const struct queue_enqueue *e)
+complete(struct queue_shard *s, uint64_t id, uint64_t size, const uint8_t want[32])
 {
-	sqlite3_stmt *q = get(s, SQL_CHUNKS, (int64_t)e->id, 0, 0);
+	sqlite3_stmt *q = get(s, SQL_CHUNKS, (int64_t)id, 0, 0);
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	uint8_t sha[32];
 	uint64_t at = 0;
@@ -172,7 +179,7 @@ complete(struct queue_shard *s, const struct queue_enqueue *e)
 	sqlite3_reset(q);
 	EVP_DigestFinal_ex(md, sha, NULL);
 	EVP_MD_CTX_free(md);
-	return whole && at == e->size && memcmp(sha, e->sha, sizeof(sha)) == 0;
+	return whole && at == size && memcmp(sha, want, sizeof(sha)) == 0;
 }
 
 static enum mail_rc
@@ -188,7 +195,7 @@ apply_enqueue(struct queue_shard *s, struct span payload, int64_t ms)
 		return MAIL_EXISTS;
 	if (e.content.len > 0)
 		chunk_add(s, e.id, 0, e.content);
-	else if (!complete(s, &e))
+	else if (!complete(s, e.id, e.size, e.sha))
 		return MAIL_BAD;
 	q = get(s, SQL_ADD, (int64_t)e.id, 0, 0);
 	sqlite3_bind_text(q, 2, e.trace, -1, SQLITE_STATIC);
@@ -203,6 +210,43 @@ apply_enqueue(struct queue_shard *s, struct span payload, int64_t ms)
 		sqlite3_bind_text(q, 3, address, -1, SQLITE_STATIC);
 		index_db_change(s->db, q);
 	}
+	return MAIL_OK;
+}
+
+static enum mail_rc
+apply_adopt(struct queue_shard *s, struct span payload)
+{
+	struct queue_adopt_rcpt r;
+	struct queue_adopt a;
+	sqlite3_stmt *q;
+
+	if (queue_adopt_get(payload, &a) != PARSE_OK)
+		return MAIL_BAD;
+	if (index_db_has(s->db, get(s, SQL_HAVE, (int64_t)a.id, 0, 0)))
+		return MAIL_EXISTS;
+	if (a.content.len > 0)
+		chunk_add(s, a.id, 0, a.content);
+	else if (!complete(s, a.id, a.size, a.sha))
+		return MAIL_BAD;
+	q = get(s, SQL_ADOPT, (int64_t)a.id, 0, 0);
+	sqlite3_bind_text(q, 2, a.trace, -1, SQLITE_STATIC);
+	sqlite3_bind_text(q, 3, a.sender, -1, SQLITE_STATIC);
+	sqlite3_bind_int(q, 4, a.flags);
+	sqlite3_bind_int64(q, 5, (int64_t)a.size);
+	sqlite3_bind_int64(q, 6, a.created_ms);
+	sqlite3_bind_int64(q, 7, a.next_ms);
+	sqlite3_bind_int64(q, 8, a.attempts);
+	sqlite3_bind_int(q, 9, a.held);
+	sqlite3_bind_int(q, 10, a.warned);
+	index_db_change(s->db, q);
+	for (uint16_t i = 0; i < a.nrcpts; i++) {
+		queue_adopt_next(&a.rcpts, &r);
+		q = get(s, SQL_ADOPT_RCPT, (int64_t)a.id, r.index, r.failed);
+		sqlite3_bind_text(q, 4, r.address, -1, SQLITE_STATIC);
+		sqlite3_bind_text(q, 5, r.reply, -1, SQLITE_STATIC);
+		index_db_change(s->db, q);
+	}
+	index_db_change(s->db, get(s, SQL_ADOPTED_ADD, (int64_t)a.id, 0, 0));
 	return MAIL_OK;
 }
 
@@ -300,6 +344,8 @@ apply(void *shard, const struct owner_record *r)
 		return apply_blob(s, r->payload);
 	case QUEUE_ENQUEUE:
 		return apply_enqueue(s, r->payload, r->time_ms);
+	case QUEUE_ADOPT:
+		return apply_adopt(s, r->payload);
 	case QUEUE_RESULT:
 		return apply_result(s, r->payload);
 	case QUEUE_REPORTED:
@@ -391,6 +437,16 @@ queue_shard_text(struct queue_shard *s, uint64_t id, uint64_t at, char *buf, siz
 	}
 	sqlite3_reset(q);
 	return got;
+}
+
+void
+queue_shard_adopted(struct queue_shard *s, void (*each)(uint64_t, void *), void *arg)
+{
+	sqlite3_stmt *q = get(s, SQL_ADOPTED, 0, 0, 0);
+
+	while (index_db_row(s->db, q))
+		each((uint64_t)sqlite3_column_int64(q, 0), arg);
+	sqlite3_reset(q);
 }
 
 size_t

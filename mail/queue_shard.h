@@ -50,6 +50,9 @@ size_t queue_shard_rcpts(struct queue_shard *, uint64_t id, uint16_t from, struc
 /* Bytes of the message from `at` on, at most n; 0 at its end. */
 size_t queue_shard_text(struct queue_shard *, uint64_t id, uint64_t at, char *buf, size_t n);
 
+/* Ids that came by ADOPT, in order; also of messages that are no more. */
+void queue_shard_adopted(struct queue_shard *, void (*each)(uint64_t id, void *), void *arg);
+
 /* Ids of messages that want something, up to max. */
 enum queue_want {
 	QUEUE_WANT_SEND,	/* a, b: due at a; or set for after b, which no clock meant */

@@ -129,6 +129,56 @@ reported_and_blob(void **state)
 	wire_out_clear(&w);
 }
 
+/* A message of another node's queue: of four recipients the second and the last are left. */
+static void
+adopt(struct wire_out *w, uint64_t id, const char *text, bool inside)
+{
+	struct queue_adopt a = { .id = id, .size = strlen(text), .trace = "19c2f0",
+		.sender = "me@our.test", .flags = QUEUE_EIGHT_BIT, .created_ms = 500,
+		.next_ms = 7000, .attempts = 3, .held = true, .warned = true, .nrcpts = 2 };
+
+	sha256(text, strlen(text), a.sha);
+	wire_out_init(w);
+	queue_adopt_put(w, &a);
+	queue_adopt_rcpt_put(w, 1, false, "b@far.test", "450 wait");
+	queue_adopt_rcpt_put(w, 3, true, "d@far.test", "550 no");
+	if (inside)
+		wire_put_raw(w, text, strlen(text));
+}
+
+static void
+adopt_round_trip(void **state)
+{
+	struct queue_adopt_rcpt r;
+	struct queue_adopt a, cut;
+	struct wire_out w;
+
+	(void)state;
+	adopt(&w, 77, "text", true);
+	assert_int_equal(queue_adopt_get(wire_out_span(&w), &a), PARSE_OK);
+	assert_int_equal(a.id, 77);
+	assert_string_equal(a.trace, "19c2f0");
+	assert_true(a.held && a.warned && a.attempts == 3);
+	assert_true(a.created_ms == 500 && a.next_ms == 7000);
+	assert_true(span_is(a.content, "text"));
+	queue_adopt_next(&a.rcpts, &r);
+	assert_true(r.index == 1 && !r.failed);
+	queue_adopt_next(&a.rcpts, &r);
+	assert_true(r.index == 3 && r.failed);
+	assert_string_equal(r.address, "d@far.test");
+	assert_string_equal(r.reply, "550 no");
+	for (size_t n = 0; n < w.len; n++)
+		if (n != w.len - a.size)	/* there the bytes are elsewhere */
+			assert_int_equal(queue_adopt_get((struct span){ (char *)w.p, n }, &cut),
+			    PARSE_BAD);
+	wire_out_clear(&w);
+	adopt(&w, 77, "", false);
+	w.p[w.len - 22] = 1;			/* the second recipient is the first again */
+	assert_int_equal(w.p[w.len - 23], 0);
+	assert_int_equal(queue_adopt_get(wire_out_span(&w), &a), PARSE_BAD);
+	wire_out_clear(&w);
+}
+
 /* ---- in the shard -------------------------------------------------------- */
 
 struct fixture {
@@ -262,6 +312,53 @@ pieces(void **state)
 }
 
 static void
+count_id(uint64_t id, void *arg)
+{
+	*(uint64_t *)arg += id;
+}
+
+/* It stands as it stood at the other node, and is never taken twice. */
+static void
+adopted(void **state)
+{
+	const uint16_t told[] = { 3 };
+	struct fixture *f = *state;
+	struct queue_message m;
+	struct queue_rcpt r[3];
+	struct wire_out w;
+	uint64_t sum = 0;
+	char text[8];
+
+	adopt(&w, 8, "abcde", false);
+	assert_int_equal(apply(f, QUEUE_ADOPT, &w), MAIL_BAD);	/* its bytes are missing */
+	for (uint64_t id = 7; id <= 8; id++) {
+		if (id == 8) {
+			wire_out_init(&w);
+			queue_blob_put(&w, 8, 0);
+			wire_put_raw(&w, "abcde", 5);
+			assert_int_equal(apply(f, QUEUE_BLOB, &w), MAIL_OK);
+		}
+		adopt(&w, id, "abcde", id == 7);
+		assert_int_equal(apply(f, QUEUE_ADOPT, &w), MAIL_OK);
+		adopt(&w, id, "abcde", true);
+		assert_int_equal(apply(f, QUEUE_ADOPT, &w), MAIL_EXISTS);
+		assert_true(queue_shard_message(f->s, id, &m));
+		assert_true(m.created_ms == 500 && m.next_ms == 7000 && m.attempts == 3);
+		assert_true(m.held && m.warned && m.pending == 1 && m.failed == 1);
+		assert_int_equal(queue_shard_text(f->s, id, 0, text, 8), 5);
+		assert_int_equal(queue_shard_rcpts(f->s, id, 0, r, 3), 2);
+		assert_int_equal(r[1].index, 3);
+		assert_string_equal(r[0].reply, "450 wait");
+	}
+	wire_out_init(&w);
+	queue_reported_put(&w, 7, told, 1);
+	assert_int_equal(apply(f, QUEUE_REPORTED, &w), MAIL_OK);
+	assert_int_equal(apply_id(f, QUEUE_DELETE, 7), MAIL_OK);
+	queue_shard_adopted(f->s, count_id, &sum);
+	assert_int_equal(sum, 15);		/* also of the one that is gone */
+}
+
+static void
 operators(void **state)
 {
 	struct fixture *f = *state;
@@ -322,6 +419,8 @@ main(void)
 		cmocka_unit_test(enqueue_round_trip),
 		cmocka_unit_test(result_round_trip),
 		cmocka_unit_test(reported_and_blob),
+		cmocka_unit_test(adopt_round_trip),
+		cmocka_unit_test_setup_teardown(adopted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(life_of_a_message, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pieces, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(operators, set_up, tear_down),
