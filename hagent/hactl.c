@@ -1,5 +1,5 @@
 /* hactl.c - the operator's command for the pair: its verbs.  Most ask the local hagentd,
- * or syncd for "sync", over their control sockets (hactl_ask.c).
+ * or syncd for "sync" and "split", over their control sockets (hactl_ask.c).
  *
  * JSON output carries "schema": 1; hactl.8 lists the exit codes. */
 #include <getopt.h>
@@ -51,6 +51,10 @@ static const struct verb verbs[] = {
 	    hactl_print_sync },
 	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
 	    BIT(O_YES) | BIT(O_PATH) | BIT(O_DELETES), hactl_print_data },
+	{ "split", "show", "split-show", "syncd.sock", OPERAND_NONE, false, LOOK,
+	    hactl_print_split },
+	{ "split", "resolve", "split-resolve", "syncd.sock", OPERAND_NONE, true, TRY,
+	    hactl_print_split },
 };
 
 int
@@ -67,6 +71,7 @@ hactl_usage(FILE *out, int code)
 	    "       hactl maintenance on [--for 2h] [--dry-run] | maintenance off [--dry-run]\n"
 	    "       hactl fence test | watchdog test [--fire] [--dry-run] [-w [SECONDS]]\n"
 	    "       hactl sync status [-w [SECONDS]] | sync now [--path DIR] [--accept-deletes]\n"
+	    "       hactl split show [-w [SECONDS]] | split resolve [--dry-run]\n"
 	    "       hactl reload [--dry-run]\n"
 	    "       hactl key show | new | use | drop [--key-file FILE] [--dry-run]\n"
 	    "       hactl setup [--answers FILE] [--bundle FILE] [--force] [--dry-run]\n"

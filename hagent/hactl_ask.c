@@ -103,7 +103,8 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 		return;
 	}
 	/* A pure end line says nothing more than the exit code. */
-	bool has_data = p->verb->print == hactl_print_data || p->verb->print == hactl_print_sync;
+	bool has_data = p->verb->print == hactl_print_data ||
+	    p->verb->print == hactl_print_sync || p->verb->print == hactl_print_split;
 
 	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
 		print_json(last, p->out);
@@ -167,14 +168,16 @@ ask(const struct verb *v, const struct hactl_options *o, const char *operand, FI
 	json_t *req = request(v, o, operand), *last = NULL;
 	char path[4096];
 	enum ctl_exit code;
+	/* How long a merge takes is nobody's to say. */
+	bool endless = o->follow || strcmp(v->op, "split-resolve") == 0;
 	int limit = o->timeout_ms > 0 ? o->timeout_ms
-	    : o->follow ? -1 : v->change ? TIMEOUT_MS : QUICK_MS;
+	    : endless ? -1 : v->change ? TIMEOUT_MS : QUICK_MS;
 
 	snprintf(path, sizeof(path), "%s/%s", o->run_dir, v->sock);
 	code = ctl_ask(path, req, limit, on_part, &p, &last);
 	print_end(&p, last, code);
 	if (o->dry_run && (v->change || o->fire) && code == CTL_OK && !o->json &&
-	    strcmp(v->op, "reload") != 0)
+	    strcmp(v->op, "reload") != 0 && strcmp(v->op, "split-resolve") != 0)
 		print_plan(v, o, operand);
 	json_decref(last);
 	json_decref(req);

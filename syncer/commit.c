@@ -712,6 +712,25 @@ commit_split(struct commit *c, struct commit_acts *a)
 }
 
 void
+commit_settle(struct commit *c, struct commit_acts *a)
+{
+	if (!c->split || c->role != DATA_STANDBY)
+		return;
+	c->told_lsn = c->tip_lsn;
+	advance(c, a);
+}
+
+void
+commit_merged(struct commit *c, struct commit_acts *a)
+{
+	if (!c->split || c->role != DATA_STANDBY)
+		return;
+	c->split = false;
+	changed(a);
+	standby_mode(c, a);
+}
+
+void
 commit_seeding(struct commit *c, bool on, struct commit_acts *a)
 {
 	c->seeding = on;

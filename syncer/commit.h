@@ -176,6 +176,10 @@ void commit_peer_trouble(struct commit *, uint8_t trouble, int64_t now_ms,
 /* The peer holds a generation above ours, or refused ours. */
 void commit_peer_newer(struct commit *, const struct gen *, struct commit_acts *);
 void commit_split(struct commit *, struct commit_acts *);
+/* Standby in SPLIT: everything in its log counts as committed here, because it is about to
+ * be made known to the other node; and: the other one has it all, there is no split. */
+void commit_settle(struct commit *, struct commit_acts *);
+void commit_merged(struct commit *, struct commit_acts *);
 void commit_seeding(struct commit *, bool on, struct commit_acts *);
 /* Standby: may a batch be appended? */
 enum commit_batch {

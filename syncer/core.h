@@ -21,6 +21,7 @@ struct event;
 struct event_base;
 struct owners;
 struct ship;
+struct split;
 struct trim;
 
 struct syncd {
@@ -37,6 +38,7 @@ struct syncd {
 	struct trim *trim;
 	struct ctl_server *ctl;
 	struct fitness fitness;
+	struct split *split;
 	struct mirror *mirror;
 	const struct mirror_ops *mirror_ops;
 	struct event *tick;

@@ -29,6 +29,7 @@
 #include "mirror_wire.h"
 #include "seed.h"
 #include "seed_link.h"
+#include "split.h"
 
 #define TICK_MS 500
 #define FIRST_MS 3000		/* after this node became active */
@@ -159,6 +160,10 @@ on_bulk_frame(void *arg, uint8_t type, struct span whole)
 		seed_frame(m->seed, type, whole);
 		return;
 	}
+	if (type >= MM_SPLIT_FIRST && type <= MM_SPLIT_LAST) {
+		split_frame(m->host.split, type, whole);
+		return;
+	}
 	if (m->worker == NULL || ipc_send(m->worker, MW_PEER, 0, whole.p, whole.len, -1) == -1)
 		return;			/* the sender's patience ends the pass */
 	if (m->bulk != NULL && ipc_unsent(m->worker) > UNSENT_HIGH) {
@@ -177,6 +182,7 @@ drop_bulk(struct mirror *m)
 		ipc_read_enable(m->worker, true);	/* what it says goes nowhere */
 	seed_down(m->seed);
 	mend_down(m->mend);
+	split_down(m->host.split);
 	tell_worker(m);
 }
 
@@ -196,6 +202,7 @@ on_bulk_room(void *arg)
 		ipc_read_enable(m->worker, true);
 	seed_room(m->seed);
 	mend_room(m->mend);
+	split_room(m->host.split);
 }
 
 static void
@@ -490,10 +497,12 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (seed_wants_bulk(m->seed) || mend_wants_bulk(m->mend))
+	if (seed_wants_bulk(m->seed) || mend_wants_bulk(m->mend) ||
+	    split_wants_bulk(m->host.split))
 		need_bulk(m, clock_ms());
 	seed_tick(m->seed, clock_ms());
 	mend_tick(m->mend, clock_ms());
+	split_tick(m->host.split, clock_ms());
 	look(m);
 }
 
@@ -512,6 +521,7 @@ op_bulk(struct mirror *m, struct bufferevent *bev)
 	tell_worker(m);
 	seed_up(m->seed, m->bulk);
 	mend_up(m->mend, m->bulk);
+	split_up(m->host.split, m->bulk);
 	look(m);
 }
 
@@ -551,6 +561,7 @@ op_changed(struct mirror *m)
 		if (m->trees[i].conf->interval_ms > 0)
 			m->trees[i].due_ms = clock_ms() + FIRST_MS;
 	seed_changed(m->seed);
+	split_changed(m->host.split);
 	look(m);
 }
 

@@ -41,6 +41,8 @@ enum mirror_type {
 	MM_PACK,	/* several messages, see mirror_pack.h */
 	/* 96 to 127: seeding, see seed_wire.h */
 	MM_SEED_FIRST = 96, MM_SEED_LAST = 127,
+	/* making two histories one, see split.h */
+	MM_SPLIT_FIRST = 128, MM_SPLIT_LAST = 143,
 };
 
 /* ipc types between syncd and its worker; ipc id = pass */

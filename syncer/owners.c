@@ -490,6 +490,12 @@ owners_cut(struct owners *o, uint64_t lsn)
 				c->attach[i].live_at = lsn;
 		check_live(c);
 	}
+	/* Numbers behind it were of another history. */
+	if (o->known > lsn)
+		o->known = lsn;
+	for (size_t i = 0; i < SHARD_MAX; i++)
+		if (o->checkpoint[i] > lsn)
+			o->checkpoint[i] = lsn;
 	owners_kick(o);
 }
 

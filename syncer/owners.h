@@ -47,5 +47,8 @@ int owners_offer_index(struct owners *, uint16_t shard, uint64_t lsn, int fd);
 /* The end of what an owner asked for by OWN_MEND; fd is given away. */
 void owners_mended(struct owners *, uint16_t shard, const uint8_t sha[32], enum owner_mend,
     int fd);
+/* Merging: see split.h, which hears the answers.  Descriptors are given away. */
+int owners_ask_changes(struct owners *, uint16_t shard, uint64_t fork, bool whole, int tail_fd);
+int owners_ask_merge(struct owners *, const struct owner_merge *);
 
 #endif

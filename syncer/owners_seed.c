@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "log.h"
+#include "split.h"
 #include "wire.h"
 
 void
@@ -93,6 +95,41 @@ got_mend(struct oconn *c, struct wire_in *in)
 	return true;
 }
 
+static bool
+got_changes(struct owners *o, struct wire_in *in, int fd)
+{
+	uint16_t shard = wire_get_u16(in);
+	bool ok = wire_get_u8(in) != 0, good = wire_in_done(in) && ok == (fd != -1);
+
+	if (good)
+		split_changes(o->s->split, shard, fd);
+	else
+		close_fd(fd);
+	return good;
+}
+
+static bool
+got_merged(struct owners *o, struct wire_in *in)
+{
+	uint16_t shard = wire_get_u16(in);
+	bool ok = wire_get_u8(in) != 0;
+	struct span report = wire_get_rest(in);
+
+	if (!wire_in_ok(in) || report.len > OWNER_REPORT_MAX)
+		return false;
+	split_merged(o->s->split, shard, ok, report);
+	return true;
+}
+
+/* Only of a shard that this connection owns. */
+static bool
+its_shard(struct oconn *c, const struct wire_in *in)
+{
+	struct wire_in peek = *in;
+
+	return owners_attach_of(c, wire_get_u16(&peek)) != NULL;
+}
+
 bool
 owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in)
 {
@@ -108,6 +145,14 @@ owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in
 	case OWN_MEND:
 		close_fd(m->fd);
 		return got_mend(c, in);
+	case OWN_CHANGES:
+		if (its_shard(c, in))
+			return got_changes(c->o, in, m->fd);
+		close_fd(m->fd);
+		return true;
+	case OWN_MERGED:
+		close_fd(m->fd);
+		return !its_shard(c, in) || got_merged(c->o, in);
 	default:
 		close_fd(m->fd);
 		log_debug("owner sent an unknown message type=%u", m->type);
@@ -120,6 +165,7 @@ owners_seed_gone(struct owners *o, const struct attach *a)
 {
 	if (o->seed.gone != NULL)
 		o->seed.gone(o->seed_arg, a->shard, a->offers);
+	split_gone(o->s->split, a->shard);
 }
 
 bool
@@ -236,4 +282,44 @@ owners_mended(struct owners *o, uint16_t shard, const uint8_t sha[32], enum owne
 	if (send_to(o, shard, OWN_MENDED, &w, fd) == -1)
 		log_debug("nobody waits for an object any more shard=%u", shard);
 	wire_out_clear(&w);
+}
+
+int
+owners_ask_changes(struct owners *o, uint16_t shard, uint64_t fork, bool whole, int tail_fd)
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_u64(&w, fork);
+	wire_put_u8(&w, whole);
+	rc = send_to(o, shard, OWN_CHANGES_WANTED, &w, tail_fd);
+	wire_out_clear(&w);
+	return rc;
+}
+
+int
+owners_ask_merge(struct owners *o, const struct owner_merge *m)
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, m->shard);
+	wire_put_u64(&w, m->fork);
+	wire_put_u8(&w, m->whole);
+	wire_put_u8(&w, m->dry);
+	wire_put_str(&w, m->stamp);
+	rc = send_to(o, m->shard, OWN_MERGE, &w, m->tail_fd);
+	wire_out_clear(&w);
+	if (rc == -1) {
+		close_fd(m->theirs_fd);
+		return -1;
+	}
+	wire_out_init(&w);
+	wire_put_u16(&w, m->shard);
+	rc = send_to(o, m->shard, OWN_MERGE_THEIRS, &w, m->theirs_fd);
+	wire_out_clear(&w);
+	return rc;
 }

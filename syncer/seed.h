@@ -19,6 +19,7 @@ struct bufferevent;
 struct ctl_call;
 struct event_base;
 struct owners;
+struct split;
 struct syncd_conf;
 
 /* The answers of owners (lib/owner.h), handed through; fds are the callee's. */
@@ -45,6 +46,7 @@ struct mirror_host {
 	const char *spool_dir;			/* for unnamed files: PATH_VAR "/log" */
 	const char *node_names[2];
 	unsigned node;
+	struct split *split;			/* shares the bulk connection; or NULL */
 	const struct commit *commit;		/* read only: role, generation, LSNs */
 	/* A bulk connection, through ops.bulk on both nodes. */
 	void (*want_bulk)(void *arg);

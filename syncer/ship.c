@@ -61,6 +61,8 @@ struct ship {
 	bool insync_told;
 	uint32_t seq;			/* of our last FACTS */
 	uint64_t peer_trim;
+	uint64_t fork;			/* active: the last LSN that a peer in SPLIT shares */
+	bool fork_known;
 	char trouble[128];
 };
 
@@ -93,6 +95,27 @@ ship_peer_trim(const struct ship *h)
 	return h->peer_trim;
 }
 
+bool
+ship_peer_split(const struct ship *h, uint64_t *tip)
+{
+	if (tip != NULL)
+		*tip = h->peer.tip;
+	return h->up && h->peer_known && h->peer.split && h->peer.role != DATA_ACTIVE;
+}
+
+bool
+ship_fork(const struct ship *h, uint64_t *fork)
+{
+	*fork = h->fork;
+	return h->fork_known && ship_peer_split(h, NULL);
+}
+
+const struct history *
+ship_peer_history(const struct ship *h)
+{
+	return &h->peer.history;
+}
+
 /* ---- facts ---- */
 
 void
@@ -104,8 +127,10 @@ ship_facts(struct ship *h)
 
 	if (!h->up)
 		return;
-	if (c->role == DATA_ACTIVE)
+	if (c->role == DATA_ACTIVE) {
 		h->state = SHIP_IDLE;	/* whatever was known of the peer is asked anew */
+		h->fork_known = false;
+	}
 	wire_out_init(&w);
 	wire_put_u32(&w, ++h->seq);
 	wire_put_u32(&w, h->peer_known ? h->peer.seq : 0);
@@ -226,6 +251,13 @@ found(struct ship *h, uint64_t lsn)
 	uint8_t hash[16];
 	struct wire_out w;
 
+	if (h->peer.split) {		/* it stays as it is until an operator says more */
+		h->fork = lsn;
+		h->fork_known = true;
+		h->state = SHIP_STUCK;
+		trouble(h, "two histories: the standby holds records acknowledged alone");
+		return;
+	}
 	if (lsn + 1 < feed_oldest(h->s->feed)) {
 		need_seed(h);
 		return;
@@ -272,6 +304,17 @@ search_step(struct ship *h, bool equal)
 }
 
 static void
+no_common(struct ship *h)
+{
+	static const char why[] = "two histories: no generation in common";
+
+	h->state = SHIP_STUCK;
+	trouble(h, why);
+	if (!h->peer.split)
+		split(h, 0, why);
+}
+
+static void
 search_start(struct ship *h)
 {
 	struct syncd *s = h->s;
@@ -282,13 +325,10 @@ search_start(struct ship *h)
 	h->state = SHIP_SEARCH;
 	if (h->peer.seeding) {
 		need_seed(h);
-	} else if (h->peer.split) {
-		h->state = SHIP_STUCK;
-		trouble(h, "two histories: the standby holds records acknowledged alone");
 	} else if (h->peer.tip == 0) {
 		found(h, 0);
 	} else if (!history_common(&mine, &theirs, &h->lo, &h->hi)) {
-		split(h, 0, "two histories: no generation in common");
+		no_common(h);
 	} else if (h->lo >= h->hi) {
 		found(h, h->lo);
 	} else {
@@ -667,10 +707,12 @@ got_truncate(struct ship *h, struct wire_in *in)
 		ship_facts(h);	/* it knows us as we were */
 		return;
 	}
-	if (tail_behind(h, fork) == HISTORY_TAIL_ACKED)
-		keep_out(h, fork);
-	else
+	if (tail_behind(h, fork) != HISTORY_TAIL_ACKED) {
 		cut(h, fork);
+		return;
+	}
+	keep_out(h, fork);
+	ship_facts(h);		/* what it is now: the active looks for the fork */
 }
 
 /* The last LSN that can be equal on both, from the lists alone: all that can be known
@@ -745,7 +787,9 @@ got_split(struct ship *h, struct wire_in *in)
 	    (unsigned long long)tip, log_safe(why));
 	h->state = SHIP_STUCK;
 	trouble(h, "two histories: see the other node");
-	commit_split(&h->s->commit, &acts);
+	/* The active stays; of two that are not, each says so of itself. */
+	if (h->peer_known && h->peer.role == DATA_ACTIVE)
+		commit_split(&h->s->commit, &acts);
 	core_run(h->s, &acts);
 }
 
@@ -849,7 +893,9 @@ got_applied(struct ship *h, struct wire_in *in)
 	if (!wire_in_done(in))
 		return;
 	h->s->commit.peer_applied_lsn = applied;
-	h->peer_trim = may_trim;
+	/* Of a log that is not known to be ours the number means nothing. */
+	if (h->s->commit.role == DATA_ACTIVE ? h->state == SHIP_MATCHED : h->follows)
+		h->peer_trim = may_trim;
 }
 
 static void
@@ -904,7 +950,7 @@ ship_up(struct ship *h)
 	log_info("peer connected path=%s", peerlink_path(h->s->peer));
 	h->up = true;
 	h->state = SHIP_IDLE;
-	h->peer_known = h->gap_told = h->insync_told = false;
+	h->peer_known = h->gap_told = h->insync_told = h->fork_known = false;
 	h->acked = 0;
 	commit_peer_up(&h->s->commit, clock_ms(), &acts);
 	fitness_up(h->s);

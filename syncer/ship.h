@@ -8,6 +8,7 @@
 
 #include "span.h"
 
+struct history;
 struct ship;
 struct syncd;
 
@@ -31,6 +32,11 @@ void ship_second(struct ship *);
  * aside first. */
 bool ship_seed_may(struct ship *);
 uint64_t ship_peer_trim(const struct ship *);	/* the peer lets us trim up to this */
+/* Active: does the peer stand in SPLIT (and where does its log end); is the place known
+ * where the logs part; its generations. */
+bool ship_peer_split(const struct ship *, uint64_t *tip);
+bool ship_fork(const struct ship *, uint64_t *fork);
+const struct history *ship_peer_history(const struct ship *);
 const char *ship_trouble(const struct ship *);	/* why there is no common log, or NULL */
 
 #endif

@@ -26,6 +26,7 @@
 #include "owners.h"
 #include "paths.h"
 #include "ship.h"
+#include "split.h"
 #include "syncd_host.h"
 #include "tls.h"
 #include "trim.h"
@@ -228,6 +229,7 @@ run(struct syncd *s, const struct daemon_options *o, SSL_CTX *tls)
 	s->ctl = ctl_server_new(s->base, fds.ctl, syncd_host_request, s);
 	if (open_peer(s, tls) == -1)
 		return 1;
+	s->split = split_new(s);
 	syncd_host_mirror(s, worker);
 	core_start_timer(s);
 	term = evsignal_new(s->base, SIGTERM, on_signal, s->base);
@@ -241,6 +243,8 @@ run(struct syncd *s, const struct daemon_options *o, SSL_CTX *tls)
 	event_base_dispatch(s->base);
 
 	close_mirror(s);
+	split_free(s->split);
+	s->split = NULL;
 	ctl_server_free(s->ctl);
 	owners_free(s->owners);
 	agent_link_free(s->agent);

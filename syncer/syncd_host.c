@@ -16,6 +16,7 @@
 #include "owners.h"
 #include "peer_wire.h"
 #include "ship.h"
+#include "split.h"
 #include "trim.h"
 
 /* ---- the mirror's host ---- */
@@ -149,7 +150,7 @@ syncd_host_mirror(struct syncd *s, int worker_fd)
 		.trees = &s->conf.mirror, .worker_fd = worker_fd,
 		.spool_dir = s->conf.log_directory,
 		.node_names = { s->conf.nodes[0].name, s->conf.nodes[1].name },
-		.node = s->conf.node, .commit = &s->commit, .want_bulk = host_want_bulk,
+		.node = s->conf.node, .split = s->split, .commit = &s->commit, .want_bulk = host_want_bulk,
 		.send = host_send, .shards = host_shards, .absent = host_absent, .ask_snapshot = host_ask_snapshot,
 		.ask_object = host_ask_object, .offer_object = host_offer_object,
 		.offer_index = host_offer_index, .mended = host_mended, .keep_from = host_keep_from, .oldest = host_oldest,
@@ -253,7 +254,11 @@ syncd_host_request(struct ctl_call *call, json_t *request, void *arg)
 		op_status(s, call);
 	else if (op != NULL && strcmp(op, "sync-now") == 0)
 		op_now(s, call, request);
+	else if (op != NULL && strcmp(op, "split-show") == 0)
+		split_show(s->split, call);
+	else if (op != NULL && strcmp(op, "split-resolve") == 0)
+		split_resolve(s->split, call, request);
 	else
 		ctl_done(call, CTL_USAGE, NULL, "unknown operation", NULL,
-		    "sync-status or sync-now");
+		    "sync-status, sync-now, split-show or split-resolve");
 }

@@ -20,7 +20,7 @@ _mailpair_hactl() {
 	local noun=${COMP_WORDS[1]:-} verb=${COMP_WORDS[2]:-}
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		words="status links history events check switchover failover standby online"
-		words="$words resource maintenance fence watchdog sync reload key import-heartbeat setup join"
+		words="$words resource maintenance fence watchdog sync split reload key import-heartbeat setup join"
 		words="$words preflight report"
 		words="$words --json --timeout --no-color --version --help"
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
@@ -76,6 +76,12 @@ _mailpair_hactl() {
 		case $verb in
 		status) words="--watch --json --timeout" ;;
 		now) words="--path --accept-deletes --yes --json --timeout" ;;
+		esac ;;
+	split)
+		words="show resolve"
+		case $verb in
+		show) words="--watch --json --timeout" ;;
+		resolve) words="--dry-run --yes --json --timeout" ;;
 		esac ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -37,6 +37,7 @@ check "cleanup" hactl resource cl
 check "--dry-run" hactl resource stop --d
 check "off" hactl maintenance of
 check "--accept-deletes" hactl sync now --ac
+check "resolve" hactl split re
 check "2h" hactl maintenance on --for 2
 check "domain" mailctl "do"
 check "verify" mailctl store v
@@ -80,6 +81,8 @@ taken maintenance on
 taken maintenance off
 taken sync status
 taken sync now
+taken split show
+taken split resolve
 taken watchdog test
 taken fence test
 taken key show

@@ -293,11 +293,11 @@ class Node:
             if part is not None:
                 part.poll()
 
-    def ctl(self, op):
+    def ctl(self, op, **more):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(5)
+        s.settimeout(60)
         s.connect(self.run + "/syncd.sock")
-        s.sendall(json.dumps({"op": op}).encode() + b"\n")
+        s.sendall(json.dumps(dict(more, op=op)).encode() + b"\n")
         data = b""
         while not data.endswith(b"\n"):
             data += s.recv(65536)
@@ -1230,4 +1230,5 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@
  * Steps: promote NO KIND, demote NO DRAIN, grant NO KIND, deny NO, outdate NO, marked,
  * append (one record: says write, hold or why not), durable LSN, up, down,
  * matched LSN INSYNC, ack NO LSN INSYNC, newer NO, batch NO FIRST (says ok, old, gap,
- * not), seen NO [1: only generations of both since], told LSN, got (a record of the active), gotgen NO KIND, failed, full N,
+ * not), split, settle, merged, seen NO [1: only generations of both since], told LSN, got (a record of the active), gotgen NO KIND, failed, full N,
  * trouble BITS (1 slow, 2 full), peer-trouble BITS (4 slow, 8 full, 16 lags), tick.
  * CHANGED is left out of the acts.  A missing part is not compared. */
 #include <setjmp.h>
@@ -180,6 +180,12 @@ static const struct situation {
 	    "3 batch 3 2 -> ok\n3 got ->\n3 durable 2 ->\n4 promote 4 clean -> gen@3\n"
 	    "5 durable 3 -> promoted ; frozen 0 0\n6 append -> not-active\n"
 	    "7 matched 2 0 -> commit@2x2 join? ; frozen 2 0\n8 append -> hold\n" },
+	{ "a split: all of the log is committed only when it is to be merged", COMMIT_AUTO,
+	    "0 up ->\n0 seen 3 ->\n1 batch 3 1 -> ok\n1 gotgen 3 join ->\n2 got ->\n"
+	    "2 durable 2 -> adopted\n3 settle -> ; insync 0 0\n3 merged -> ; insync 0 0\n"
+	    "4 split -> ; split 0 0\n5 batch 3 3 -> not\n6 promote 8 presumed -> refused\n"
+	    "7 settle -> commit@2x0 ; split 2 0\n8 merged -> ; target 2 0\n"
+	    "9 batch 3 3 -> ok\n" },
 	{ "the log dies", COMMIT_AUTO,
 	    "0 promote 2 presumed -> gen@1\n1 durable 1 -> promoted commit@1x1\n2 append -> write\n"
 	    "3 failed -> ; solo 1 0\n4 append -> failed\n5 durable 2 -> ; solo 1 0\n" },
@@ -366,6 +372,12 @@ step_peer(struct run *r, const char *what, unsigned long long x, unsigned long l
 		step_batch(r, x, y);
 	else if (strcmp(what, "seen") == 0)
 		commit_active_seen(&r->c, x, y == 0, &r->acts);
+	else if (strcmp(what, "split") == 0)
+		commit_split(&r->c, &r->acts);
+	else if (strcmp(what, "settle") == 0)
+		commit_settle(&r->c, &r->acts);
+	else if (strcmp(what, "merged") == 0)
+		commit_merged(&r->c, &r->acts);
 	else if (strcmp(what, "told") == 0)
 		commit_told(&r->c, x, &r->acts);
 	else if (strcmp(what, "peer-trouble") == 0)
