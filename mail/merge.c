@@ -266,6 +266,7 @@ op_flags(struct merge_work *w, const struct merge_fate *f, const struct merge_ms
 		return;
 	op = merge_op_add(w->out, MERGE_FLAGS, f);
 	memcpy(op->guid, a != NULL ? a->guid : b->guid, 16);
+	op->msg = b;
 	op->flags = bits;
 	op->keywords = merge_keep(w->out, mem_dup(words));
 	w->out->report.flags++;
@@ -324,6 +325,7 @@ op_remove(struct merge_work *w, const struct merge_fate *f, const struct merge_m
 		return;			/* it goes with its mailbox */
 	op = merge_op_add(w->out, MERGE_REMOVE, f);
 	memcpy(op->guid, b->guid, 16);
+	op->msg = b;
 }
 
 /* Second walk, when it is known what becomes of the mailboxes. */

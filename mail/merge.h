@@ -79,7 +79,7 @@ struct merge_op {
 	enum merge_verb verb;
 	uint64_t user;
 	uint8_t box[16], guid[16];
-	const struct merge_msg *msg;		/* borrowed from the loser's side */
+	const struct merge_msg *msg;		/* the loser's; borrowed from its side */
 	const struct merge_box *from;		/* CREATE, ADD: the loser's mailbox */
 	bool keep;
 	uint32_t flags;

@@ -78,6 +78,7 @@ void shard_wal_trim(struct shard *, uint64_t max);
 enum mail_rc shard_box_by_name(struct shard *, uint64_t user, const char *name,
     struct store_box *);
 enum mail_rc shard_box_by_id(struct shard *, uint64_t box, struct store_box *);
+enum mail_rc shard_box_by_guid(struct shard *, const uint8_t guid[16], struct store_box *);
 enum mail_rc shard_box_list(struct shard *, uint64_t user, bool subscribed_only,
     void (*each)(const struct store_box *, void *), void *arg);
 enum mail_rc shard_messages(struct shard *, uint64_t box, uint32_t from_uid,

@@ -55,6 +55,7 @@ box_get(struct shard *sh, uint64_t id, struct box_row *b)
 	b->exists = (uint32_t)sqlite3_column_int64(st, 6);
 	b->unseen = (uint32_t)sqlite3_column_int64(st, 7);
 	b->digest = (uint64_t)sqlite3_column_int64(st, 8);
+	b->reserve = (uint32_t)sqlite3_column_int64(st, 9);
 	sqlite3_reset(st);
 	return 1;
 }
@@ -146,15 +147,18 @@ modseq_used(struct shard *sh, uint64_t modseq)
 int
 msg_add(struct shard *sh, struct box_row *b, struct msg_row *m, const void *origin)
 {
+	uint32_t free_uid;
+
 	modseq_used(sh, m->modseq);
 	if (m->uid < b->uidnext) {
 		int rc = msg_is_repeat(sh, b->id, m);
 
 		if (rc != 0)
 			return rc == 1 ? 0 : -1;
+		free_uid = b->uidnext > b->reserve ? b->uidnext : b->reserve;
 		log_err("store %s: box %llu uid %u was given before; %u instead", sh->dir,
-		    (unsigned long long)b->id, m->uid, b->uidnext);
-		m->uid = b->uidnext;
+		    (unsigned long long)b->id, m->uid, free_uid);
+		m->uid = free_uid;
 	}
 	if (m->uid >= b->uidnext && m->uid - b->uidnext >= SHARD_UID_GAP)
 		b->gap_gen = sh->now.gap_gen;
@@ -255,6 +259,17 @@ object_store(struct shard *sh, struct rec_mail *m, uint64_t lsn)
 	return rc;
 }
 
+int
+mail_object(struct shard *sh, struct rec_mail *m, uint64_t lsn)
+{
+	int rc = object_held(sh, m->sha);
+
+	if (rc == -1 || (rc == 0 && object_store(sh, m, lsn) == -1))
+		return -1;
+	return m->inlined ? 0 : object_part_unlink(sh, m->sha) == -1 ? -1 :
+	    sql_run(shard_w(sh, W_PART_DEL), "b", m->sha);
+}
+
 static int
 apply_blob(struct shard *sh, const struct owner_record *rec)
 {
@@ -344,15 +359,10 @@ apply_mail(struct shard *sh, const struct owner_record *rec, const void *origin,
 	struct rec_box box;
 	struct rec_entry e;
 	uint64_t id;
-	int rc;
 
 	if (!rec_mail_decode(rec->payload, &m))
 		return 1;
-	if ((rc = object_held(sh, m.sha)) == -1 ||
-	    (rc == 0 && object_store(sh, &m, rec->lsn) == -1))
-		return -1;
-	if (!m.inlined && (object_part_unlink(sh, m.sha) == -1 ||
-	    sql_run(shard_w(sh, W_PART_DEL), "b", m.sha) == -1))
+	if (mail_object(sh, &m, rec->lsn) == -1)
 		return -1;
 	for (unsigned i = 0; i < m.nboxes; i++) {
 		rec_mail_box(&m, &box);
@@ -369,8 +379,8 @@ apply_mail(struct shard *sh, const struct owner_record *rec, const void *origin,
 
 /* ---- FLAGS, EXPUNGE ---- */
 
-static int
-flags_one(struct shard *sh, const struct rec_flags *f, struct box_row *b, struct msg_row *m,
+int
+msg_flags(struct shard *sh, const struct rec_flags *f, struct box_row *b, struct msg_row *m,
     const void *origin)
 {
 	char kw[STORE_KEYWORDS_MAX + 1];
@@ -414,7 +424,7 @@ ranges_walk(struct shard *sh, const struct owner_record *rec, struct rec_flags *
 		while (at <= r.hi && (rc = msg_next(sh, b.id, (uint32_t)at, &m)) == 1 &&
 		    m.uid <= r.hi) {
 			if (rec->type == REC_FLAGS)
-				rc = flags_one(sh, f, &b, &m, origin);
+				rc = msg_flags(sh, f, &b, &m, origin);
 			else if (f->op == 0 || (m.flags & FLAG_DELETED) != 0)
 				rc = msg_gone(sh, &b, &m, f->modseq, rec, origin);
 			if (rc == -1)
@@ -543,6 +553,10 @@ apply_record(struct shard *sh, const struct owner_record *rec, const void *origi
 		return apply_copy(sh, rec, origin, out);
 	case REC_PART_DROP:
 		return apply_part_drop(sh, rec);
+	case REC_MERGE_ADD:
+	case REC_MERGE_BOX:
+	case REC_MERGE_SET:
+		return apply_merge_record(sh, rec, origin, out);
 	default:
 		return apply_box_record(sh, rec, origin, out);
 	}
@@ -555,12 +569,14 @@ recover_object(struct shard *sh, const struct owner_record *rec)
 {
 	struct rec_mail m;
 	struct rec_blob b;
+	struct rec_key key;
 	bool blob = rec->type == REC_BLOB;
 	const uint8_t *sha = blob ? b.sha : m.sha;
 	int64_t refs;
 	int rc;
 
-	if (blob ? !rec_blob_decode(rec->payload, &b) : !rec_mail_decode(rec->payload, &m))
+	if (blob ? !rec_blob_decode(rec->payload, &b) : rec->type == REC_MERGE_ADD ?
+	    !rec_added_decode(rec->payload, &key, &m) : !rec_mail_decode(rec->payload, &m))
 		return 0;
 	if ((rc = object_row(sh, sha, &refs)) == -1)
 		return -1;
@@ -581,7 +597,7 @@ static int
 recover(struct shard *sh, const struct owner_record *rec)
 {
 	bool object = rec->type == REC_DELIVER || rec->type == REC_APPEND ||
-	    rec->type == REC_BLOB;
+	    rec->type == REC_BLOB || rec->type == REC_MERGE_ADD;
 	uint8_t sha[32];
 
 	if (!sh->recovering)

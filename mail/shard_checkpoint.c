@@ -20,6 +20,7 @@
 #include "fs.h"
 #include "log.h"
 #include "mem.h"
+#include "merge_plan.h"
 #include "shard_job.h"
 #include "shard_priv.h"
 
@@ -174,7 +175,7 @@ shard_job_new(struct shard *sh, enum shard_job_kind kind)
 	j->kind = kind;
 	j->dir = mem_dup(sh->dir);
 	j->objects_fd = fd;
-	j->index_fd = j->list_fd = j->from_fd = -1;
+	j->index_fd = j->list_fd = j->from_fd = j->changes_fd = -1;
 	/* While objects are being looked through, the old checkpoint stands. */
 	j->lsn = part_bound(sh, sh->committed.applied_lsn);
 	if (sh->recovering || j->lsn < sh->checkpoint_lsn)
@@ -224,6 +225,12 @@ shard_job_run(struct shard_job *j)
 	case SHARD_STAT:
 		rc = shard_verify_run(j);
 		break;
+	case SHARD_CHANGES:
+		rc = shard_changes_run(j);
+		break;
+	case SHARD_MERGE:
+		rc = shard_merge_run(j);
+		break;
 	}
 	j->ok = rc == 0;
 	if (rc == -1 && j->error[0] == '\0')
@@ -249,6 +256,9 @@ shard_job_free(struct shard_job *j)
 		close(j->list_fd);
 	if (j->from_fd != -1)
 		close(j->from_fd);
+	if (j->changes_fd != -1)
+		close(j->changes_fd);
+	merge_plan_free(j->plan);
 	json_decref(j->report);
 	free(j->dir);
 	free(j);

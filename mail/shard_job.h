@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct merge_plan;
 struct shard;
 
 enum shard_job_kind {
 	SHARD_CHECKPOINT, SHARD_SNAPSHOT, SHARD_STAT, SHARD_MEND,
+	SHARD_CHANGES, SHARD_MERGE,
 	SHARD_VERIFY,			/* the only one that may take hours */
 };
 struct shard_job {
@@ -25,6 +27,14 @@ struct shard_job {
 	json_t *report;			/* VERIFY, STAT */
 	uint8_t sha[32];		/* MEND: the object in from_fd, owned, is put in place */
 	int from_fd;
+	/* CHANGES, MERGE: what syncd asked for (owner.h); set by the caller, borrowed */
+	uint16_t shard;
+	uint64_t fork;
+	bool whole;
+	const char *stamp;
+	int tail_fd, theirs_fd;
+	int changes_fd;			/* CHANGES; taken by the caller or closed */
+	struct merge_plan *plan;	/* MERGE; taken by the caller or freed */
 };
 /* NULL with errno when it cannot begin (a transaction is open, no descriptor). */
 struct shard_job *shard_job_new(struct shard *, enum shard_job_kind);

@@ -18,10 +18,12 @@ enum shard_write {		/* statements of the applying connection */
 	W_PART_SET, W_PART_DEL, W_PART_FIRST,
 	W_SUB_ADD, W_SUB_DEL, W_MISSING_ADD, W_MISSING_DEL,
 	W_BOX_DEAD, W_BOX_REAPED, W_REUSE_UIDS,
+	W_BOX_IS, W_BOX_GUID, W_BOX_RENUMBER, W_BOX_RESERVE, W_MSG_LATER,
+	W_MERGED_GET, W_MERGED_ADD, W_MERGED_OLD,
 	W_COUNT,
 };
 enum shard_readq {		/* of the reading connection */
-	R_BOX_NAME, R_BOX_ID, R_BOX_LIST, R_SUB_LIST, R_CHILD,
+	R_BOX_NAME, R_BOX_ID, R_BOX_GUID, R_BOX_LIST, R_SUB_LIST, R_CHILD,
 	R_MSGS, R_MSGS_SINCE, R_MSG, R_UIDS, R_BOX_COUNT,
 	R_COUNT,
 };
@@ -92,6 +94,7 @@ int object_mend(int objects_fd, const uint8_t sha[32], int fd);
 struct box_row {
 	uint64_t id, user, modseq, gap_gen, digest;
 	uint32_t uidvalidity, uidnext, exists, unseen;
+	uint32_t reserve;		/* UIDs below are only for what a merge brings */
 };
 struct msg_row {
 	uint32_t uid, flags;
@@ -107,6 +110,11 @@ int msg_next(struct shard *, uint64_t box, uint32_t from, struct msg_row *);
 /* Adds the message under m->uid, or a higher one when that was given before (which is
  * a mistake of the proposer, said in the log); m->uid is what it got. */
 int msg_add(struct shard *, struct box_row *, struct msg_row *, const void *origin);
+/* Sets or changes its flags and keywords. */
+int msg_flags(struct shard *, const struct rec_flags *, struct box_row *, struct msg_row *,
+    const void *origin);
+/* Puts the bytes of the message in place, from the record or from its pieces. */
+int mail_object(struct shard *, struct rec_mail *, uint64_t lsn);
 /* Removes it, leaving a tombstone. */
 int msg_gone(struct shard *, struct box_row *, const struct msg_row *, uint64_t modseq,
     const struct owner_record *, const void *origin);
@@ -121,10 +129,17 @@ int apply_create_box(struct shard *, const struct rec_box *, const struct owner_
 int apply_box_record(struct shard *, const struct owner_record *, const void *origin,
     struct shard_outcome *);
 
+/* ---- shard_apply_merge.c ---- */
+int apply_merge_record(struct shard *, const struct owner_record *, const void *origin,
+    struct shard_outcome *);
+
 struct shard_job;
 /* ---- shard_verify.c, shard_snapshot.c: -1 with errno, or with a text in the job ---- */
 int shard_verify_run(struct shard_job *);
 int shard_snapshot_run(struct shard_job *);
+/* ---- shard_merge.c: the same ---- */
+int shard_changes_run(struct shard_job *);
+int shard_merge_run(struct shard_job *);
 
 /* ---- shard_checkpoint.c ---- */
 int durable_make(const char *dir);	/* the file of a new shard; not synced */

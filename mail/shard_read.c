@@ -45,9 +45,13 @@ box_read(struct shard *sh, sqlite3_stmt *st, struct store_box *b)
 	b->modseq = (uint64_t)sqlite3_column_int64(st, 6);
 	copy_text(st, 8, b->special, sizeof(b->special));
 	b->subscribed = sqlite3_column_int(st, 9) != 0;
+	b->uid_free = (uint32_t)sqlite3_column_int64(st, 11);
+	if (b->uid_free < b->uidnext)
+		b->uid_free = b->uidnext;
 	if (gap_gen >= sh->committed.gap_gen)
 		return;
 	b->uidnext += SHARD_UID_GAP;
+	b->uid_free += SHARD_UID_GAP;
 	if (b->modseq < sh->committed.gap_gen << 40)
 		b->modseq = sh->committed.gap_gen << 40;
 }
@@ -95,6 +99,21 @@ shard_box_by_id(struct shard *sh, uint64_t box, struct store_box *b)
 {
 	sqlite3_stmt *st = shard_r(sh, R_BOX_ID);
 	int rc = sql_run(st, "i", (int64_t)box);
+
+	if (rc == -1)
+		return read_failed(sh);
+	if (rc == 0)
+		return MAIL_UNKNOWN;
+	box_read(sh, st, b);
+	sqlite3_reset(st);
+	return MAIL_OK;
+}
+
+enum mail_rc
+shard_box_by_guid(struct shard *sh, const uint8_t guid[16], struct store_box *b)
+{
+	sqlite3_stmt *st = shard_r(sh, R_BOX_GUID);
+	int rc = sql_run(st, "g", guid);
 
 	if (rc == -1)
 		return read_failed(sh);
@@ -303,7 +322,8 @@ shard_dump(struct shard *sh, void (*line)(const char *, void *), void *arg)
 		" FROM state",
 		"SELECT 'box ' || id || ' ' || user || ' ' || quote(name) || ' ' || hex(guid) || ' '"
 		" || special || ' ' || uidvalidity || ' ' || uidnext || ' ' || modseq || ' ' ||"
-		" gap_gen || ' ' || exist || ' ' || unseen || ' ' || digest || ' ' || deleted_lsn"
+		" gap_gen || ' ' || exist || ' ' || unseen || ' ' || digest || ' ' || deleted_lsn || ' ' ||"
+		" reserve"
 		" FROM boxes ORDER BY id",
 		"SELECT 'msg ' || box || ' ' || uid || ' ' || flags || ' ' || quote(keywords) || ' '"
 		" || modseq || ' ' || size || ' ' || internal_s || ' ' || hex(sha) || ' ' ||"
@@ -313,6 +333,8 @@ shard_dump(struct shard *sh, void (*line)(const char *, void *), void *arg)
 		"SELECT 'object ' || hex(sha) || ' ' || size || ' ' || refs FROM objects ORDER BY sha",
 		"SELECT 'part ' || hex(sha) || ' ' || first_lsn FROM parts ORDER BY sha",
 		"SELECT 'missing ' || hex(sha) || ' ' || lsn FROM missing ORDER BY sha",
+		"SELECT 'merged ' || fork || ' ' || hex(box) || ' ' || hex(guid) FROM merged ORDER BY"
+		" fork, box, guid",
 		"SELECT 'sub ' || user || ' ' || quote(name) FROM subscriptions ORDER BY user, name",
 	};
 

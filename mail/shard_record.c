@@ -13,7 +13,7 @@ rec_type_name(unsigned type)
 {
 	static const char *const names[] = { "generation", "deliver", "append", "blob", "flags",
 		"expunge", "copy", "box-create", "box-delete", "box-rename", "box-subscribe",
-		"part-drop" };
+		"part-drop", "merge-add", "merge-box", "merge-set" };
 
 	return type < sizeof(names) / sizeof(*names) ? names[type] : "unknown";
 }
@@ -412,4 +412,147 @@ rec_subscribe_decode(struct span body, struct rec_subscribe *s)
 	s->on = wire_get_u8(&in) != 0;
 	wire_get_str(&in, s->name, sizeof(s->name));
 	return wire_in_done(&in) && s->name[0] != '\0';
+}
+
+/* ---- merging ---- */
+
+static void
+get_key(struct wire_in *in, struct rec_key *k)
+{
+	wire_get_raw(in, k->box, sizeof(k->box));
+	wire_get_raw(in, k->guid, sizeof(k->guid));
+}
+
+void
+rec_added_begin(struct wire_out *out, const struct rec_key *k)
+{
+	wire_put_u8(out, REC_VERSION);
+	wire_put_u64(out, k->fork);
+	wire_put_raw(out, k->box, sizeof(k->box));
+	wire_put_raw(out, k->guid, sizeof(k->guid));
+}
+
+bool
+rec_added_decode(struct span body, struct rec_key *k, struct rec_mail *m)
+{
+	struct wire_in in;
+
+	if (!get_version(&in, body))
+		return false;
+	k->fork = wire_get_u64(&in);
+	get_key(&in, k);
+	return wire_in_ok(&in) && k->fork <= INT64_MAX &&
+	    rec_mail_decode(wire_get_rest(&in), m) && m->nboxes == 0 && m->nentries == 1;
+}
+
+void
+rec_merge_box_put(struct wire_out *out, const struct rec_merge_box *b)
+{
+	wire_put_u8(out, REC_VERSION);
+	wire_put_u8(out, (uint8_t)b->verb);
+	wire_put_u64(out, b->user);
+	wire_put_u64(out, b->box);
+	wire_put_u64(out, b->modseq);
+	wire_put_u64(out, b->since);
+	wire_put_u32(out, b->uidvalidity);
+	wire_put_u32(out, b->was);
+	wire_put_u32(out, b->reserve);
+	wire_put_raw(out, b->guid, sizeof(b->guid));
+	wire_put_u8(out, b->subscribe);
+	wire_put_str(out, b->from);
+	wire_put_str(out, b->name);
+	wire_put_str(out, b->special);
+}
+
+bool
+rec_merge_box_decode(struct span body, struct rec_merge_box *b)
+{
+	struct wire_in in;
+	bool named, numbered;
+
+	if (!get_version(&in, body))
+		return false;
+	b->verb = (enum rec_box_verb)wire_get_u8(&in);
+	b->user = wire_get_u64(&in);
+	b->box = wire_get_u64(&in);
+	b->modseq = wire_get_u64(&in);
+	b->since = wire_get_u64(&in);
+	b->uidvalidity = wire_get_u32(&in);
+	b->was = wire_get_u32(&in);
+	b->reserve = wire_get_u32(&in);
+	wire_get_raw(&in, b->guid, sizeof(b->guid));
+	b->subscribe = wire_get_u8(&in) != 0;
+	wire_get_str(&in, b->from, sizeof(b->from));
+	wire_get_str(&in, b->name, sizeof(b->name));
+	wire_get_str(&in, b->special, sizeof(b->special));
+	named = b->verb == REC_MBOX_CREATE || b->verb == REC_MBOX_RENAME;
+	numbered = b->verb == REC_MBOX_CREATE || b->verb == REC_MBOX_RENUMBER;
+	return wire_in_done(&in) && b->verb >= REC_MBOX_DELETE && b->verb <= REC_MBOX_CREATE &&
+	    b->box != 0 && b->box <= INT64_MAX && b->modseq <= INT64_MAX &&
+	    b->since <= INT64_MAX && (!named || b->name[0] != '\0') &&
+	    (!numbered || b->uidvalidity != 0);
+}
+
+void
+rec_sets_begin(struct wire_out *out, uint64_t fork, uint64_t modseq, unsigned n)
+{
+	assert(n > 0 && n <= REC_SETS_MAX);
+	wire_put_u8(out, REC_VERSION);
+	wire_put_u64(out, fork);
+	wire_put_u64(out, modseq);
+	wire_put_u16(out, (uint16_t)n);
+}
+
+void
+rec_set_put(struct wire_out *out, const struct rec_set *s)
+{
+	wire_put_u8(out, (uint8_t)s->what);
+	wire_put_raw(out, s->key.box, sizeof(s->key.box));
+	wire_put_raw(out, s->key.guid, sizeof(s->key.guid));
+	wire_put_u64(out, s->box);
+	wire_put_u32(out, s->uid);
+	wire_put_u64(out, s->seen);
+	wire_put_u32(out, s->flags);
+	wire_put_str(out, s->keywords);
+}
+
+static void
+get_set(struct wire_in *in, uint64_t fork, struct rec_set *s)
+{
+	s->what = (enum rec_set_what)wire_get_u8(in);
+	s->key.fork = fork;
+	get_key(in, &s->key);
+	s->box = wire_get_u64(in);
+	s->uid = wire_get_u32(in);
+	s->seen = wire_get_u64(in);
+	s->flags = wire_get_u32(in);
+	wire_get_str(in, s->keywords, sizeof(s->keywords));
+	if (s->what < REC_SET_FLAGS || s->what > REC_SET_NOTE || s->box > INT64_MAX ||
+	    s->seen > INT64_MAX)
+		in->bad = true;
+}
+
+bool
+rec_sets_decode(struct span body, struct rec_sets *r)
+{
+	struct wire_in in;
+	struct rec_set s;
+
+	if (!get_version(&in, body))
+		return false;
+	r->fork = wire_get_u64(&in);
+	r->modseq = wire_get_u64(&in);
+	r->n = wire_get_u16(&in);
+	r->items = in;
+	if (r->n == 0 || r->n > REC_SETS_MAX || r->fork > INT64_MAX || r->modseq > INT64_MAX)
+		return false;
+	for (unsigned i = 0; i < r->n && wire_in_ok(&in); i++)
+		get_set(&in, r->fork, &s);
+	return wire_in_done(&in);
+}
+
+void
+rec_set_get(struct rec_sets *r, struct rec_set *s)
+{
+	get_set(&r->items, r->fork, s);
 }

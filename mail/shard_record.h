@@ -18,10 +18,12 @@
 #define REC_BOXES_MAX 8192
 #define REC_RANGES_MAX 32768
 #define REC_SPECIAL_MAX 16
+#define REC_SETS_MAX 256
 
 enum rec_type {				/* 0 is the generation record */
 	REC_DELIVER = 1, REC_APPEND, REC_BLOB, REC_FLAGS, REC_EXPUNGE, REC_COPY,
 	REC_BOX_CREATE, REC_BOX_DELETE, REC_BOX_RENAME, REC_BOX_SUBSCRIBE, REC_PART_DROP,
+	REC_MERGE_ADD, REC_MERGE_BOX, REC_MERGE_SET,
 };
 const char *rec_type_name(unsigned type);
 
@@ -126,5 +128,54 @@ bool rec_rename_decode(struct span, struct rec_rename *);
 struct rec_subscribe { uint64_t user; bool on; char name[STORE_NAME_MAX + 1]; };
 void rec_subscribe_put(struct wire_out *, const struct rec_subscribe *);
 bool rec_subscribe_decode(struct span, struct rec_subscribe *);
+
+/* ---- two histories become one (store_merge.c).  Each record does its part once for
+ * each fork, and only where the rows are as they were when it was proposed. ---- */
+
+struct rec_key {			/* a message of the side that gives way */
+	uint64_t fork;			/* the record behind which the sides parted */
+	uint8_t box[16], guid[16];	/* box is the mailbox's GUID */
+};
+/* MERGE_ADD: the key, and behind it a body as of APPEND with one entry and no mailbox. */
+void rec_added_begin(struct wire_out *, const struct rec_key *);
+bool rec_added_decode(struct span, struct rec_key *, struct rec_mail *);
+
+enum rec_box_verb { REC_MBOX_DELETE = 1, REC_MBOX_RENAME, REC_MBOX_RENUMBER, REC_MBOX_CREATE };
+struct rec_merge_box {
+	enum rec_box_verb verb;
+	uint64_t user, box;		/* CREATE: the id that it gets, else the mailbox */
+	uint64_t modseq;
+	uint64_t since;			/* DELETE: unless a message in it is newer than this */
+	uint32_t uidvalidity;		/* CREATE, RENUMBER: the one that it gets */
+	uint32_t was;			/* RENUMBER: if it has this one */
+	uint32_t reserve;		/* CREATE: lower UIDs are for MERGE_ADD only */
+	uint8_t guid[16];		/* CREATE */
+	bool subscribe;			/* CREATE */
+	char from[STORE_NAME_MAX + 1];	/* RENAME: if it has this name */
+	char name[STORE_NAME_MAX + 1];	/* CREATE, RENAME: if it is free; children stay */
+	char special[REC_SPECIAL_MAX];	/* CREATE */
+};
+void rec_merge_box_put(struct wire_out *, const struct rec_merge_box *);
+bool rec_merge_box_decode(struct span, struct rec_merge_box *);
+
+enum rec_set_what { REC_SET_FLAGS = 1, REC_SET_REMOVE, REC_SET_NOTE };
+struct rec_set {			/* one message; NOTE: only that its key was looked at */
+	enum rec_set_what what;
+	struct rec_key key;
+	uint64_t box;
+	uint32_t uid;
+	uint64_t seen;			/* if its MODSEQ is this one */
+	uint32_t flags;			/* FLAGS: the new ones, all of them */
+	char keywords[STORE_KEYWORDS_MAX + 1];
+};
+struct rec_sets {
+	uint64_t fork, modseq;
+	unsigned n;
+	struct wire_in items;
+};
+void rec_sets_begin(struct wire_out *, uint64_t fork, uint64_t modseq, unsigned n);
+void rec_set_put(struct wire_out *, const struct rec_set *);	/* n times */
+bool rec_sets_decode(struct span, struct rec_sets *);
+void rec_set_get(struct rec_sets *, struct rec_set *);
 
 #endif

@@ -19,7 +19,7 @@
 #include "mem.h"
 #include "shard_priv.h"
 
-#define SHARD_SCHEMA 1
+#define SHARD_SCHEMA 2
 
 static const char schema[] =
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), applied_lsn INTEGER NOT NULL,"
@@ -54,9 +54,17 @@ static const char schema[] =
     " PRIMARY KEY (user, name)) WITHOUT ROWID;"
     "PRAGMA user_version = 1;";
 
+/* From each version to the next; a new index takes all the steps. */
+static const char *const upgrades[SHARD_SCHEMA] = {
+	[1] = "ALTER TABLE boxes ADD COLUMN reserve INTEGER NOT NULL DEFAULT 0;"
+	    "CREATE TABLE merged (fork INTEGER NOT NULL, box BLOB NOT NULL, guid BLOB NOT NULL,"
+	    " PRIMARY KEY (fork, box, guid)) WITHOUT ROWID;"
+	    "PRAGMA user_version = 2;",
+};
+
 #define BOX_FACTS "SELECT id, name, uidvalidity, uidnext, exist, unseen, modseq, gap_gen," \
 	" special, EXISTS (SELECT 1 FROM subscriptions s WHERE s.user = boxes.user AND" \
-	" s.name = boxes.name), user FROM boxes "
+	" s.name = boxes.name), user, reserve FROM boxes "
 #define MSG_ROW "SELECT uid, flags, keywords, modseq, size, internal_s, sha, guid FROM messages "
 
 static const char *const write_sql[W_COUNT] = {
@@ -66,10 +74,10 @@ static const char *const write_sql[W_COUNT] = {
 	[W_STATE_SET] = "UPDATE state SET applied_lsn = ?, modseq = ?, uidvalidity = ?,"
 	    " gen_no = ?, gen_kind = ?, gen_node = ?, gap_gen = ?, last_ms = ?",
 	[W_BOX_GET] = "SELECT id, user, uidvalidity, uidnext, modseq, gap_gen, exist, unseen,"
-	    " digest FROM boxes WHERE id = ? AND deleted_lsn = 0",
+	    " digest, reserve FROM boxes WHERE id = ? AND deleted_lsn = 0",
 	[W_BOX_FIND] = "SELECT id FROM boxes WHERE user = ? AND name = ? AND deleted_lsn = 0",
 	[W_BOX_ADD] = "INSERT OR IGNORE INTO boxes VALUES"
-	    " (?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, 0, 0, 0)",
+	    " (?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, 0, 0, 0, 0)",
 	[W_BOX_SET] = "UPDATE boxes SET uidnext = ?, modseq = ?, gap_gen = ?, exist = ?,"
 	    " unseen = ?, digest = ? WHERE id = ?",
 	[W_BOX_KILL] = "UPDATE boxes SET deleted_lsn = ?, deleted_ms = ? WHERE id = ?",
@@ -105,11 +113,20 @@ static const char *const write_sql[W_COUNT] = {
 	[W_BOX_REAPED] = "UPDATE boxes SET exist = 0, unseen = 0 WHERE id = ?",
 	[W_REUSE_UIDS] = "UPDATE boxes SET uidnext = 1 + coalesce((SELECT max(uid) FROM messages"
 	    " WHERE box = boxes.id), 0)",
+	[W_BOX_IS] = "SELECT 1 FROM boxes WHERE id = ? AND name = ? AND deleted_lsn = 0",
+	[W_BOX_GUID] = "SELECT id FROM boxes WHERE guid = ? AND deleted_lsn = 0",
+	[W_BOX_RENUMBER] = "UPDATE boxes SET uidvalidity = ? WHERE id = ?",
+	[W_BOX_RESERVE] = "UPDATE boxes SET reserve = ? WHERE id = ?",
+	[W_MSG_LATER] = "SELECT 1 FROM messages WHERE box = ? AND modseq > ? LIMIT 1",
+	[W_MERGED_GET] = "SELECT 1 FROM merged WHERE fork = ? AND box = ? AND guid = ?",
+	[W_MERGED_ADD] = "INSERT OR IGNORE INTO merged VALUES (?, ?, ?)",
+	[W_MERGED_OLD] = "DELETE FROM merged WHERE fork < ?",
 };
 
 static const char *const read_sql[R_COUNT] = {
 	[R_BOX_NAME] = BOX_FACTS "WHERE user = ? AND name = ? AND deleted_lsn = 0",
 	[R_BOX_ID] = BOX_FACTS "WHERE id = ? AND deleted_lsn = 0",
+	[R_BOX_GUID] = BOX_FACTS "WHERE guid = ? AND deleted_lsn = 0",
 	[R_BOX_LIST] = BOX_FACTS "WHERE user = ? AND deleted_lsn = 0 ORDER BY name",
 	[R_SUB_LIST] = "SELECT name FROM subscriptions WHERE user = ? ORDER BY name",
 	[R_CHILD] = "SELECT 1 FROM boxes WHERE user = ? AND name > ? AND name < ? AND"
@@ -241,6 +258,17 @@ prepare(struct shard *sh, char *err, size_t errlen)
 	return 0;
 }
 
+/* Each step is a transaction: a crash leaves the version before it or the one behind. */
+static int
+schema_step(sqlite3 *db, const char *sql)
+{
+	if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	return -1;
+}
+
 static int
 schema_ready(sqlite3 *db, char *err, size_t errlen)
 {
@@ -251,19 +279,18 @@ schema_ready(sqlite3 *db, char *err, size_t errlen)
 	    sqlite3_step(st) == SQLITE_ROW)
 		version = sqlite3_column_int(st, 0);
 	sqlite3_finalize(st);
-	if (version == 0) {
-		if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
-		    sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-		    sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
-			return 0;
-	} else if (version == SHARD_SCHEMA) {
-		return 0;
-	} else if (version > 0) {
+	if (version > SHARD_SCHEMA) {
 		snprintf(err, errlen, "index.db has format %d, this program reads %d", version,
 		    SHARD_SCHEMA);
 		errno = EPROTO;
 		return -1;
 	}
+	if (version == 0)
+		version = schema_step(db, schema) == 0 ? 1 : -1;
+	while (version > 0 && version < SHARD_SCHEMA)
+		version = schema_step(db, upgrades[version]) == 0 ? version + 1 : -1;
+	if (version == SHARD_SCHEMA)
+		return 0;
 	snprintf(err, errlen, "index.db: %s", sqlite3_errmsg(db));
 	errno = sql_errno(db);
 	return -1;

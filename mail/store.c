@@ -280,6 +280,35 @@ on_mended(void *arg, uint16_t log_no, const uint8_t sha[32], enum owner_mend rc,
 		evutil_closesocket(fd);
 }
 
+static void
+on_changes(void *arg, uint16_t log_no, uint64_t fork, bool whole, int tail_fd)
+{
+	struct store *st = arg;
+	struct store_shard *ss = find_log(st, log_no);
+
+	if (ss != NULL) {
+		job_changes(ss, fork, whole, tail_fd);
+		return;
+	}
+	evutil_closesocket(tail_fd);
+	owner_changes_done(st->owner, log_no, -1);
+}
+
+static void
+on_merge(void *arg, const struct owner_merge *m)
+{
+	struct store *st = arg;
+	struct store_shard *ss = find_log(st, m->shard);
+
+	if (ss != NULL) {
+		store_merge_begin(ss, m);
+		return;
+	}
+	evutil_closesocket(m->tail_fd);
+	evutil_closesocket(m->theirs_fd);
+	owner_merge_done(st->owner, m->shard, false, "{\"error\": \"no such shard here\"}");
+}
+
 /* ---- the second hand ---- */
 
 static void
@@ -324,7 +353,8 @@ store_new(struct event_base *base, const struct store_conf *conf,
 		.refused = on_refused, .undecided = on_undecided, .role = on_role,
 		.snapshot = on_snapshot,
 		.object_wanted = on_object_wanted, .object_offered = on_object_offered,
-		.index_offered = on_index_offered, .mended = on_mended };
+		.index_offered = on_index_offered, .mended = on_mended,
+		.changes = on_changes, .merge = on_merge };
 	const struct timeval second = { 1, 0 };
 	struct store *st = mem_alloc(sizeof(*st));
 
@@ -360,6 +390,7 @@ store_shard_free(struct store_shard *ss)
 		free(t);
 	}
 	counters_free(ss);
+	store_merge_free(ss);
 	if (ss->index_fd != -1)
 		evutil_closesocket(ss->index_fd);
 	event_free(ss->retry);

@@ -38,6 +38,8 @@ struct store_box {			/* facts of a mailbox */
 	uint64_t id;
 	char name[STORE_NAME_MAX + 1];	/* "INBOX", "Sent", "Work/2024"; UTF-8 */
 	uint32_t uidvalidity, uidnext, exists, unseen, recent;
+	uint32_t uid_free;		/* what the next message gets; above uidnext while a merge
+					 * still brings messages that keep lower ones */
 	uint64_t modseq;		/* HIGHESTMODSEQ */
 	bool subscribed, noselect;
 	char special[16];		/* "\\Sent" and so on, or "" (RFC 6154) */

@@ -124,6 +124,10 @@ start(struct change *c)
 		return copy_start(c);
 	case CHANGE_PART_DROP:
 		return part_start(c);
+	case CHANGE_MERGE_ADD:
+	case CHANGE_MERGE_SET:
+	case CHANGE_MERGE_BOX:
+		return merge_start(c);
 	case CHANGE_SUBSCRIBE:
 	case CHANGE_CREATE:
 	case CHANGE_DELETE:
@@ -171,7 +175,8 @@ static enum mail_rc
 admit(const struct change *c)
 {
 	struct store *st = c->ss->st;
-	bool grows = c->kind == CHANGE_DELIVER || c->kind == CHANGE_APPEND;
+	bool grows = c->kind == CHANGE_DELIVER || c->kind == CHANGE_APPEND ||
+	    c->kind == CHANGE_MERGE_ADD;
 	size_t bytes;
 
 	if (!owner_role(st->owner)->active)

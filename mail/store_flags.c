@@ -87,7 +87,7 @@ copy_start(struct change *c)
 
 	if (rc == MAIL_OK)
 		rc = shard_box_by_id(c->ss->sh, c->to_box, &box);
-	p.applied_uidnext = box.uidnext;
+	p.applied_uidnext = box.uid_free;
 	for (size_t i = 0; i < c->nranges && rc == MAIL_OK; i++)
 		rc = shard_uids(c->ss->sh, c->box, c->ranges[i].lo, c->ranges[i].hi, add_pair, &p);
 	if (rc == MAIL_OK)

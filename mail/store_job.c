@@ -171,6 +171,14 @@ task_end(struct task *t)
 	}
 	if (j->kind == SHARD_MEND)
 		mend_placed(ss, j->sha, j->ok, j->error);
+	if (j->kind == SHARD_CHANGES) {
+		owner_changes_done(ss->st->owner, ss->log_no, j->ok ? j->changes_fd : -1);
+		if (j->ok)
+			j->changes_fd = -1;
+		close(j->tail_fd);
+	}
+	if (j->kind == SHARD_MERGE)
+		store_merge_planned(ss, j);
 	if (op != NULL) {
 		operation_part(op, t);
 		if (--op->open == 0)
@@ -230,6 +238,8 @@ tasks_free(struct task_list *list)
 
 	while ((t = TAILQ_FIRST(list)) != NULL) {
 		TAILQ_REMOVE(list, t, next);
+		if (t->job->kind == SHARD_CHANGES)
+			close(t->job->tail_fd);
 		if (t->op != NULL && --t->op->open == 0) {
 			json_decref(t->op->shards);
 			free(t->op);
@@ -350,6 +360,43 @@ job_mend(struct store_shard *ss, const uint8_t sha[32], int fd)
 	}
 	memcpy(job->sha, sha, 32);
 	job->from_fd = fd;
+	job_put(ss, job, NULL);
+	return 0;
+}
+
+/* ---- merging ---- */
+
+void
+job_changes(struct store_shard *ss, uint64_t fork, bool whole, int tail_fd)
+{
+	struct shard_job *job = ss->stopped || ss->degraded ? NULL :
+	    shard_job_new(ss->sh, SHARD_CHANGES);
+
+	if (job == NULL) {
+		close(tail_fd);
+		owner_changes_done(ss->st->owner, ss->log_no, -1);
+		return;
+	}
+	job->shard = ss->log_no;
+	job->fork = fork;
+	job->whole = whole;
+	job->tail_fd = tail_fd;
+	job_put(ss, job, NULL);
+}
+
+int
+job_merge(struct store_shard *ss, const struct owner_merge *m)
+{
+	struct shard_job *job = shard_job_new(ss->sh, SHARD_MERGE);
+
+	if (job == NULL)
+		return -1;
+	job->shard = ss->log_no;
+	job->fork = m->fork;
+	job->whole = m->whole;
+	job->stamp = m->stamp;
+	job->tail_fd = m->tail_fd;
+	job->theirs_fd = m->theirs_fd;
 	job_put(ss, job, NULL);
 	return 0;
 }

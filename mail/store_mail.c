@@ -45,7 +45,7 @@ put_deliver(struct change *c, uint64_t user, struct wire_out *boxes, unsigned *n
 		++*nboxes;
 	}
 	e.box = make != NULL ? make[0].id : inbox.id;
-	e.uid = counter_uid(c, e.box, make != NULL ? 1 : inbox.uidnext);
+	e.uid = counter_uid(c, e.box, make != NULL ? 1 : inbox.uid_free);
 	e.modseq = counter_modseq(c->ss);
 	e.internal_s = c->internal_s;
 	entry_guid(&e);
@@ -63,7 +63,7 @@ put_append(struct change *c, struct wire_out *entries)
 
 	if (rc != MAIL_OK)
 		return rc;
-	e.uid = counter_uid(c, c->box, box.uidnext);
+	e.uid = counter_uid(c, c->box, box.uid_free);
 	e.modseq = counter_modseq(c->ss);
 	if (c->keywords != NULL && span_copy(span_of(c->keywords), e.keywords,
 	    sizeof(e.keywords)) == -1)
@@ -71,6 +71,24 @@ put_append(struct change *c, struct wire_out *entries)
 	entry_guid(&e);
 	rec_put_entry(entries, &e);
 	return MAIL_OK;
+}
+
+static enum mail_rc
+put_merged(struct change *c, struct wire_out *head, struct wire_out *entries)
+{
+	struct rec_entry e;
+	enum mail_rc rc = merge_entry(c, &e, head);
+
+	if (rc == MAIL_OK)
+		rec_put_entry(entries, &e);
+	return rc;
+}
+
+/* A message of a merge has its hash already: other bytes are not that message. */
+static bool
+other_bytes(const struct change *c, const uint8_t sha[32])
+{
+	return c->kind == CHANGE_MERGE_ADD && memcmp(sha, c->sha, 32) != 0;
 }
 
 static enum mail_rc
@@ -87,10 +105,12 @@ propose(struct change *c, const uint8_t sha[32], uint64_t size, struct span cont
 	wire_out_init(&entries);
 	for (size_t i = 0; i < n && rc == MAIL_OK; i++)
 		rc = deliver ? put_deliver(c, c->users[i], &boxes, &nboxes, &entries) :
-		    put_append(c, &entries);
+		    c->kind == CHANGE_APPEND ? put_append(c, &entries) :
+		    put_merged(c, &head, &entries);
 	if (rc == MAIL_OK) {
 		rec_mail_begin(&head, sha, size, content.p != NULL, nboxes, (unsigned)n);
-		change_propose(c, deliver ? REC_DELIVER : REC_APPEND, (struct span[4]){
+		change_propose(c, deliver ? REC_DELIVER : c->kind == CHANGE_APPEND ? REC_APPEND :
+		    REC_MERGE_ADD, (struct span[4]){
 		    wire_out_span(&head), wire_out_span(&boxes), wire_out_span(&entries), content }, 4);
 	}
 	wire_out_clear(&head);
@@ -103,13 +123,13 @@ static enum mail_rc
 start_inline(struct change *c, size_t size)
 {
 	char *buf = mem_alloc(size + 1);
-	ssize_t got = fs_pread_all(c->fd, buf, size, 0);
+	ssize_t got = fs_pread_all(c->fd, buf, size, c->fd_at);
 	enum mail_rc rc = MAIL_TEMP;
 	uint8_t sha[32];
 
 	if (got == (ssize_t)size) {
 		sha256(buf, size, sha);
-		rc = propose(c, sha, size, (struct span){ buf, size });
+		rc = other_bytes(c, sha) ? MAIL_BAD : propose(c, sha, size, (struct span){ buf, size });
 	}
 	free(buf);
 	return rc;
@@ -128,14 +148,15 @@ digest_new(void)
 }
 
 static int
-digest_fd(int fd, uint64_t size, uint8_t sha[32])
+digest_fd(int fd, off_t from, uint64_t size, uint8_t sha[32])
 {
 	EVP_MD_CTX *md = digest_new();
 	char *buf = mem_alloc(REC_INLINE_MAX);
 	uint64_t at = 0;
 	ssize_t n;
 
-	while (at < size && (n = fs_pread_all(fd, buf, REC_INLINE_MAX, (off_t)at)) > 0) {
+	while (at < size && (n = fs_pread_all(fd, buf, size - at < REC_INLINE_MAX ?
+	    (size_t)(size - at) : REC_INLINE_MAX, from + (off_t)at)) > 0) {
 		EVP_DigestUpdate(md, buf, (size_t)n);
 		at += (uint64_t)n;
 	}
@@ -154,7 +175,7 @@ upload_piece(struct change *c, char *buf)
 	struct rec_blob b = { .total = up->size, .offset = up->at };
 	struct wire_out head;
 
-	if (fs_pread_all(c->fd, buf, n, (off_t)up->at) != (ssize_t)n)
+	if (fs_pread_all(c->fd, buf, n, c->fd_at + (off_t)up->at) != (ssize_t)n)
 		return -1;
 	EVP_DigestUpdate(up->check, buf, n);
 	memcpy(b.sha, up->sha, 32);
@@ -215,8 +236,10 @@ start_upload(struct change *c, uint64_t size)
 	up->size = size;
 	up->check = digest_new();
 	c->up = up;
-	if (digest_fd(c->fd, size, up->sha) == -1)
+	if (digest_fd(c->fd, c->fd_at, size, up->sha) == -1)
 		return MAIL_TEMP;
+	if (other_bytes(c, up->sha))
+		return MAIL_BAD;
 	mail_upload_next(c);
 	return c->rc;
 }
@@ -230,6 +253,9 @@ mail_start(struct change *c)
 
 	if (c->fd == -1 || fstat(c->fd, &st) == -1)
 		return MAIL_TEMP;
+	if (c->kind == CHANGE_MERGE_ADD)
+		return c->size <= REC_INLINE_MAX ? start_inline(c, (size_t)c->size) :
+		    start_upload(c, c->size);
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > c->ss->st->conf.message_max)
 		return MAIL_BAD;
 	if (c->kind == CHANGE_APPEND &&

@@ -18,9 +18,10 @@
 
 enum change_kind {
 	CHANGE_DELIVER, CHANGE_APPEND, CHANGE_FLAGS, CHANGE_EXPUNGE, CHANGE_COPY,
-	CHANGE_SUBSCRIBE, CHANGE_PART_DROP,
+	CHANGE_SUBSCRIBE, CHANGE_PART_DROP, CHANGE_MERGE_ADD, CHANGE_MERGE_SET,
 	CHANGE_STRUCTURE,		/* from here on: alone in the shard */
 	CHANGE_CREATE = CHANGE_STRUCTURE, CHANGE_DELETE, CHANGE_RENAME, CHANGE_READY,
+	CHANGE_MERGE_BOX,
 };
 
 struct upload {				/* the BLOB records of a large message */
@@ -45,11 +46,15 @@ struct change {
 	uint32_t flags;
 	int64_t internal_s;
 	uint8_t op;			/* flag op, only_deleted, move, subscribe on */
-	int fd;
+	int fd;				/* the message, from fd_at on */
+	off_t fd_at;
 	struct rec_range *ranges;
 	size_t nranges;
 	char *keywords, *name, *to_name, *special;
 	uint8_t sha[32];		/* of the object whose pieces are dropped */
+	struct store_merge *merge;	/* the merge that it is a part of, or NULL */
+	size_t part, nparts;		/* which of its plan */
+	uint64_t size;			/* MERGE_ADD: of the message */
 	/* where it stands */
 	bool started;
 	bool undecided;			/* the caller was told so; counts in its shard */
@@ -125,12 +130,15 @@ struct store_shard {
 	uint64_t part_until;		/* 0, or what is unfinished up to here may go */
 	int64_t part_since;		/* when this wait has lasted */
 	unsigned job;			/* jobs under way on this shard */
+	struct store_merge *merge;	/* or NULL */
 	int index_fd;			/* an index that waits for the job to end, or -1 */
 	uint64_t index_lsn;
 };
 
 struct mending;
+struct shard_job;
 struct store_jobs;
+struct store_merge;
 struct store {
 	struct event_base *base;
 	struct store_conf conf;
@@ -199,6 +207,14 @@ enum mail_rc copy_start(struct change *);
 enum mail_rc box_start(struct change *);
 enum mail_rc part_start(struct change *);
 
+/* ---- store_merge.c ---- */
+void store_merge_begin(struct store_shard *, const struct owner_merge *);
+void store_merge_planned(struct store_shard *, struct shard_job *);
+void store_merge_free(struct store_shard *);
+enum mail_rc merge_start(struct change *);
+/* MERGE_ADD: the row of its message; *head gets what goes before the record's body. */
+enum mail_rc merge_entry(struct change *, struct rec_entry *, struct wire_out *head);
+
 /* ---- store_part.c ---- */
 void part_tidy(struct store_shard *, int64_t now_ms);
 
@@ -225,5 +241,8 @@ void job_object_offered(struct store_shard *, const uint8_t sha[32], int fd);
 void job_index_offered(struct store_shard *, uint64_t lsn, int fd);
 /* Puts the object in fd, owned, in place; mend_placed() follows.  -1: it does not. */
 int job_mend(struct store_shard *, const uint8_t sha[32], int fd);
+void job_changes(struct store_shard *, uint64_t fork, bool whole, int tail_fd);
+/* The descriptors and the stamp stay the caller's until store_merge_planned(). */
+int job_merge(struct store_shard *, const struct owner_merge *);
 
 #endif

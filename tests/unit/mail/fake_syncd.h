@@ -20,6 +20,7 @@
 #include "ipc.h"
 #include "mem.h"
 #include "owner.h"
+#include "ownertail.h"
 
 struct fake_record {
 	uint64_t origin, lsn, gen_no;
@@ -52,6 +53,12 @@ struct fake_syncd {
 	const char *mend_text;
 	size_t mend_len;
 	bool mend_silent;
+	size_t refuse_at;		/* 0, or what comes behind so many is refused */
+	int changes_fd;			/* what OWN_CHANGES brought, or -1 */
+	unsigned changes;		/* answers of either kind */
+	char *merged;			/* the newest report */
+	bool merged_ok;
+	unsigned merges;
 	int snapshot_index, snapshot_list;
 	uint64_t snapshot_lsn;
 };
@@ -214,7 +221,9 @@ fake_append(struct fake_syncd *f, struct wire_in *in)
 
 	if (f->hold)
 		return;
-	if (f->refuse != 0)
+	if (f->refuse_at != 0 && f->n > f->refuse_at)
+		fake_refuse(f, r, OWNER_BUSY);
+	else if (f->refuse != 0)
 		fake_refuse(f, r, f->refuse);
 	else
 		fake_commit(f, r);
@@ -243,6 +252,65 @@ fake_mend(struct fake_syncd *f, uint16_t shard, struct wire_in *in)
 	wire_put_raw(&w, sha, 32);
 	wire_put_u8(&w, (uint8_t)f->mend_rc);
 	if (ipc_send(f->ipc, OWN_MENDED, 0, w.p, w.len, fd) == -1)
+		abort();
+	wire_out_clear(&w);
+}
+
+/* The records of a shard behind `fork`, as syncd would hand them over. */
+static inline int
+fake_tail(const struct fake_syncd *f, uint16_t shard, uint64_t fork)
+{
+	int fd = memfd_create("tail", MFD_CLOEXEC);
+
+	if (fd == -1)
+		abort();
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fake_record *r = &f->log[i];
+		const struct owner_record rec = { .lsn = r->lsn, .gen_no = r->gen_no,
+			.shard = shard, .type = r->type, .copies = f->copies,
+			.time_ms = (int64_t)(1700000000000ull + r->lsn),
+			.payload = { r->payload, r->len } };
+
+		if (r->committed && r->lsn > fork &&
+		    (r->shard == shard || r->shard == SHARD_PAIR) &&
+		    owner_tail_put(fd, &rec) == -1)
+			abort();
+	}
+	return fd;
+}
+
+/* Asks for the changes behind `fork`; whole as the tail is (both are the caller's say). */
+static inline void
+fake_want_changes(struct fake_syncd *f, uint16_t shard, uint64_t fork, bool whole, int tail_fd)
+{
+	struct wire_out w;
+
+	if (f->changes_fd != -1)
+		close(f->changes_fd);
+	f->changes_fd = -1;
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_u64(&w, fork);
+	wire_put_u8(&w, whole);
+	if (ipc_send(f->ipc, OWN_CHANGES_WANTED, 0, w.p, w.len, tail_fd) == -1)
+		abort();
+	wire_out_clear(&w);
+}
+
+static inline void
+fake_merge(struct fake_syncd *f, uint16_t shard, uint64_t fork, bool whole, bool dry,
+    int tail_fd, int theirs_fd)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_u64(&w, fork);
+	wire_put_u8(&w, whole);
+	wire_put_u8(&w, dry);
+	wire_put_str(&w, "2026-11-28");
+	if (ipc_send(f->ipc, OWN_MERGE, 0, w.p, w.len, tail_fd) == -1 ||
+	    ipc_send(f->ipc, OWN_MERGE_THEIRS, 0, w.p, 2, theirs_fd) == -1)
 		abort();
 	wire_out_clear(&w);
 }
@@ -280,6 +348,15 @@ fake_got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 		} else if (m->type == OWN_SNAPSHOT_LIST) {
 			f->snapshot_list = m->fd;
 			keep = true;
+		} else if (m->type == OWN_CHANGES) {
+			f->changes_fd = m->fd;
+			f->changes++;
+			keep = true;
+		} else if (m->type == OWN_MERGED) {
+			f->merged_ok = wire_get_u8(&in) != 0;
+			free(f->merged);
+			f->merged = span_dup(wire_get_rest(&in));
+			f->merges++;
 		}
 	}
 	if (m->fd != -1 && !keep)
@@ -315,7 +392,7 @@ fake_start(struct fake_syncd *f, struct event_base *base, const char *dir)
 	f->base = base;
 	f->active = true;
 	f->copies = 2;
-	f->snapshot_index = f->snapshot_list = -1;
+	f->snapshot_index = f->snapshot_list = f->changes_fd = -1;
 	f->gen = gen_make(0, 0, GEN_CLEAN, 3, 0);
 	snprintf(f->path, sizeof(f->path), "%s/owner.sock", dir);
 	if ((f->listen_fd = ipc_listen(f->path, 0600, getgid())) == -1)
@@ -334,6 +411,9 @@ fake_stop(struct fake_syncd *f)
 	for (size_t i = 0; i < f->n; i++)
 		free(f->log[i].payload);
 	free(f->log);
+	free(f->merged);
+	if (f->changes_fd != -1)
+		close(f->changes_fd);
 	if (f->snapshot_index != -1)
 		close(f->snapshot_index);
 	if (f->snapshot_list != -1)

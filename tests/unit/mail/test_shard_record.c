@@ -76,6 +76,39 @@ make_subscribe(struct wire_out *w)
 	rec_subscribe_put(w, &(struct rec_subscribe){ 1, true, "x/y" });
 }
 
+static const struct rec_key key = { .fork = 77, .box = { 1, 2 }, .guid = { 3 } };
+
+static void
+make_added(struct wire_out *w)
+{
+	const struct rec_entry e = { .user = 1, .box = 2, .uid = 3, .keywords = "a b" };
+
+	rec_added_begin(w, &key);
+	rec_mail_begin(w, (const uint8_t[32]){ 9 }, 5, true, 0, 1);
+	rec_put_entry(w, &e);
+	wire_put_raw(w, "bytes", 5);
+}
+
+static void
+make_merge_box(struct wire_out *w)
+{
+	const struct rec_merge_box r = { .verb = REC_MBOX_CREATE, .user = 1, .box = 9, .modseq = 9,
+		.uidvalidity = 5, .reserve = 12, .name = "Old", .special = "\\Archive" };
+
+	rec_merge_box_put(w, &r);
+}
+
+static void
+make_sets(struct wire_out *w)
+{
+	const struct rec_set s[2] = { { .what = REC_SET_FLAGS, .key = key, .box = 4, .uid = 5,
+		.seen = 6, .flags = 7, .keywords = "x" }, { .what = REC_SET_NOTE, .key = key } };
+
+	rec_sets_begin(w, 77, 1000, 2);
+	rec_set_put(w, &s[0]);
+	rec_set_put(w, &s[1]);
+}
+
 /* Decodes as this type and walks everything inside. */
 static bool
 walk(unsigned type, struct span s)
@@ -91,6 +124,10 @@ walk(unsigned type, struct span s)
 	struct rec_subscribe su;
 	struct rec_box box;
 	struct rec_entry e;
+	struct rec_key k;
+	struct rec_merge_box mb;
+	struct rec_sets sets;
+	struct rec_set one;
 
 	switch (type) {
 	case REC_DELIVER:
@@ -133,6 +170,21 @@ walk(unsigned type, struct span s)
 		return rec_delete_decode(s, &d);
 	case REC_BOX_RENAME:
 		return rec_rename_decode(s, &r);
+	case REC_MERGE_ADD:
+		if (!rec_added_decode(s, &k, &m))
+			return false;
+		rec_mail_entry(&m, &e);
+		assert_true(wire_in_ok(&m.entries));
+		return true;
+	case REC_MERGE_BOX:
+		return rec_merge_box_decode(s, &mb);
+	case REC_MERGE_SET:
+		if (!rec_sets_decode(s, &sets))
+			return false;
+		for (unsigned i = 0; i < sets.n; i++)
+			rec_set_get(&sets, &one);
+		assert_true(wire_in_done(&sets.items));
+		return true;
 	default:
 		return rec_subscribe_decode(s, &su);
 	}
@@ -145,6 +197,8 @@ static const struct { unsigned type; void (*make)(struct wire_out *); bool open_
 	{ REC_EXPUNGE, make_expunge, false }, { REC_COPY, make_copy, false },
 	{ REC_BOX_CREATE, make_create, false }, { REC_BOX_DELETE, make_delete, false },
 	{ REC_BOX_RENAME, make_rename, false }, { REC_BOX_SUBSCRIBE, make_subscribe, false },
+	{ REC_MERGE_ADD, make_added, false }, { REC_MERGE_BOX, make_merge_box, false },
+	{ REC_MERGE_SET, make_sets, false },
 };
 #define NKINDS (sizeof(kinds) / sizeof(*kinds))
 

@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "fs.h"
 #include "log.h"
+#include "mem.h"
 #include "shard_priv.h"
 
 static char dir[64];
@@ -77,11 +79,48 @@ test_does_not_compile(void **state)
 	assert_int_equal(sql_run(shard_w(sh, W_MISSING_DEL), "b", "01234567890123456789012345678901"), -1);
 }
 
+static int64_t
+number(struct shard *sh, const char *sql)
+{
+	sqlite3_stmt *st = NULL;
+	int64_t n;
+
+	assert_int_equal(sqlite3_prepare_v2(sh->db, sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return n;
+}
+
+/* A file of the first form keeps what it holds, and one of a form to come is refused. */
+static void
+test_upgrade(void **state)
+{
+	char *other = mem_printf("%s/other", dir), err[300] = "";
+	struct shard *sh = shard_open(other, err, sizeof(err));
+
+	(void)state;
+	assert_non_null(sh);
+	assert_int_equal(sqlite3_exec(sh->db, "ALTER TABLE boxes DROP COLUMN reserve; DROP TABLE"
+	    " merged; INSERT INTO boxes VALUES (5, 1, 'Old', x'00', '', 7, 9, 0, 0, 0, 0, 0, 0, 0);"
+	    " PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
+	shard_close(sh);
+	assert_non_null(sh = shard_open(other, err, sizeof(err)));
+	assert_int_equal(number(sh, "PRAGMA user_version"), 2);
+	assert_int_equal(number(sh, "SELECT uidnext + reserve FROM boxes WHERE id = 5"), 9);
+	assert_int_equal(number(sh, "SELECT count(*) FROM merged"), 0);
+	sqlite3_exec(sh->db, "PRAGMA user_version = 3", NULL, NULL, NULL);
+	shard_close(sh);
+	assert_null(shard_open(other, err, sizeof(err)));
+	assert_non_null(strstr(err, "format 3"));
+	free(other);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_none_before),
-		cmocka_unit_test(test_all_compile), cmocka_unit_test(test_does_not_compile) };
+		cmocka_unit_test(test_all_compile), cmocka_unit_test(test_does_not_compile), cmocka_unit_test(test_upgrade) };
 
 	return cmocka_run_group_tests_name("shard_sql", tests, set_up, tear_down);
 }

@@ -1,0 +1,526 @@
+/* change_set.c - see change_set.h.  The file is written and read from its start to its
+ * end in one go, through a small buffer, and hashed on the way. */
+#include "change_set.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "fs.h"
+#include "keywords.h"
+#include "log.h"
+#include "mem.h"
+#include "shard_priv.h"
+#include "wire.h"
+
+#define MAGIC "mailpair-changes"	/* 16 bytes */
+#define VERSION 1
+#define ITEM_MAX 8192
+#define BUF (256u << 10)
+#define SUM 32
+
+enum item { ITEM_BOX = 1, ITEM_MSG, ITEM_OBJECT, ITEM_END };
+enum { BOX_BASE = 1, BOX_ALIVE = 2, BOX_SUBSCRIBED = 4 };
+enum { MSG_COPIED = 1, MSG_UNKNOWN = 2 };
+
+/* ---- in memory ---- */
+
+void
+changes_clear(struct changes *c)
+{
+	for (size_t i = 0; i < c->ntexts; i++)
+		free(c->texts[i]);
+	free(c->texts);
+	free(c->boxes);
+	free(c->box_more);
+	free(c->msgs);
+	free(c->msg_more);
+	free(c->objects);
+	memset(c, 0, sizeof(*c));
+}
+
+/* v with room for one more than n; grows at each power of two. */
+static void *
+room(void *v, size_t n, size_t size)
+{
+	if ((n & (n - 1)) == 0)
+		v = mem_grow(v, n == 0 ? 1 : n * 2, size);
+	memset((char *)v + n * size, 0, size);
+	return v;
+}
+
+struct merge_box *
+changes_add_box(struct changes *c, struct changes_box **more)
+{
+	c->boxes = room(c->boxes, c->nboxes, sizeof(*c->boxes));
+	c->box_more = room(c->box_more, c->nboxes, sizeof(*c->box_more));
+	*more = &c->box_more[c->nboxes];
+	return &c->boxes[c->nboxes++];
+}
+
+struct merge_msg *
+changes_add_msg(struct changes *c, struct changes_msg **more)
+{
+	c->msgs = room(c->msgs, c->nmsgs, sizeof(*c->msgs));
+	c->msg_more = room(c->msg_more, c->nmsgs, sizeof(*c->msg_more));
+	*more = &c->msg_more[c->nmsgs];
+	return &c->msgs[c->nmsgs++];
+}
+
+const char *
+changes_text(struct changes *c, const char *text)
+{
+	if (text == NULL || text[0] == '\0')
+		return text == NULL ? NULL : "";
+	c->texts = room(c->texts, c->ntexts, sizeof(*c->texts));
+	return c->texts[c->ntexts++] = mem_dup(text);
+}
+
+/* ---- hashing on the way ---- */
+
+static EVP_MD_CTX *
+digest_new(void)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
+		log_fatal("no SHA-256");
+	return md;
+}
+
+/* ---- writing ---- */
+
+struct sink {
+	int fd;
+	EVP_MD_CTX *md;
+	char *buf;
+	size_t n;
+	int error;			/* the first; later writes do nothing */
+};
+
+static void
+sink_flush(struct sink *s)
+{
+	if (s->error == 0 && fs_write_all(s->fd, s->buf, s->n) == -1)
+		s->error = errno;
+	s->n = 0;
+}
+
+static void
+sink_raw(struct sink *s, const void *p, size_t n)
+{
+	while (n > 0) {
+		size_t m = n < BUF - s->n ? n : BUF - s->n;
+
+		memcpy(s->buf + s->n, p, m);
+		s->n += m;
+		p = (const char *)p + m;
+		n -= m;
+		if (s->n == BUF)
+			sink_flush(s);
+	}
+}
+
+static void
+sink_put(struct sink *s, const void *p, size_t n)
+{
+	EVP_DigestUpdate(s->md, p, n);
+	sink_raw(s, p, n);
+}
+
+static void
+sink_item(struct sink *s, enum item type, struct wire_out *body)
+{
+	uint8_t head[5] = { (uint8_t)type };
+
+	wire_store32(head + 1, (uint32_t)body->len);
+	sink_put(s, head, sizeof(head));
+	sink_put(s, body->p, body->len);
+	wire_out_clear(body);
+}
+
+static void
+put_box(struct sink *s, const struct merge_box *b, const struct changes_box *x)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_raw(&w, b->guid, 16);
+	wire_put_u64(&w, b->user);
+	wire_put_u32(&w, b->uidvalidity);
+	wire_put_u32(&w, x->uidnext);
+	wire_put_u8(&w, (uint8_t)((b->base_name != NULL ? BOX_BASE : 0) |
+	    (b->name != NULL ? BOX_ALIVE : 0) | (x->subscribed ? BOX_SUBSCRIBED : 0)));
+	wire_put_str(&w, b->base_name);
+	wire_put_str(&w, b->name);
+	wire_put_str(&w, b->special);
+	sink_item(s, ITEM_BOX, &w);
+}
+
+static void
+put_msg(struct sink *s, const struct merge_msg *m, const struct changes_msg *x)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_raw(&w, m->box, 16);
+	wire_put_raw(&w, m->guid, 16);
+	wire_put_u8(&w, (uint8_t)m->what);
+	wire_put_u8(&w, (uint8_t)((m->copied ? MSG_COPIED : 0) | (x->unknown ? MSG_UNKNOWN : 0)));
+	wire_put_u32(&w, m->uid);
+	wire_put_u32(&w, m->flags);
+	wire_put_u32(&w, m->base_flags);
+	wire_put_u64(&w, m->size);
+	wire_put_u64(&w, (uint64_t)m->internal_s);
+	wire_put_raw(&w, m->sha, 32);
+	wire_put_str(&w, m->keywords);
+	wire_put_str(&w, m->base_keywords);
+	sink_item(s, ITEM_MSG, &w);
+}
+
+static void
+put_object(struct sink *s, const struct changes_object *o, int fd, char *buf)
+{
+	struct wire_out w;
+	uint64_t at = 0;
+	ssize_t n = 1;
+
+	wire_out_init(&w);
+	wire_put_raw(&w, o->sha, 32);
+	wire_put_u64(&w, o->size);
+	sink_item(s, ITEM_OBJECT, &w);
+	while (at < o->size && s->error == 0) {
+		size_t want = o->size - at < BUF ? (size_t)(o->size - at) : BUF;
+
+		if ((n = fs_pread_all(fd, buf, want, (off_t)at)) <= 0) {
+			s->error = n == 0 ? EIO : errno;	/* it shrank while it was read */
+			return;
+		}
+		sink_put(s, buf, (size_t)n);
+		at += (uint64_t)n;
+	}
+}
+
+static int
+by_sha(const void *a, const void *b)
+{
+	return memcmp(((const struct changes_object *)a)->sha,
+	    ((const struct changes_object *)b)->sha, 32);
+}
+
+/* Each object once; what was changed goes along as well, because the other side may
+ * have removed it. */
+static uint64_t
+put_objects(struct sink *s, struct changes *c, int objects_fd)
+{
+	struct changes_object *v = mem_array(c->nmsgs + 1, sizeof(*v));
+	char *buf = mem_alloc(BUF), name[72];
+	uint64_t written = 0;
+	size_t n = 0;
+	int fd;
+
+	for (size_t i = 0; i < c->nmsgs; i++)
+		if (c->msgs[i].what != MERGE_REMOVED) {
+			memcpy(v[n].sha, c->msgs[i].sha, 32);
+			v[n++].size = c->msgs[i].size;
+		}
+	qsort(v, n, sizeof(*v), by_sha);
+	for (size_t i = 0; i < n && s->error == 0; i++) {
+		if (i > 0 && by_sha(&v[i - 1], &v[i]) == 0)
+			continue;
+		object_name(v[i].sha, name);
+		fd = object_good(objects_fd, v[i].sha, v[i].size) ?
+		    openat(objects_fd, name, O_RDONLY | O_CLOEXEC) : -1;
+		if (fd == -1) {
+			c->missing++;
+			continue;
+		}
+		put_object(s, &v[i], fd, buf);
+		close(fd);
+		written++;
+	}
+	free(buf);
+	free(v);
+	return written;
+}
+
+int
+changes_write(struct changes *c, int fd, int objects_fd)
+{
+	struct sink s = { .fd = fd, .md = digest_new(), .buf = mem_alloc(BUF) };
+	struct wire_out w;
+	uint8_t sum[SUM];
+	uint64_t objects;
+
+	wire_out_init(&w);
+	wire_put_raw(&w, MAGIC, sizeof(MAGIC) - 1);
+	wire_put_u16(&w, VERSION);
+	wire_put_u16(&w, c->shard);
+	wire_put_u64(&w, c->fork);
+	wire_put_u8(&w, c->whole);
+	sink_put(&s, w.p, w.len);
+	wire_out_clear(&w);
+	for (size_t i = 0; i < c->nboxes; i++)
+		put_box(&s, &c->boxes[i], &c->box_more[i]);
+	for (size_t i = 0; i < c->nmsgs; i++)
+		put_msg(&s, &c->msgs[i], &c->msg_more[i]);
+	objects = put_objects(&s, c, objects_fd);
+	wire_put_u64(&w, c->nboxes);
+	wire_put_u64(&w, c->nmsgs);
+	wire_put_u64(&w, objects);
+	wire_put_u64(&w, c->missing);
+	sink_item(&s, ITEM_END, &w);
+	EVP_DigestFinal_ex(s.md, sum, NULL);
+	sink_raw(&s, sum, sizeof(sum));
+	sink_flush(&s);
+	EVP_MD_CTX_free(s.md);
+	free(s.buf);
+	errno = s.error;
+	return s.error == 0 ? 0 : -1;
+}
+
+/* ---- reading ---- */
+
+struct source {
+	int fd;
+	EVP_MD_CTX *md;
+	char *buf;
+	size_t n, used;
+	off_t at;			/* of buf in the file */
+	bool bad;
+};
+
+/* The next n bytes, hashed; false at the end or on an error. */
+static bool
+source_get(struct source *s, void *dst, size_t n)
+{
+	while (n > 0) {
+		size_t m;
+
+		if (s->used == s->n) {
+			ssize_t got = fs_pread_all(s->fd, s->buf, BUF, s->at + (off_t)s->n);
+
+			if (got <= 0) {
+				errno = got == 0 ? EBADMSG : errno;
+				s->bad = true;
+				return false;
+			}
+			s->at += (off_t)s->n;
+			s->n = (size_t)got;
+			s->used = 0;
+		}
+		m = n < s->n - s->used ? n : s->n - s->used;
+		EVP_DigestUpdate(s->md, s->buf + s->used, m);
+		if (dst != NULL) {
+			memcpy(dst, s->buf + s->used, m);
+			dst = (char *)dst + m;
+		}
+		s->used += m;
+		n -= m;
+	}
+	return true;
+}
+
+static bool
+name_ok(const char *name)
+{
+	char clean[STORE_NAME_MAX + 1];
+
+	return shard_name_clean(name, clean) && strcmp(name, clean) == 0;
+}
+
+static bool
+get_box(struct changes *c, struct wire_in *in)
+{
+	char base[STORE_NAME_MAX + 1], name[STORE_NAME_MAX + 1], special[REC_SPECIAL_MAX];
+	struct changes_box *x;
+	struct merge_box *b;
+	uint8_t bits;
+
+	if (c->nboxes == CHANGES_BOXES_MAX)
+		return false;
+	b = changes_add_box(c, &x);
+	wire_get_raw(in, b->guid, 16);
+	b->user = wire_get_u64(in);
+	b->uidvalidity = wire_get_u32(in);
+	x->uidnext = wire_get_u32(in);
+	bits = wire_get_u8(in);
+	wire_get_str(in, base, sizeof(base));
+	wire_get_str(in, name, sizeof(name));
+	wire_get_str(in, special, sizeof(special));
+	if (!wire_in_done(in) || b->uidvalidity == 0 || x->uidnext == 0 ||
+	    ((bits & BOX_BASE) != 0 && !name_ok(base)) ||
+	    ((bits & BOX_ALIVE) != 0 && !name_ok(name)))
+		return false;
+	b->base_name = (bits & BOX_BASE) != 0 ? changes_text(c, base) : NULL;
+	b->name = (bits & BOX_ALIVE) != 0 ? changes_text(c, name) : NULL;
+	b->special = changes_text(c, special);
+	x->subscribed = (bits & BOX_SUBSCRIBED) != 0;
+	return true;
+}
+
+/* Keywords as the store would hold them, whatever came. */
+static const char *
+get_keywords(struct changes *c, struct wire_in *in)
+{
+	char got[STORE_KEYWORDS_MAX + 1], clean[STORE_KEYWORDS_MAX + 1];
+
+	wire_get_str(in, got, sizeof(got));
+	if (got[0] == '\0')
+		return "";
+	keywords_apply(STORE_FLAGS_SET, NULL, got, clean);
+	return changes_text(c, clean);
+}
+
+static bool
+get_msg(struct changes *c, struct wire_in *in)
+{
+	struct changes_msg *x;
+	struct merge_msg *m;
+	uint8_t what, bits;
+
+	if (c->nmsgs == CHANGES_MSGS_MAX)
+		return false;
+	m = changes_add_msg(c, &x);
+	wire_get_raw(in, m->box, 16);
+	wire_get_raw(in, m->guid, 16);
+	what = wire_get_u8(in);
+	bits = wire_get_u8(in);
+	m->uid = wire_get_u32(in);
+	m->flags = wire_get_u32(in);
+	m->base_flags = wire_get_u32(in);
+	m->size = wire_get_u64(in);
+	m->internal_s = (int64_t)wire_get_u64(in);
+	wire_get_raw(in, m->sha, 32);
+	m->keywords = get_keywords(c, in);
+	m->base_keywords = get_keywords(c, in);
+	m->what = (enum merge_change)what;
+	m->copied = (bits & MSG_COPIED) != 0;
+	x->unknown = (bits & MSG_UNKNOWN) != 0;
+	return wire_in_done(in) && what <= MERGE_REMOVED && m->uid != 0 &&
+	    m->size <= REC_OBJECT_MAX;
+}
+
+static bool
+get_object(struct changes *c, struct source *s, struct wire_in *in)
+{
+	struct changes_object *o;
+
+	if (c->nobjects == CHANGES_MSGS_MAX)
+		return false;
+	c->objects = room(c->objects, c->nobjects, sizeof(*c->objects));
+	o = &c->objects[c->nobjects++];
+	wire_get_raw(in, o->sha, 32);
+	o->size = wire_get_u64(in);
+	o->at = s->at + (off_t)s->used;
+	if (!wire_in_done(in) || o->size > REC_OBJECT_MAX ||
+	    (c->nobjects > 1 && by_sha(o - 1, o) >= 0))
+		return false;
+	return source_get(s, NULL, (size_t)o->size);
+}
+
+static bool
+get_end(struct changes *c, struct source *s, struct wire_in *in)
+{
+	uint8_t sum[SUM], said[SUM];
+	char more;
+	bool same = wire_get_u64(in) == c->nboxes;
+
+	same &= wire_get_u64(in) == c->nmsgs;
+	same &= wire_get_u64(in) == c->nobjects;
+	c->missing = wire_get_u64(in);
+	if (!same || !wire_in_done(in))
+		return false;
+	EVP_DigestFinal_ex(s->md, sum, NULL);
+	if (EVP_DigestInit_ex(s->md, EVP_sha256(), NULL) != 1 ||
+	    !source_get(s, said, sizeof(said)) || memcmp(sum, said, SUM) != 0)
+		return false;
+	return fs_pread_all(s->fd, &more, 1, s->at + (off_t)s->used) == 0;
+}
+
+static bool
+get_head(struct changes *c, struct source *s)
+{
+	uint8_t head[29];
+	struct wire_in in;
+	char magic[16];
+
+	if (!source_get(s, head, sizeof(head)))
+		return false;
+	wire_in_init(&in, head, sizeof(head));
+	wire_get_raw(&in, magic, sizeof(magic));
+	if (memcmp(magic, MAGIC, sizeof(magic)) != 0 || wire_get_u16(&in) != VERSION)
+		return false;
+	c->shard = wire_get_u16(&in);
+	c->fork = wire_get_u64(&in);
+	c->whole = wire_get_u8(&in) != 0;
+	return c->fork <= INT64_MAX;
+}
+
+/* Boxes, then messages, then objects, then the end. */
+static bool
+get_items(struct changes *c, struct source *s)
+{
+	uint8_t head[5], body[ITEM_MAX], last = ITEM_BOX;
+	struct wire_in in;
+	uint32_t len;
+
+	for (;;) {
+		if (!source_get(s, head, sizeof(head)))
+			return false;
+		len = wire_load32(head + 1);
+		if (head[0] < last || head[0] > ITEM_END || len > sizeof(body) ||
+		    !source_get(s, body, len))
+			return false;
+		last = head[0];
+		wire_in_init(&in, body, len);
+		if (last == ITEM_END)
+			return get_end(c, s, &in);
+		if (last == ITEM_BOX ? !get_box(c, &in) : last == ITEM_MSG ? !get_msg(c, &in) :
+		    !get_object(c, s, &in))
+			return false;
+	}
+}
+
+int
+changes_read(struct changes *c, int fd)
+{
+	struct source s = { .fd = fd };
+	struct stat st;
+	bool ok;
+	int e;
+
+	memset(c, 0, sizeof(*c));
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = EBADMSG;
+		return -1;
+	}
+	s.md = digest_new();
+	s.buf = mem_alloc(BUF);
+	ok = get_head(c, &s) && get_items(c, &s);
+	e = s.bad ? errno : EBADMSG;
+	EVP_MD_CTX_free(s.md);
+	free(s.buf);
+	if (ok)
+		return 0;
+	changes_clear(c);
+	errno = e;
+	return -1;
+}
+
+const struct changes_object *
+changes_object(const struct changes *c, const uint8_t sha[32])
+{
+	struct changes_object key;
+
+	memcpy(key.sha, sha, 32);
+	return c->nobjects == 0 ? NULL :
+	    bsearch(&key, c->objects, c->nobjects, sizeof(key), by_sha);
+}

@@ -1,0 +1,748 @@
+/* test_store_merge.c - two stores that had the same records up to a fork and then went on
+ * alone: what the one has that stays, when it took over what the other one changed.
+ * Random histories against a judge that looks at the rows of both sides, before and
+ * after, and knows nothing of how the merge works; interrupted, begun again, and a
+ * second time.  MERGE_RUNS and MERGE_SEED choose how many and which. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "change_set.h"
+#include "fake_syncd.h"
+#include "fs.h"
+#include "log.h"
+#include "shard_priv.h"
+#include "store_priv.h"
+
+#define SHARD SHARD_STORE0
+#define USERS 3
+
+/* ---- a node ---- */
+
+struct copied { uint64_t box; uint8_t guid[16]; };
+struct node {
+	struct fake_syncd f;
+	struct store *st;
+	struct store_conf conf;
+	char dir[64];
+	unsigned under_way;
+	enum mail_rc rc;		/* of the newest */
+	struct copied *copied;		/* messages that a copy was made of */
+	size_t ncopied;
+};
+static struct event_base *base;
+static struct node a, b;
+static uint64_t seed;
+
+static unsigned
+any(unsigned n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (unsigned)((seed >> 20) % n);
+}
+
+#define UNTIL(cond) do { \
+	int64_t end_ = clock_ms() + 20000; \
+	while (!(cond)) { \
+		if (clock_ms() > end_) \
+			fail_msg("waited in vain: %s", #cond); \
+		event_base_loop(base, EVLOOP_ONCE); \
+	} \
+} while (0)
+
+static void
+node_up(struct node *n)
+{
+	char err[256] = "";
+
+	n->st = store_new(base, &n->conf, NULL, NULL);
+	if (store_add_shard(n->st, 0, err, sizeof(err)) == -1)
+		fail_msg("%s", err);
+	UNTIL(store_role(n->st)->active);
+}
+
+static void
+node_start(struct node *n)
+{
+	memset(n, 0, sizeof(*n));
+	snprintf(n->dir, sizeof(n->dir), "/dev/shm/test_store_merge.XXXXXX");
+	assert_non_null(mkdtemp(n->dir));
+	fake_start(&n->f, base, n->dir);
+	store_conf_default(&n->conf);
+	n->conf.dir = n->dir;
+	n->conf.owner_path = n->f.path;
+	n->conf.low_water = 0;
+}
+
+static void
+node_stop(struct node *n)
+{
+	store_free(n->st);
+	fake_stop(&n->f);
+	fs_remove_tree(n->dir);
+	free(n->copied);
+}
+
+static struct shard *
+shard_of(const struct node *n)
+{
+	return store_find(n->st, 0)->sh;
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	log_init("test_store_merge", true, LOG_LEVEL_ERR);
+	base = event_base_new();
+	node_start(&a);
+	node_up(&a);
+	node_start(&b);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	node_stop(&a);
+	node_stop(&b);
+	event_base_free(base);
+	return 0;
+}
+
+/* ---- what clients do ---- */
+
+static void
+done(void *arg, const struct store_result *r)
+{
+	struct node *n = arg;
+
+	n->under_way--;
+	n->rc = r->rc;
+}
+
+struct copy_of { struct node *n; uint64_t box; };
+
+static void
+copy_done(void *arg, const struct store_result *r)
+{
+	struct copy_of *c = arg;
+	struct store_msg m;
+
+	for (size_t i = 0; i < r->n && r->src_uids != NULL; i++) {
+		if (store_message(c->n->st, 0, c->box, r->src_uids[i], &m) != MAIL_OK)
+			continue;
+		c->n->copied = mem_grow(c->n->copied, c->n->ncopied + 1, sizeof(*c->n->copied));
+		c->n->copied[c->n->ncopied].box = c->box;
+		memcpy(c->n->copied[c->n->ncopied++].guid, m.guid, 16);
+		free(m.keywords);
+	}
+	done(c->n, r);
+	free(c);
+}
+
+static int
+text_fd(const char *text, size_t len)
+{
+	int fd = memfd_create("message", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fs_write_all(fd, text, len), 0);
+	return fd;
+}
+
+static int
+any_message(void)
+{
+	static char big[REC_INLINE_MAX + 5000];
+	size_t len;
+
+	if (any(80) == 0) {		/* rides in pieces */
+		memset(big, 'a' + (int)any(26), sizeof(big));
+		return text_fd(big, sizeof(big));
+	}
+	len = (size_t)snprintf(big, 200, "Subject: %u\r\n\r\n%0*u\r\n", any(1000000),
+	    (int)any(100) + 1, any(1000));
+	return text_fd(big, len);
+}
+
+static void
+deliver(struct node *n, uint64_t user, int fd)
+{
+	n->under_way++;
+	store_deliver(n->st, 0, &user, 1, fd, done, n);
+	close(fd);
+}
+
+struct pick { uint64_t id; unsigned seen; char name[STORE_NAME_MAX + 1]; };
+
+static void
+pick_one(const struct store_box *box, void *arg)
+{
+	struct pick *p = arg;
+
+	if (box->noselect || any(++p->seen) != 0)
+		return;
+	p->id = box->id;
+	snprintf(p->name, sizeof(p->name), "%s", box->name);
+}
+
+static struct pick
+any_box(struct node *n, uint64_t user)
+{
+	struct pick p = { 0 };
+
+	assert_int_equal(store_box_list(n->st, 0, user, false, pick_one, &p), MAIL_OK);
+	return p;
+}
+
+struct pick_uid { uint32_t uid; unsigned seen; };
+
+static void
+pick_msg(const struct store_msg *m, void *arg)
+{
+	struct pick_uid *p = arg;
+
+	if (any(++p->seen) == 0)
+		p->uid = m->uid;
+}
+
+/* One message of the mailbox, or a few. */
+static const struct store_uids *
+any_uids(struct node *n, uint64_t box)
+{
+	static struct { uint32_t lo, hi; } r;
+	static struct store_uids u;
+	struct pick_uid p = { 0 };
+
+	assert_int_equal(store_messages(n->st, 0, box, 1, 0, pick_msg, &p), MAIL_OK);
+	r.lo = p.uid == 0 ? 1 : p.uid;
+	r.hi = r.lo + (any(4) == 0 ? any(5) : 0);
+	u.r = (void *)&r;
+	u.n = 1;
+	return &u;
+}
+
+static const char *const names[] = { "Work", "Work/2026", "Old", "Old/Work", "Sent", "Lists",
+	"\xc3\xa4" };
+static const char *const words[] = { NULL, "$Forwarded", "later", "$Forwarded later" };
+
+static void
+act_on_box(struct node *n, uint64_t user)
+{
+	struct pick p = any_box(n, user);
+	const char *name = names[any(7)];
+
+	n->under_way++;
+	switch (any(3)) {
+	case 0:
+		store_box_create(n->st, 0, user, name, any(4) == 0 ? "\\Archive" : "", done, n);
+		break;
+	case 1:
+		if (strcmp(p.name, "INBOX") != 0) {
+			store_box_rename(n->st, 0, user, p.name, name, done, n);
+			break;
+		}
+		/* FALLTHROUGH */
+	default:
+		store_box_delete(n->st, 0, user, p.name, done, n);
+	}
+}
+
+static void
+act_on_msgs(struct node *n, uint64_t user)
+{
+	struct pick p = any_box(n, user), to = any_box(n, user);
+	struct copy_of *c;
+
+	if (p.id == 0)
+		return;
+	n->under_way++;
+	switch (any(6)) {
+	case 0:
+	case 1:
+	case 2:
+		store_flags(n->st, 0, p.id, any_uids(n, p.id), any(3), any(32), words[any(4)], done,
+		    n);
+		break;
+	case 3:
+		store_expunge(n->st, 0, p.id, any_uids(n, p.id), false, done, n);
+		break;
+	case 4:
+		c = mem_alloc(sizeof(*c));
+		c->n = n;
+		c->box = p.id;
+		store_copy(n->st, 0, p.id, any_uids(n, p.id), to.id, false, copy_done, c);
+		break;
+	default:
+		store_copy(n->st, 0, p.id, any_uids(n, p.id), to.id, true, done, n);
+	}
+}
+
+static void
+act(struct node *n)
+{
+	uint64_t user = 1 + any(USERS);
+	unsigned what = any(20);
+	struct pick p;
+	int fd;
+
+	if (what < 6) {
+		deliver(n, user, any_message());
+	} else if (what < 9) {
+		p = any_box(n, user);
+		fd = any_message();
+		n->under_way++;
+		store_append(n->st, 0, user, p.id, any(32), words[any(4)], 1000 + any(1000), fd,
+		    done, n);
+		close(fd);
+	} else if (what < 18) {
+		act_on_msgs(n, user);
+	} else {
+		act_on_box(n, user);
+	}
+	UNTIL(n->under_way == 0);
+}
+
+/* ---- the fork ---- */
+
+/* b gets every record that a has, and is opened. */
+static uint64_t
+part(enum gen_kind of_a, enum gen_kind of_b)
+{
+	uint64_t fork;
+
+	for (size_t i = 0; i < a.f.n; i++) {
+		const struct fake_record *r = &a.f.log[i];
+		struct fake_record *x;
+
+		if (!r->committed)
+			continue;
+		x = fake_add(&b.f, 0, r->shard, r->type, (struct span){ r->payload, r->len });
+		x->lsn = r->lsn;
+		x->gen_no = r->gen_no;
+		x->committed = true;
+	}
+	b.f.lsn = fork = a.f.lsn;
+	b.f.gen = a.f.gen;
+	node_up(&b);
+	fake_generation(&a.f, of_a, 0);
+	fake_generation(&b.f, of_b, 1);
+	UNTIL(gen_same(&store_role(a.st)->gen, &a.f.gen) &&
+	    gen_same(&store_role(b.st)->gen, &b.f.gen));
+	return fork;
+}
+
+/* b is standby, and says what it changed. */
+static int
+changes_of_b(uint64_t fork, bool whole)
+{
+	unsigned before = b.f.changes;
+
+	b.f.active = false;
+	fake_role(&b.f);
+	UNTIL(!store_role(b.st)->active);
+	fake_want_changes(&b.f, SHARD, fork, whole, fake_tail(&b.f, SHARD, fork));
+	UNTIL(b.f.changes > before);
+	assert_true(b.f.changes_fd >= 0);
+	return b.f.changes_fd;
+}
+
+static json_t *
+merge(uint64_t fork, bool dry, int theirs, bool *ok)
+{
+	unsigned before = a.f.merges;
+	json_t *r;
+
+	fake_merge(&a.f, SHARD, fork, true, dry, fake_tail(&a.f, SHARD, fork), dup(theirs));
+	UNTIL(a.f.merges > before);
+	*ok = a.f.merged_ok;
+	r = json_loads(a.f.merged, 0, NULL);
+	assert_non_null(r);
+	return r;
+}
+
+static json_int_t
+count(json_t *r, const char *name)
+{
+	return json_integer_value(json_object_get(r, name));
+}
+
+/* ---- the rows of one side ---- */
+
+struct row {
+	uint64_t box, user;
+	uint32_t validity, uid, flags;
+	uint64_t modseq;
+	uint8_t sha[32], guid[16], box_guid[16];
+	bool gone;
+	char words[64], name[64];
+};
+struct rows { struct row *v; size_t n; };
+
+static struct rows
+look(struct node *n)
+{
+	static const char sql[] = "SELECT m.box, b.user, b.uidvalidity, m.uid, m.flags, m.modseq,"
+	    " m.sha, m.guid, b.guid, m.keywords, b.name, b.deleted_lsn > 0 FROM messages m JOIN"
+	    " boxes b ON b.id = m.box UNION ALL SELECT m.box, b.user, b.uidvalidity, m.uid,"
+	    " m.flags, m.modseq, m.sha, m.guid, b.guid, '', b.name, 1 FROM tombstones m JOIN boxes"
+	    " b ON b.id = m.box";
+	struct rows r = { 0 };
+	sqlite3_stmt *st;
+
+	assert_int_equal(sqlite3_prepare_v2(shard_of(n)->rd, sql, -1, &st, NULL), SQLITE_OK);
+	while (sqlite3_step(st) == SQLITE_ROW) {
+		struct row *x;
+
+		r.v = mem_grow(r.v, r.n + 1, sizeof(*r.v));
+		x = &r.v[r.n++];
+		memset(x, 0, sizeof(*x));
+		x->box = (uint64_t)sqlite3_column_int64(st, 0);
+		x->user = (uint64_t)sqlite3_column_int64(st, 1);
+		x->validity = (uint32_t)sqlite3_column_int64(st, 2);
+		x->uid = (uint32_t)sqlite3_column_int64(st, 3);
+		x->flags = (uint32_t)sqlite3_column_int64(st, 4);
+		x->modseq = (uint64_t)sqlite3_column_int64(st, 5);
+		memcpy(x->sha, sqlite3_column_blob(st, 6), 32);
+		memcpy(x->guid, sqlite3_column_blob(st, 7), 16);
+		memcpy(x->box_guid, sqlite3_column_blob(st, 8), 16);
+		snprintf(x->words, sizeof(x->words), "%s", sqlite3_column_text(st, 9));
+		snprintf(x->name, sizeof(x->name), "%s", sqlite3_column_text(st, 10));
+		x->gone = sqlite3_column_int(st, 11) != 0;
+	}
+	sqlite3_finalize(st);
+	return r;
+}
+
+/* The message with this id that is there; and how many there are. */
+static const struct row *
+find(const struct rows *r, const uint8_t guid[16], unsigned *n)
+{
+	const struct row *found = NULL;
+
+	*n = 0;
+	for (size_t i = 0; i < r->n; i++)
+		if (!r->v[i].gone && memcmp(r->v[i].guid, guid, 16) == 0) {
+			found = &r->v[i];
+			++*n;
+		}
+	return found;
+}
+
+static bool
+touched(const struct node *n, const struct row *was, const struct row *is)
+{
+	if (was->modseq != is->modseq)
+		return true;
+	for (size_t i = 0; i < n->ncopied; i++)
+		if (n->copied[i].box == is->box && memcmp(n->copied[i].guid, is->guid, 16) == 0)
+			return true;
+	return false;
+}
+
+/* ---- the judge ---- */
+
+static void
+same_place(const struct row *want, const struct row *got)
+{
+	assert_int_equal(want->box, got->box);
+	assert_int_equal(want->uid, got->uid);
+	assert_memory_equal(want->sha, got->sha, 32);
+}
+
+/* Both have it: per flag, who changed it wins; else, or where that cannot be known, the
+ * safe side. */
+static void
+judge_flags(const struct row *f, const struct row *x, const struct row *y, const struct row *got)
+{
+	uint32_t off = FLAG_SEEN | FLAG_DELETED;
+
+	for (uint32_t bit = 1; bit < 32; bit <<= 1) {
+		uint32_t was = f->flags & bit, xa = x->flags & bit, yb = y->flags & bit;
+		uint32_t is = got->flags & bit, safe = (bit & off) != 0 ? xa & yb : xa | yb;
+		uint32_t three = xa != was ? xa : yb;
+
+		if (xa == yb)
+			assert_int_equal(is, xa);
+		else
+			assert_true(is == three || is == safe);
+	}
+}
+
+/* A message that was there when they parted. */
+static void
+judge_old(const struct row *f, const struct rows *xs, const struct rows *ys,
+    const struct rows *rs)
+{
+	unsigned nx, ny, n;
+	const struct row *x = find(xs, f->guid, &nx), *y = find(ys, f->guid, &ny);
+	const struct row *got = find(rs, f->guid, &n);
+	bool stays = x != NULL && y != NULL ? true : x != NULL ? touched(&a, f, x) :
+	    y != NULL && touched(&b, f, y);
+
+	assert_true(nx <= 1 && ny <= 1);
+	assert_int_equal(n, stays);
+	if (!stays)
+		return;
+	assert_memory_equal(got->sha, f->sha, 32);
+	assert_int_equal(got->user, f->user);
+	if (x != NULL)
+		same_place(x, got);
+	if (x != NULL && y != NULL)
+		judge_flags(f, x, y, got);
+	if (x == NULL) {
+		assert_int_equal(got->flags, y->flags);
+		assert_string_equal(got->words, y->words);
+	}
+}
+
+static void
+judge_new(const struct rows *fs, const struct rows *xs, const struct rows *rs, bool winner)
+{
+	const struct row *got;
+	unsigned n;
+
+	for (size_t i = 0; i < xs->n; i++) {
+		const struct row *x = &xs->v[i];
+
+		if (x->gone || find(fs, x->guid, &n) != NULL)
+			continue;
+		got = find(rs, x->guid, &n);
+		assert_int_equal(n, 1);
+		assert_memory_equal(got->sha, x->sha, 32);
+		assert_int_equal(got->user, x->user);
+		assert_int_equal(got->flags, x->flags);
+		assert_string_equal(got->words, x->words);
+		if (winner)
+			same_place(x, got);
+	}
+}
+
+/* No number that a client saw names another message: in a mailbox, and under a name. */
+static void
+judge_uids(const struct rows *seen, const struct rows *rs)
+{
+	for (size_t i = 0; i < seen->n; i++)
+		for (size_t k = 0; k < rs->n; k++) {
+			const struct row *s = &seen->v[i], *r = &rs->v[k];
+
+			if (s->validity != r->validity || s->uid != r->uid || s->user != r->user)
+				continue;
+			if (memcmp(s->box_guid, r->box_guid, 16) != 0 &&
+			    (r->gone || strcmp(s->name, r->name) != 0))
+				continue;
+			assert_memory_equal(s->guid, r->guid, 16);
+		}
+}
+
+static void
+judge(const struct rows *fs, const struct rows *xs, const struct rows *ys, const struct rows *rs)
+{
+	unsigned n;
+
+	for (size_t i = 0; i < fs->n; i++)
+		if (!fs->v[i].gone)
+			judge_old(&fs->v[i], xs, ys, rs);
+	judge_new(fs, xs, rs, true);
+	judge_new(fs, ys, rs, false);
+	for (size_t i = 0; i < rs->n; i++)	/* and nothing that nobody had */
+		assert_true(rs->v[i].gone || find(xs, rs->v[i].guid, &n) != NULL ||
+		    find(ys, rs->v[i].guid, &n) != NULL);
+	judge_uids(xs, rs);
+	judge_uids(ys, rs);
+}
+
+/* ---- the index is a function of the log; the objects are whole ---- */
+
+struct text { char *p; size_t len; };
+
+static void
+dump_line(const char *line, void *arg)
+{
+	struct text *t = arg;
+	size_t n = strlen(line);
+
+	t->p = mem_grow(t->p, t->len + n + 2, 1);
+	memcpy(t->p + t->len, line, n);
+	t->len += n;
+	t->p[t->len++] = '\n';
+	t->p[t->len] = '\0';
+}
+
+static void
+replay_is_same(void)
+{
+	char *dir = mem_printf("%s/again", a.dir), err[256] = "";
+	struct shard *sh = shard_open(dir, err, sizeof(err));
+	struct text x = { 0 }, y = { 0 };
+	struct shard_outcome out;
+
+	assert_non_null(sh);
+	for (size_t i = 0; i < a.f.n; i++) {
+		const struct fake_record *r = &a.f.log[i];
+		const struct owner_record rec = { .lsn = r->lsn, .gen_no = r->gen_no, .type = r->type,
+			.time_ms = (int64_t)(1700000000000ull + r->lsn),
+			.payload = { r->payload, r->len } };
+
+		if (r->committed)
+			assert_int_equal(shard_apply(sh, &rec, NULL, &out), 0);
+	}
+	assert_int_equal(shard_commit(sh), 0);
+	assert_int_equal(shard_dump(sh, dump_line, &x), 0);
+	assert_int_equal(shard_dump(shard_of(&a), dump_line, &y), 0);
+	assert_string_equal(x.p, y.p);
+	free(x.p);
+	free(y.p);
+	shard_close(sh);
+	fs_remove_tree(dir);
+	free(dir);
+}
+
+static void
+on_verify(void *arg, json_t *report, long complaints)
+{
+	if (complaints != 0)
+		json_dumpf(report, stderr, 0);
+	*(long *)arg = complaints;
+	json_decref(report);
+}
+
+static void
+verify(struct node *n)
+{
+	long complaints = -2;
+
+	store_operate(n->st, STORE_OP_VERIFY, on_verify, &complaints);
+	UNTIL(complaints != -2);
+	assert_int_equal(complaints, 0);
+}
+
+/* ---- random histories ---- */
+
+/* What all runs together did: a case that never came up is not tested. */
+static const char *const kinds_of_work[] = { "added", "removed", "kept", "flags",
+	"boxes_created", "boxes_deleted", "boxes_renamed", "boxes_kept", "names" };
+static json_int_t work_done[9];
+
+static void
+sum_up(json_t *r)
+{
+	for (size_t i = 0; i < 9; i++)
+		work_done[i] += count(r, kinds_of_work[i]);
+}
+
+/* Refused at some place, perhaps with a restart of the process, until it comes through. */
+static json_t *
+merge_interrupted(uint64_t fork, int theirs)
+{
+	json_t *r;
+	bool ok;
+
+	for (unsigned i = 0;; i++) {
+		a.f.refuse_at = i < 4 ? a.f.n + any(12) : 0;
+		r = merge(fork, false, theirs, &ok);
+		a.f.refuse_at = 0;
+		if (ok)
+			return r;
+		assert_non_null(json_object_get(r, "error"));
+		json_decref(r);
+		if (any(2) == 0) {
+			store_free(a.st);
+			node_up(&a);
+		}
+	}
+}
+
+static void
+one_run(uint64_t s)
+{
+	static const enum gen_kind kinds[] = { GEN_FORCED, GEN_PRESUMED, GEN_UNSAFE };
+	struct rows fs, xs, ys, rs;
+	uint64_t fork;
+	json_t *r;
+	size_t n;
+	bool ok;
+	int theirs;
+
+	seed = s * 0x9e3779b97f4a7c15u + 1;
+	set_up(NULL);
+	for (unsigned i = 20 + any(30); i > 0; i--)
+		act(&a);
+	a.ncopied = 0;
+	fork = part(kinds[any(3)], kinds[any(2)]);
+	fs = look(&a);
+	for (unsigned i = any(50); i > 0; i--)
+		act(&a);
+	for (unsigned i = any(50); i > 0; i--)
+		act(&b);
+	xs = look(&a);
+	ys = look(&b);
+	theirs = changes_of_b(fork, true);
+	n = a.f.n;
+	r = merge(fork, true, theirs, &ok);
+	assert_true(ok);
+	assert_int_equal(a.f.n, n);	/* dry */
+	sum_up(r);
+	json_decref(r);
+	r = any(2) == 0 ? merge_interrupted(fork, theirs) : merge(fork, false, theirs, &ok);
+	if (!a.f.merged_ok)
+		fail_msg("seed %llu: %s", (unsigned long long)s, a.f.merged);
+	assert_int_equal(count(r, "missing"), 0);
+	json_decref(r);
+	rs = look(&a);
+	judge(&fs, &xs, &ys, &rs);
+	n = a.f.n;
+	r = merge(fork, false, theirs, &ok);	/* a second time */
+	assert_true(ok);
+	assert_int_equal(count(r, "proposed"), 0);
+	assert_int_equal(a.f.n, n);
+	json_decref(r);
+	verify(&a);
+	replay_is_same();
+	free(fs.v);
+	free(xs.v);
+	free(ys.v);
+	free(rs.v);
+	tear_down(NULL);
+}
+
+static void
+test_random(void **state)
+{
+	const char *runs = getenv("MERGE_RUNS"), *from = getenv("MERGE_SEED");
+	uint64_t s = from == NULL ? 1 : strtoull(from, NULL, 10);
+	long n = runs == NULL ? 60 : strtol(runs, NULL, 10);
+
+	(void)state;
+	for (long i = 0; i < n; i++, s++) {
+		if (getenv("MERGE_SHOW") != NULL)
+			fprintf(stderr, "seed %llu\n", (unsigned long long)s);
+		one_run(s);
+	}
+	for (size_t i = 0; i < 9; i++) {
+		print_message("%s=%lld ", kinds_of_work[i], (long long)work_done[i]);
+		assert_true(n < 60 || work_done[i] > 0);
+	}
+	print_message("\n");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_random) };
+
+	return cmocka_run_group_tests_name("store_merge", tests, NULL, NULL);
+}
