@@ -79,6 +79,7 @@ request(const struct verb *v, const struct hactl_options *o, const char *operand
 	json_object_set_new(r, "peer_is_off", json_boolean(o->peer_is_off));
 	json_object_set_new(r, "accept_loss", json_boolean(o->accept_loss));
 	json_object_set_new(r, "accept_deletes", json_boolean(o->accept_deletes));
+	json_object_set_new(r, "full", json_boolean(o->full_walk));
 	json_object_set_new(r, "fire", json_boolean(o->fire));
 	json_object_set_new(r, "follow", json_boolean(o->follow));
 	if (o->lines != -1)

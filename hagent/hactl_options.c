@@ -23,6 +23,7 @@ static const struct option longs[] = {
 	{ "yes", no_argument, NULL, O_YES },
 	{ "path", required_argument, NULL, O_PATH },
 	{ "accept-deletes", no_argument, NULL, O_DELETES },
+	{ "full-walk", no_argument, NULL, O_FULL },
 	{ "follow", no_argument, NULL, O_FOLLOW },
 	{ "lines", required_argument, NULL, O_LINES },
 	{ "fire", no_argument, NULL, O_FIRE },
@@ -121,6 +122,9 @@ set_option(struct hactl_options *o, int ch)
 		return 0;
 	case O_DELETES:
 		o->accept_deletes = true;
+		return 0;
+	case O_FULL:
+		o->full_walk = true;
 		return 0;
 	case O_FOLLOW:
 		o->follow = true;

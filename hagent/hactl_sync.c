@@ -146,6 +146,25 @@ print_last(json_t *last, FILE *out)
 		fprintf(out, "        %.300s\n", answer_text(last, "error"));
 }
 
+/* How its changes are learnt, and when all of it was walked last. */
+static void
+print_source(json_t *t, FILE *out)
+{
+	char ago[32];
+
+	if (json_object_get(t, "change_source") == NULL)
+		return;
+	fprintf(out, "        changes from %.40s", answer_text(t, "change_source"));
+	if (json_object_get(t, "change_source_why") != NULL)
+		fprintf(out, " (%.120s)", answer_text(t, "change_source_why"));
+	else
+		fprintf(out, ", %lld directories watched", answer_int(t, "watches"));
+	if (answer_has(t, "full_walk_ago_ms"))
+		fprintf(out, "; full walk %s ago",
+		    answer_span(answer_int(t, "full_walk_ago_ms"), ago, sizeof(ago)));
+	fputc('\n', out);
+}
+
 static void
 print_tree(json_t *t, FILE *out)
 {
@@ -159,6 +178,7 @@ print_tree(json_t *t, FILE *out)
 	else
 		fprintf(out, "%s", answer_text(t, "state"));
 	fputc('\n', out);
+	print_source(t, out);
 	print_last(json_object_get(t, "last"), out);
 }
 

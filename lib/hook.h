@@ -23,6 +23,7 @@
  *   cut-acknowledged-tail      what was acknowledged alone is thrown away at a fork
  *   keep-torn-record           recovery of the log looks at lengths and LSNs only
  *   mirror-wrong-direction     the standby sends its tree to the active
+ *   ignore-event               of the change source's events only those of names count
  *   reuse-uid                  after a takeover UIDs continue behind the messages that
  *                              are present, instead of behind all ever given */
 #ifndef LIB_HOOK_H

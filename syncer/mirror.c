@@ -45,6 +45,10 @@ struct tree_state {
 	bool have_last, last_source;
 	struct mirror_result last;
 	int64_t last_wall_ms;
+	/* What the worker said of its change source; source[0] = 0: nothing yet. */
+	char source[24], source_why[120];
+	uint64_t watches;
+	int64_t walked_wall_ms;
 };
 
 struct mirror {
@@ -68,7 +72,7 @@ struct mirror {
 	int64_t began_ms;
 
 	struct ctl_call *call;		/* sync-now; NULL when its client hung up */
-	bool waiting, accept;
+	bool waiting, accept, full;
 	int64_t asked_ms;
 	json_t *passes;
 	struct mirror_result worst;
@@ -245,6 +249,28 @@ take_progress(struct mirror *m, struct span body)
 }
 
 static void
+take_source(struct mirror *m, struct span body)
+{
+	char path[1200], source[sizeof(m->trees->source)], why[sizeof(m->trees->source_why)];
+	uint64_t watches, walked;
+	struct tree_state *t;
+	struct wire_in in;
+
+	wire_in_init(&in, body.p, body.len);
+	wire_get_str(&in, path, sizeof(path));
+	wire_get_str(&in, source, sizeof(source));
+	wire_get_str(&in, why, sizeof(why));
+	watches = wire_get_u64(&in);
+	walked = wire_get_u64(&in);
+	if (!wire_in_done(&in) || (t = find_tree(m, path)) == NULL)
+		return;
+	memcpy(t->source, source, sizeof(source));
+	memcpy(t->source_why, why, sizeof(why));
+	t->watches = watches;
+	t->walked_wall_ms = (int64_t)walked;
+}
+
+static void
 take_done(struct mirror *m, uint32_t pass, struct span body)
 {
 	struct mirror_result r;
@@ -277,6 +303,7 @@ on_worker_msg(struct ipc *ipc, const struct ipc_msg *msg, void *arg)
 	switch (msg->type) {
 	case MW_PEER: take_peer_message(m, msg->body); break;
 	case MW_PROGRESS: take_progress(m, msg->body); break;
+	case MW_SOURCE: take_source(m, msg->body); break;
 	case MW_DONE: take_done(m, msg->id, msg->body); break;
 	default: break;
 	}
@@ -332,9 +359,10 @@ static void
 log_pass(const struct tree_state *t, const struct mirror_result *r)
 {
 	if (r->outcome == MIRROR_OK)
-		log_info("mirror %s ok entries=%llu created=%llu changed=%llu deleted=%llu"
+		log_info("mirror %s ok walk=%s entries=%llu looked_at=%llu created=%llu changed=%llu deleted=%llu"
 		    " sent=%llu literal=%llu matched=%llu busy=%llu ms=%llu", t->conf->path,
-		    (unsigned long long)r->entries, (unsigned long long)r->created,
+		    r->full ? "full" : "changes", (unsigned long long)r->entries,
+		    (unsigned long long)r->looked, (unsigned long long)r->created,
 		    (unsigned long long)r->changed, (unsigned long long)r->deleted,
 		    (unsigned long long)r->bytes_sent, (unsigned long long)r->literal,
 		    (unsigned long long)r->matched, (unsigned long long)r->busy,
@@ -408,8 +436,13 @@ pass_over(struct mirror *m, struct tree_state *t, const struct mirror_result *r)
 static void
 start_pass(struct mirror *m, struct tree_state *t)
 {
+	uint8_t flags = 0;
 	struct wire_out w;
 
+	if (t->asked && m->accept)
+		flags |= MIRROR_ACCEPT_DELETES;
+	if (t->asked && m->full)
+		flags |= MIRROR_FULL_WALK;
 	m->running = t;
 	random_bytes(&m->pass, sizeof(m->pass));
 	m->began_ms = clock_ms();
@@ -417,7 +450,7 @@ start_pass(struct mirror *m, struct tree_state *t)
 	(void)snprintf(m->phase, sizeof(m->phase), "starting");
 	wire_out_init(&w);
 	wire_put_str(&w, t->conf->path);
-	wire_put_u8(&w, t->asked && m->accept);
+	wire_put_u8(&w, flags);
 	(void)ipc_send(m->worker, MW_RUN, m->pass, w.p, w.len, -1);
 	wire_out_clear(&w);
 }
@@ -626,6 +659,7 @@ op_sync_now(struct mirror *m, struct ctl_call *call, json_t *request)
 		m->call = call;
 		m->waiting = true;
 		m->accept = json_is_true(json_object_get(request, "accept_deletes"));
+		m->full = json_is_true(json_object_get(request, "full"));
 		m->asked_ms = clock_ms();
 		m->passes = json_array();
 		m->worst = (struct mirror_result){ 0 };
@@ -651,6 +685,15 @@ tree_status(const struct mirror *m, const struct tree_state *t, int64_t now)
 	} else if (may_send(m) && t->due_ms != INT64_MAX) {
 		json_object_set_new(j, "next_in_s",
 		    json_integer(t->due_ms > now ? (t->due_ms - now) / 1000 : 0));
+	}
+	if (t->source[0] != '\0') {
+		json_object_set_new(j, "change_source", json_string(t->source));
+		if (t->source_why[0] != '\0')
+			json_object_set_new(j, "change_source_why", json_string(t->source_why));
+		json_object_set_new(j, "watches", json_integer((json_int_t)t->watches));
+		if (t->walked_wall_ms > 0)
+			json_object_set_new(j, "full_walk_ago_ms",
+			    json_integer(clock_wall_ms() - t->walked_wall_ms));
 	}
 	if (t->have_last) {
 		json_t *last = mirror_result_json(&t->last, t->conf->path);

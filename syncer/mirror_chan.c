@@ -25,11 +25,13 @@
 #define FRAME_MAX (MIRROR_HEAD + MIRROR_BODY_MAX)
 #define TICK_MS 500
 #define SILENT_MS 120000
+#define CALM_MS 50
 
 void
 mirror_chan_init(struct mirror_chan *c, int fd)
 {
-	*c = (struct mirror_chan){ .fd = fd, .silent_ms = SILENT_MS, .phase = "" };
+	*c = (struct mirror_chan){ .fd = fd, .watch_fd = -1, .silent_ms = SILENT_MS,
+		.phase = "" };
 }
 
 void
@@ -38,7 +40,7 @@ mirror_chan_clear(struct mirror_chan *c)
 	close(c->fd);
 	mirror_pack_free(c->pack);
 	free(c->buf);
-	*c = (struct mirror_chan){ .fd = -1 };
+	*c = (struct mirror_chan){ .fd = -1, .watch_fd = -1 };
 }
 
 int
@@ -126,6 +128,35 @@ read_all(struct mirror_chan *c, uint8_t *dst, size_t n)
 }
 
 static int
+readable(struct mirror_chan *c, int wait_ms)
+{
+	struct pollfd p[2] = { { .fd = c->fd, .events = POLLIN },
+		{ .fd = c->watch_fd, .events = POLLIN } };	/* -1 is left out */
+	int n = poll(p, 2, wait_ms);
+
+	if (n <= 0)
+		return n == -1 && errno == EINTR ? 0 : n;
+	if (p[1].revents != 0)
+		c->on_watch(c->watch_arg);
+	return p[0].revents != 0;
+}
+
+/* Between passes: until syncd has something to say.  Many events are taken together. */
+static int
+wait_idle(struct mirror_chan *c)
+{
+	for (;;) {
+		struct pollfd p = { .fd = c->fd, .events = POLLIN };
+		int n = readable(c, -1);
+
+		if (n != 0)
+			return n == 1 ? 0 : broken(c, strerror(errno));
+		if (poll(&p, 1, CALM_MS) == 1)
+			return 0;
+	}
+}
+
+static int
 get_frame(struct mirror_chan *c, struct mirror_msg *m)
 {
 	uint8_t h[HEADER];
@@ -195,7 +226,7 @@ int
 mirror_chan_next(struct mirror_chan *c, struct mirror_msg *m)
 {
 	for (;;) {
-		if (get_frame(c, m) == -1)
+		if (wait_idle(c) == -1 || get_frame(c, m) == -1)
 			return -1;
 		if (m->kind == MW_STATE) {
 			if (take_state(c, m) == -1)
@@ -277,15 +308,6 @@ take(struct mirror_chan *c, struct mirror_msg *m)
 	if (c->pack == NULL || mirror_pack_open(c->pack, wire_get_rest(&m->body)) == -1)
 		return mirror_chan_fail(c, "malformed pack");
 	return next_packed(c, m);
-}
-
-static int
-readable(struct mirror_chan *c, int wait_ms)
-{
-	struct pollfd p = { .fd = c->fd, .events = POLLIN };
-	int n = poll(&p, 1, wait_ms);
-
-	return n == -1 && errno == EINTR ? 0 : n;
 }
 
 int
@@ -441,6 +463,8 @@ mirror_chan_tick(struct mirror_chan *c)
 	if (now - c->ticked_ms < TICK_MS)
 		return 0;
 	c->ticked_ms = now;
+	if (c->watch_fd != -1)
+		c->on_watch(c->watch_arg);
 	if (!c->in_pass)
 		return 0;
 	return take_waiting(c) == -1 ? -1 : send_progress(c);
@@ -491,6 +515,12 @@ mirror_chan_plan(struct mirror_chan *c, struct wire_in *rows)
 	struct span body = wire_get_rest(rows);
 
 	return put_frame(c, MW_PLAN, body, SPAN(""));
+}
+
+int
+mirror_chan_source(struct mirror_chan *c, const struct wire_out *w)
+{
+	return put_frame(c, MW_SOURCE, wire_out_span(w), SPAN(""));
 }
 
 int

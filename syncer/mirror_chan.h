@@ -31,6 +31,10 @@ struct mirror_chan {
 	int64_t ticked_ms;
 	int silent_ms;		/* the peer may be silent so long in a pass */
 	char why[400];		/* of the last -1 */
+	/* Readable: something that is not the channel's wants on_watch(); -1: nothing. */
+	int watch_fd;
+	void (*on_watch)(void *arg);
+	void *watch_arg;
 	bool broken;		/* syncd is gone, or the framing is: end the worker */
 	uint8_t *buf;
 	size_t cap;
@@ -64,7 +68,8 @@ int mirror_chan_tick(struct mirror_chan *);
 /* The look alone, at once: before something that cannot be taken back. */
 int mirror_chan_look(struct mirror_chan *);
 void mirror_chan_phase(struct mirror_chan *, const char *phase, uint64_t of);
-/* To syncd: a row of a dry run; how the pass ended. */
+/* To syncd: MW_SOURCE with this body; a row of a dry run; how the pass ended. */
+int mirror_chan_source(struct mirror_chan *, const struct wire_out *);
 int mirror_chan_plan(struct mirror_chan *, struct wire_in *rows);
 int mirror_chan_report(struct mirror_chan *, const char *path, const struct mirror_result *);
 int mirror_chan_fail(struct mirror_chan *, const char *fmt, ...)

@@ -18,6 +18,8 @@ mirror_conf_opts(void)
 		CFG_INT("hold-deleted-s", 604800, CFGF_NONE),
 		CFG_INT("compress-level", 3, CFGF_NONE),
 		CFG_BOOL("require-mount", cfg_false, CFGF_NONE),
+		CFG_STR("change-source", "auto", CFGF_NONE),
+		CFG_INT("full-walk-interval-s", 3600, CFGF_NONE),
 		CFG_STR("file-size-max", "64G", CFGF_NONE),
 		CFG_INT("entries-max", 10000000, CFGF_NONE),
 		CFG_END(),
@@ -65,6 +67,17 @@ copy_path(const char *file, cfg_t *sec)
 }
 
 static void
+read_source(const char *file, cfg_t *sec, struct mirror_tree *t)
+{
+	const char *source = cfg_getstr(sec, "change-source");
+
+	t->watch = strcmp(source, "none") != 0 && t->full_walk_interval_ms > 0;
+	if (strcmp(source, "none") != 0 && strcmp(source, "auto") != 0)
+		conf_error(file, conf_line(sec),
+		    "mirror \"%s\": change-source must be auto or none", t->path);
+}
+
+static void
 read_tree(const char *file, cfg_t *sec, struct mirror_tree *t)
 {
 	t->path = copy_path(file, sec);
@@ -75,6 +88,9 @@ read_tree(const char *file, cfg_t *sec, struct mirror_tree *t)
 	t->hold_deleted_s = number(file, sec, "hold-deleted-s", 0, 366L * 86400);
 	t->compress_level = (int)number(file, sec, "compress-level", 0, 19);
 	t->require_mount = cfg_getbool(sec, "require-mount") == cfg_true;
+	t->full_walk_interval_ms = 1000 *
+	    (int64_t)number(file, sec, "full-walk-interval-s", 0, 30L * 86400);
+	read_source(file, sec, t);
 	t->entries_max = (uint64_t)number(file, sec, "entries-max", 1, 1000000000);
 	if (conf_size(cfg_getstr(sec, "file-size-max"), &t->file_size_max) == -1)
 		conf_error(file, conf_line(sec),

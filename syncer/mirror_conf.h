@@ -16,6 +16,8 @@ struct mirror_tree {
 	int64_t hold_deleted_s;		/* 0: deleted at once */
 	int compress_level;		/* of zstd, 1 to 19; 0: not compressed */
 	bool require_mount;
+	bool watch;			/* learn from events what changed */
+	int64_t full_walk_interval_ms;	/* so long a pass may rest on events */
 	uint64_t file_size_max, entries_max;
 };
 

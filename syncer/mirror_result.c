@@ -25,6 +25,8 @@ static const struct {
 	{ "unreadable", offsetof(struct mirror_result, unreadable) },
 	{ "duration_ms", offsetof(struct mirror_result, duration_ms) },
 	{ "vanished", offsetof(struct mirror_result, vanished) },
+	{ "looked_at", offsetof(struct mirror_result, looked) },
+	{ "full_walk", offsetof(struct mirror_result, full) },
 };
 #define NFIELDS (sizeof(fields) / sizeof(fields[0]))
 

@@ -21,6 +21,8 @@ struct mirror_result {
 	uint64_t unreadable;		/* in the source: then nothing is deleted */
 	uint64_t duration_ms;
 	uint64_t vanished;		/* gone between the list and the copy */
+	uint64_t looked;		/* entries looked at in the source */
+	uint64_t full;			/* 1: by a full walk */
 	char error[400], why[400], hint[400];
 };
 void mirror_result_put(struct wire_out *, const struct mirror_result *);

@@ -21,12 +21,16 @@
 #include <event2/buffer.h>
 #include <openssl/evp.h>
 
+#include "clock.h"
 #include "delta.h"
 #include "log.h"
 #include "mem.h"
 #include "mirror_chan.h"
 #include "mirror_conf.h"
+#include "mirror_memory.h"
 #include "tree.h"
+#include "tree_changes.h"
+#include "tree_dirty.h"
 
 #define LIST_BYTES (96u << 10)
 #define SETTLE_MS 12
@@ -43,7 +47,12 @@ struct want {
 struct source {
 	struct mirror_chan *c;
 	const struct mirror_tree *tree;
+	struct mirror_memory *memory;
 	int root;
+	bool full, dry;
+	const struct tree_dirty_row *rows;	/* what is looked at, when not full */
+	size_t nrows;
+	uint64_t looked, unreadable;
 	struct wire_out list;		/* entries not sent yet */
 	struct want wants[MIRROR_BATCH];
 	size_t nwants;
@@ -113,32 +122,95 @@ on_trouble(void *arg, const char *path)
 }
 
 static int
-send_list(struct source *s, struct mirror_result *r)
+on_enter(void *arg, int dirfd, const char *path)
+{
+	struct source *s = arg;
+
+	if (!s->dry)
+		tree_changes_enter(s->memory->changes, dirfd, path);
+	return 0;
+}
+
+/* The entries, for one of the two walks: 0, 1 a full walk is needed, -1. */
+static int
+send_entries(struct source *s)
 {
 	struct tree_walk w = { .root_fd = s->root, .exclude = s->tree->exclude,
 		.nexclude = s->tree->nexclude, .entries_max = s->tree->entries_max,
-		.entry = on_entry, .trouble = on_trouble, .arg = s };
-	struct wire_out end;
+		.entry = on_entry, .enter = on_enter, .trouble = on_trouble, .arg = s };
 	int rc;
 
 	wire_out_init(&s->list);
-	rc = tree_walk(&w);
+	s->c->done = 0;
+	rc = s->full ? tree_walk(&w) : tree_walk_rows(&w, s->rows, s->nrows);
 	if (rc == -1 && errno != ECONNABORTED)
 		(void)mirror_chan_fail(s->c, "%s cannot be listed: %s", s->tree->path,
 		    strerror(errno));
 	if (rc == 0)
 		rc = flush_list(s);
 	wire_out_clear(&s->list);
+	s->looked = w.entries;
+	s->unreadable = w.unreadable;
+	/* Where the other names of a file are, only a full walk knows. */
+	return rc == 0 && !s->full && w.linked > 0 ? 1 : rc;
+}
+
+static int
+send_rows(struct source *s)
+{
+	struct wire_out w;
+	size_t i = 0;
+	int rc = 0;
+
+	do {
+		wire_out_init(&w);
+		for (; i < s->nrows && w.len < LIST_BYTES; i++) {
+			wire_put_u8(&w, s->rows[i].deep);
+			wire_put_str(&w, s->rows[i].path);
+		}
+		rc = mirror_chan_send(s->c, MM_ROWS, &w);
+		wire_out_clear(&w);
+	} while (rc == 0 && i < s->nrows);
+	return rc;
+}
+
+static int
+send_all(struct source *s)
+{
+	s->full = true;
+	if (!s->dry) {
+		s->memory->walked_wall_ms = clock_wall_ms();
+		tree_changes_restart(s->memory->changes, s->root, clock_ms());
+	}
+	return send_entries(s);
+}
+
+static int
+send_list(struct source *s)
+{
+	struct wire_out end;
+	int rc = s->full ? send_all(s) : send_rows(s);
+
+	if (rc == 0 && !s->full && (rc = send_entries(s)) == 1)
+		rc = mirror_chan_send(s->c, MM_RESTART, NULL) == -1 ? -1 : send_all(s);
 	if (rc == -1)
 		return -1;
-	r->entries = w.entries;
-	r->unreadable = w.unreadable;
 	wire_out_init(&end);
-	wire_put_u64(&end, w.entries);
-	wire_put_u64(&end, w.unreadable);
+	wire_put_u64(&end, s->looked);
+	wire_put_u64(&end, s->unreadable);
 	rc = mirror_chan_send(s->c, MM_LIST_END, &end);
 	wire_out_clear(&end);
 	return rc;
+}
+
+/* The target found that the rows do not suffice. */
+static int
+send_list_again(struct source *s)
+{
+	if (s->full)
+		return mirror_chan_fail(s->c, "a second full walk was asked for");
+	s->full = true;
+	return mirror_chan_send(s->c, MM_RESTART, NULL) == -1 ? -1 : send_list(s);
 }
 
 /* ---- one file ---------------------------------------------------------- */
@@ -429,13 +501,14 @@ send_delta(struct source *s, struct reading *f, struct delta_sums *sums)
 }
 
 static int
-send_fail(struct source *s, uint32_t index, int error)
+send_fail(struct source *s, const struct want *want, int error)
 {
 	struct wire_out w;
 	int rc;
 
+	tree_changes_again(s->memory->changes, want->path);
 	wire_out_init(&w);
-	wire_put_u32(&w, index);
+	wire_put_u32(&w, want->index);
 	wire_put_u32(&w, (uint32_t)error);
 	rc = mirror_chan_send(s->c, MM_FILE_FAIL, &w);
 	wire_out_clear(&w);
@@ -521,7 +594,9 @@ send_content(struct source *s, const struct want *want, struct reading *f)
 	if (rc == 0)
 		rc = look_again(s, f);
 	if (rc == 1)
-		return send_fail(s, want->index, EIO);
+		return send_fail(s, want, EIO);
+	if (rc == 0 && f->seen != MIRROR_WHOLE)
+		tree_changes_again(s->memory->changes, want->path);
 	return rc == -1 ? -1 : send_end(s, want->index, f);
 }
 
@@ -532,7 +607,7 @@ send_file(struct source *s, const struct want *want)
 	int rc;
 
 	if (open_file(s, want->path, &f) == -1)
-		rc = send_fail(s, want->index, errno);
+		rc = send_fail(s, want, errno);
 	else
 		rc = send_content(s, want, &f);
 	close_file(&f);
@@ -629,7 +704,6 @@ answer_wants(struct source *s)
 static int
 serve(struct source *s, struct mirror_result *r)
 {
-	uint64_t entries = r->entries, unreadable = r->unreadable;
 	struct mirror_msg m;
 	int rc = 0;
 
@@ -638,22 +712,32 @@ serve(struct source *s, struct mirror_result *r)
 			return -1;
 		switch (m.type) {
 		case MM_PLAN: rc = mirror_chan_plan(s->c, &m.body); break;
+		case MM_WALK: rc = send_list_again(s); break;
 		case MM_WANT: rc = take_want(s, &m.body); break;
 		case MM_SIG: rc = take_signature(s, &m.body); break;
 		case MM_WANT_END: rc = answer_wants(s); break;
 		case MM_RESULT:
 			if (mirror_result_get(&m.body, r) == -1)
 				return mirror_chan_fail(s->c, "malformed result");
-			if (r->outcome == MIRROR_OK) {
-				r->entries = entries;
-				r->unreadable = unreadable;
-			}
+			r->full = s->full;
+			r->looked = s->looked;
 			return 0;
 		default:
 			return mirror_chan_fail(s->c, "unexpected message %u", m.type);
 		}
 	}
 	return -1;
+}
+
+/* Which pass the target may build on; 0: none, a full walk. */
+static uint32_t
+base_pass(struct source *s, bool full)
+{
+	const struct mirror_memory *m = s->memory;
+
+	s->full = full || m->sent_pass == 0 || !gen_same(&m->sent_gen, &s->c->gen) ||
+	    !tree_changes_begin(m->changes, s->root, clock_ms(), &s->rows, &s->nrows);
+	return s->full ? 0 : m->sent_pass;
 }
 
 /* The target looks at its own tree before we list ours: 0 go on, 1 it refused. */
@@ -669,12 +753,14 @@ begin(struct source *s, uint8_t flags, struct mirror_result *r)
 	wire_put_str(&w, s->tree->path);
 	wire_put_u8(&w, flags);
 	wire_put_u8(&w, level > 0);
+	wire_put_u32(&w, base_pass(s, (flags & (MIRROR_FULL_WALK | MIRROR_DRY_RUN)) != 0));
 	rc = mirror_chan_send(s->c, MM_BEGIN, &w);
 	wire_out_clear(&w);
 	if (rc == -1 || mirror_chan_recv(s->c, &m) == -1)
 		return -1;
 	if (m.type == MM_READY) {
 		mirror_chan_pack(s->c, wire_get_u8(&m.body) != 0 ? level : 0);
+		s->full |= wire_get_u8(&m.body) == 0;
 		return wire_in_done(&m.body) ? 0 :
 		    mirror_chan_fail(s->c, "malformed message");
 	}
@@ -683,9 +769,18 @@ begin(struct source *s, uint8_t flags, struct mirror_result *r)
 	return mirror_chan_fail(s->c, "unexpected message %u", m.type);
 }
 
+/* What the next pass may build on. */
+static void
+remember(struct source *s, bool well)
+{
+	tree_changes_end(s->memory->changes, well);
+	s->memory->sent_pass = well ? s->c->pass : 0;
+	s->memory->sent_gen = s->c->gen;
+}
+
 int
-mirror_source_run(struct mirror_chan *c, const struct mirror_tree *t, uint8_t flags,
-    struct mirror_result *r)
+mirror_source_run(struct mirror_chan *c, const struct mirror_tree *t,
+    struct mirror_memory *memory, uint8_t flags, struct mirror_result *r)
 {
 	struct source *s;
 	int rc, root = mirror_source_open(t, r);
@@ -695,12 +790,16 @@ mirror_source_run(struct mirror_chan *c, const struct mirror_tree *t, uint8_t fl
 	s = mem_alloc(sizeof(*s));
 	s->c = c;
 	s->tree = t;
+	s->memory = memory;
 	s->root = root;
 	if ((s->sig = evbuffer_new()) == NULL || (s->none = evbuffer_new()) == NULL)
 		log_fatal("no memory");
+	s->dry = (flags & MIRROR_DRY_RUN) != 0;
 	rc = begin(s, flags, r);
-	if (rc == 0 && (rc = send_list(s, r)) == 0)
+	if (rc == 0 && (rc = send_list(s)) == 0)
 		rc = serve(s, r);
+	if (!s->dry)		/* a dry run changes nothing, not here either */
+		remember(s, rc == 0 && r->outcome == MIRROR_OK);
 	forget_wants(s);
 	evbuffer_free(s->sig);
 	evbuffer_free(s->none);

@@ -7,13 +7,14 @@
 #include <stdint.h>
 
 struct mirror_chan;
+struct mirror_memory;
 struct mirror_result;
 struct mirror_tree;
 
 /* Runs the whole pass; the channel is in it already.  flags: enum mirror_flag.  What went
  * wrong is in *r; -1 when the pass must be aborted (c->why). */
-int mirror_source_run(struct mirror_chan *, const struct mirror_tree *, uint8_t flags,
-    struct mirror_result *);
+int mirror_source_run(struct mirror_chan *, const struct mirror_tree *,
+    struct mirror_memory *, uint8_t flags, struct mirror_result *);
 /* Opens the root of a tree and checks that it is mounted if it has to be; both sides
  * use it.  -1 with the words in *r. */
 int mirror_source_open(const struct mirror_tree *, struct mirror_result *);

@@ -25,6 +25,7 @@
 #include "mem.h"
 #include "mirror_chan.h"
 #include "mirror_conf.h"
+#include "mirror_memory.h"
 #include "mirror_source.h"
 #include "mirror_spool.h"
 #include "tree_apply.h"
@@ -86,6 +87,17 @@ take_list(struct mirror_target *t, struct wire_in *in, char **last)
 	return 0;
 }
 
+/* Rows and list so far count for nothing. */
+static void
+forget_list(struct mirror_target *t, char **last)
+{
+	free(*last);
+	*last = NULL;
+	mirror_rows_clear(t);
+	mirror_spool_free(t->list);
+	t->list = mirror_spool_new(t->spool_dir);
+}
+
 static int
 receive_list(struct mirror_target *t)
 {
@@ -93,9 +105,18 @@ receive_list(struct mirror_target *t)
 	char *last = NULL;
 	int rc;
 
-	while ((rc = mirror_chan_recv(t->c, &m)) == 0 && m.type == MM_LIST)
-		if ((rc = take_list(t, &m.body, &last)) == -1)
+	while ((rc = mirror_chan_recv(t->c, &m)) == 0) {
+		if (m.type == MM_LIST)
+			rc = take_list(t, &m.body, &last);
+		else if (m.type == MM_ROWS && last == NULL)
+			rc = mirror_rows_take(t, &m.body);
+		else if (m.type == MM_RESTART)
+			forget_list(t, &last);
+		else
 			break;
+		if (rc == -1)
+			break;
+	}
 	free(last);
 	if (rc == -1)
 		return -1;
@@ -149,8 +170,9 @@ on_trouble(void *arg, const char *path)
 	mirror_target_trouble(o->t, "read", path);
 }
 
+/* Also says whether there are files with several names. */
 static struct mirror_spool *
-list_own(struct mirror_target *t)
+list_own(struct mirror_target *t, bool *linked)
 {
 	struct own o = { t, mirror_spool_new(t->spool_dir) };
 	struct tree_walk w = { .root_fd = t->root, .exclude = t->tree->exclude,
@@ -158,8 +180,10 @@ list_own(struct mirror_target *t)
 		.entry = on_entry, .stray = on_stray, .trouble = on_trouble, .arg = &o };
 
 	mirror_chan_phase(t->c, "scanning", t->r->entries);
-	if (tree_walk(&w) == 0)
+	if ((t->part ? tree_walk_rows(&w, t->rows, t->nrows) : tree_walk(&w)) == 0) {
+		*linked = w.linked > 0;
 		return o.spool;
+	}
 	if (errno != ECONNABORTED)
 		(void)local_failure(t, "cannot be listed");
 	mirror_spool_free(o.spool);
@@ -230,10 +254,20 @@ static int
 make_plan(struct mirror_target *t, struct tree_counts *counts)
 {
 	struct mirror_spool *own;
+	bool linked;
 	int rc;
 
-	if ((own = list_own(t)) == NULL)
+	if ((own = list_own(t, &linked)) == NULL)
 		return -1;
+	if (t->part && linked) {		/* rows do not say where the other names are */
+		mirror_spool_free(own);
+		if (mirror_chan_send(t->c, MM_WALK, NULL) == -1 || receive_list(t) == -1)
+			return -1;
+		if (t->part)
+			return mirror_chan_fail(t->c, "rows where a full walk was asked for");
+		if ((own = list_own(t, &linked)) == NULL)
+			return -1;
+	}
 	mirror_chan_phase(t->c, "comparing", 0);
 	rc = compare(t, own, counts);
 	mirror_spool_free(own);
@@ -431,6 +465,9 @@ sweep(struct mirror_target *t, enum sweep what, const char *phase)
 static int
 apply(struct mirror_target *t)
 {
+	/* Nothing to do, and what the last pass did is on the disk. */
+	if (mirror_spool_count(t->plan) == 0 && t->memory->got_pass != 0)
+		return 0;
 	/* Unread parts of the source look like deletions: then nothing is deleted. */
 	if (t->r->unreadable == 0 && delete_all(t) == -1)
 		return -1;
@@ -538,6 +575,7 @@ say_ready(struct mirror_target *t)
 
 	wire_out_init(&w);
 	wire_put_u8(&w, zstd);
+	wire_put_u8(&w, t->may_part);
 	rc = mirror_chan_send(t->c, MM_READY, &w);
 	wire_out_clear(&w);
 	mirror_chan_pack(t->c, zstd ? t->tree->compress_level : 0);
@@ -551,17 +589,20 @@ pass(struct mirror_target *t)
 
 	if (say_ready(t) == -1 || receive_list(t) == -1)
 		return -1;
-	if (!dry(t))
+	if (!dry(t) && !t->part)
 		tree_apply_purge(t->root, clock_wall_ms() / 1000, t->tree->hold_deleted_s);
 	if (make_plan(t, &counts) == -1)
 		return -1;
 	if (dry(t) && tell_plan(t) == -1)
 		return -1;
-	if (guarded(t, &counts))
-		return send_result(t);
-	if (!dry(t) && apply(t) == -1)
-		return -1;
-	conclude(t);
+	counts = mirror_rows_totals(t, &counts);
+	if (!guarded(t, &counts)) {
+		if (!dry(t) && apply(t) == -1)
+			return -1;
+		conclude(t);
+	}
+	if (!dry(t))
+		mirror_rows_remember(t, &counts);
 	return send_result(t);
 }
 
@@ -580,10 +621,11 @@ open_root(struct mirror_target *t)
 
 int
 mirror_target_run(struct mirror_chan *c, const struct mirror_tree *tree,
-    const char *spool_dir, uint8_t flags, bool zstd, struct mirror_result *r)
+    const char *spool_dir, struct mirror_memory *memory, uint32_t base_pass, uint8_t flags,
+    bool zstd, struct mirror_result *r)
 {
 	struct mirror_target t = { .c = c, .tree = tree, .spool_dir = spool_dir,
-		.flags = flags, .zstd = zstd, .r = r };
+		.memory = memory, .flags = flags, .zstd = zstd, .r = r };
 	int rc;
 
 	if (open_root(&t) == -1)
@@ -592,7 +634,11 @@ mirror_target_run(struct mirror_chan *c, const struct mirror_tree *tree,
 	    (long long)(clock_wall_ms() / 1000), c->pass);
 	t.list = mirror_spool_new(spool_dir);
 	t.plan = mirror_spool_new(spool_dir);
+	t.may_part = mirror_rows_allowed(&t, base_pass);
 	rc = pass(&t);
+	mirror_rows_clear(&t);
+	if (rc == -1 && !dry(&t))
+		memory->got_pass = 0;
 	mirror_spool_free(t.list);
 	mirror_spool_free(t.plan);
 	close(t.root);

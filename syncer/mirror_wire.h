@@ -16,7 +16,8 @@
 
 enum mirror_type {
 	/* source -> target */
-	MM_BEGIN = 1,	/* u16 protocol, str path, u8 enum mirror_flag, u8 zstd wanted */
+	MM_BEGIN = 1,	/* u16 protocol, str path, u8 enum mirror_flag, u8 zstd wanted,
+			 * u32 pass that this one builds on; 0: a full walk */
 	MM_LIST,	/* entries, as tree_entry_put() */
 	MM_LIST_END,	/* u64 entries, u64 unreadable */
 	MM_FILE,	/* u32 index, entry as it is now, u64 bytes that are not sent
@@ -27,14 +28,19 @@ enum mirror_type {
 	MM_FILE_FAIL,	/* u32 index, u32 errno of the source */
 	MM_BATCH_END,	/* every file asked for was answered */
 	MM_HOLE,	/* u64 length: so many zeros that take no room */
+	MM_ROWS,	/* what the list that follows is about: u8 deep, str path, ...;
+			 * none at all: the whole tree */
+	MM_RESTART,	/* forget rows and list, a full walk follows */
 	/* target -> source */
-	MM_READY = 32,	/* u8 zstd taken; from here on messages are packed */
+	MM_READY = 32,	/* u8 zstd taken, from here on messages are packed; u8 the pass may
+			 * build on the one named */
 	MM_WANT,	/* u32 index, u8 enum mirror_want, str path; resumed: u64 bytes
 			 * that are here, raw sha[32] of them */
 	MM_SIG,		/* bytes of the signature of the file wanted last */
 	MM_WANT_END,
 	MM_RESULT,	/* mirror_result_put() */
 	MM_PLAN,	/* dry run: u8 enum tree_op, u8 enum tree_type, str path, ... */
+	MM_WALK,	/* instead of a plan: send the list of a full walk */
 	/* both */
 	MM_ALIVE = 64,	/* a long step goes on: str phase, u64 done, u64 of */
 	MM_ABORT,	/* str error */
@@ -52,6 +58,8 @@ enum mirror_worker_type {
 	MW_PEER,	/* both ways: head and body */
 	MW_PROGRESS,	/* str phase, u64 done, u64 of, u64 bytes sent */
 	MW_DONE,	/* u8 source, str path, mirror_result_put() */
+	MW_SOURCE,	/* str path, str change source, str why none, u64 directories
+			 * watched, u64 wall ms of the last full walk; before MW_DONE */
 	MW_READY,	/* supervisor -> syncd: fd of a new worker's channel */
 	MW_PLAN,	/* body of an MM_PLAN */
 };
@@ -59,6 +67,7 @@ enum mirror_worker_type {
 enum mirror_flag {
 	MIRROR_ACCEPT_DELETES = 1,	/* the share and the empty source are not asked for */
 	MIRROR_DRY_RUN = 2,		/* list what would be done, change nothing */
+	MIRROR_FULL_WALK = 4,		/* whatever is known of what changed */
 };
 
 enum mirror_want {

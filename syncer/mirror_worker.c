@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <grp.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -26,11 +27,60 @@
 #include "log.h"
 #include "mirror_chan.h"
 #include "mirror_conf.h"
+#include "mirror_memory.h"
 #include "mirror_source.h"
 #include "mirror_target.h"
+#include "mem.h"
+#include "tree_changes.h"
 
 #define RESTART_MS 1000
 #define FILES_MAX 4096
+
+/* A worker at work. */
+struct worker {
+	struct mirror_chan c;
+	const struct mirror_conf *conf;
+	const char *spool_dir;
+	struct mirror_memory *memory;	/* of each tree */
+	int epoll;			/* readable: some tree's events wait */
+};
+
+/* ---- change sources ---------------------------------------------------- */
+
+static void
+on_watch(void *arg)
+{
+	struct worker *w = arg;
+
+	for (size_t i = 0; i < w->conf->ntrees; i++)
+		tree_changes_drain(w->memory[i].changes);
+}
+
+/* A full walk made a new descriptor; closed ones leave by themselves. */
+static void
+watch(struct worker *w, int fd)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+
+	if (fd != -1 && epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) == -1 && errno != EEXIST)
+		log_fatal("mirror: epoll: %s", strerror(errno));
+}
+
+static void
+report_source(struct mirror_chan *c, const char *path, const struct mirror_memory *m)
+{
+	const char *why, *source = tree_changes_source(m->changes, &why);
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_str(&w, path);
+	wire_put_str(&w, source);
+	wire_put_str(&w, why);
+	wire_put_u64(&w, tree_changes_watches(m->changes));
+	wire_put_u64(&w, (uint64_t)m->walked_wall_ms);
+	(void)mirror_chan_source(c, &w);	/* a broken channel ends the worker */
+	wire_out_clear(&w);
+}
 
 /* ---- passes ------------------------------------------------------------ */
 
@@ -50,9 +100,11 @@ end_pass(struct mirror_chan *c, const char *path, struct mirror_result *r, int r
 }
 
 static void
-run_source(struct mirror_chan *c, const struct mirror_conf *conf, struct mirror_msg *m)
+run_source(struct worker *w, struct mirror_msg *m)
 {
+	struct mirror_chan *c = &w->c;
 	struct mirror_result r = { 0 };
+	struct mirror_memory *memory;
 	const struct mirror_tree *tree;
 	const char *why;
 	char path[1200];
@@ -62,13 +114,17 @@ run_source(struct mirror_chan *c, const struct mirror_conf *conf, struct mirror_
 
 	wire_get_str(&m->body, path, sizeof(path));
 	flags = wire_get_u8(&m->body);
-	if (!wire_in_done(&m->body) || (tree = mirror_conf_find(conf, path)) == NULL)
+	if (!wire_in_done(&m->body) || (tree = mirror_conf_find(w->conf, path)) == NULL)
 		return;			/* syncd has the same configuration */
+	memory = &w->memory[tree - w->conf->trees];
 	mirror_chan_begin(c, true, m->pass, &c->view.gen);
 	if ((why = mirror_guard_source(&c->view)) != NULL)
 		mirror_result_fail(&r, MIRROR_REFUSED, "%s: %s", path, why);
 	else
-		rc = mirror_source_run(c, tree, flags, &r);
+		rc = mirror_source_run(c, tree, memory, flags, &r);
+	watch(w, tree_changes_fd(memory->changes));
+	if (!c->broken)
+		report_source(c, path, memory);
 	end_pass(c, path, &r, rc, now);
 }
 
@@ -90,15 +146,16 @@ refuse(struct mirror_chan *c, struct mirror_result *r, const char *why)
 }
 
 static void
-run_target(struct mirror_chan *c, const struct mirror_conf *conf, const char *spool_dir,
-    struct mirror_msg *m)
+run_target(struct worker *w, struct mirror_msg *m)
 {
+	struct mirror_chan *c = &w->c;
 	struct mirror_result r = { 0 };
 	const struct mirror_tree *tree = NULL;
 	const char *why;
 	char path[1200];
 	int64_t now = clock_ms();
 	uint16_t version = wire_get_u16(&m->body);
+	uint32_t base;
 	uint8_t flags;
 	bool zstd;
 	int rc;
@@ -106,15 +163,17 @@ run_target(struct mirror_chan *c, const struct mirror_conf *conf, const char *sp
 	wire_get_str(&m->body, path, sizeof(path));
 	flags = wire_get_u8(&m->body);
 	zstd = wire_get_u8(&m->body) != 0;
+	base = wire_get_u32(&m->body);
 	mirror_chan_begin(c, false, m->pass, &m->gen);
 	if (!wire_in_ok(&m->body) || version != MIRROR_PROTOCOL)
 		rc = refuse(c, &r, "it speaks another version of the protocol");
 	else if ((why = mirror_guard_target(&c->view, &m->gen)) != NULL)
 		rc = refuse(c, &r, why);
-	else if ((tree = mirror_conf_find(conf, path)) == NULL)
+	else if ((tree = mirror_conf_find(w->conf, path)) == NULL)
 		rc = refuse(c, &r, "the path is not in a mirror block of its syncd.conf");
 	else
-		rc = mirror_target_run(c, tree, spool_dir, flags, zstd, &r);
+		rc = mirror_target_run(c, tree, w->spool_dir, &w->memory[tree - w->conf->trees],
+		    base, flags, zstd, &r);
 	if (tree == NULL)
 		mirror_chan_end(c, rc == -1);
 	else
@@ -124,18 +183,30 @@ run_target(struct mirror_chan *c, const struct mirror_conf *conf, const char *sp
 void
 mirror_worker_run(const struct mirror_conf *conf, const char *spool_dir, int fd)
 {
-	struct mirror_chan c;
+	struct worker w = { .conf = conf, .spool_dir = spool_dir };
 	struct mirror_msg m;
 
-	mirror_chan_init(&c, fd);
-	while (!c.broken && mirror_chan_next(&c, &m) == 0) {
+	mirror_chan_init(&w.c, fd);
+	if ((w.epoll = epoll_create1(EPOLL_CLOEXEC)) == -1)
+		log_fatal("mirror: epoll: %s", strerror(errno));
+	w.c.watch_fd = w.epoll;
+	w.c.on_watch = on_watch;
+	w.c.watch_arg = &w;
+	w.memory = mem_array(conf->ntrees, sizeof(*w.memory));
+	for (size_t i = 0; i < conf->ntrees; i++)
+		w.memory[i].changes = tree_changes_new(&conf->trees[i]);
+	while (!w.c.broken && mirror_chan_next(&w.c, &m) == 0) {
 		if (m.kind == MW_RUN)
-			run_source(&c, conf, &m);
+			run_source(&w, &m);
 		else if (m.kind == MW_PEER && m.type == MM_BEGIN)
-			run_target(&c, conf, spool_dir, &m);
+			run_target(&w, &m);
 		/* else: the rest of a pass that is over */
 	}
-	mirror_chan_clear(&c);
+	for (size_t i = 0; i < conf->ntrees; i++)
+		tree_changes_free(w.memory[i].changes);
+	free(w.memory);
+	close(w.epoll);
+	mirror_chan_clear(&w.c);
 }
 
 /* ---- processes --------------------------------------------------------- */

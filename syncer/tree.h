@@ -62,6 +62,7 @@ bool tree_path_ok(const char *);
  * slash; true when the path or a directory above it matches one of them. */
 bool tree_excluded(const char *path, char *const *patterns, size_t n);
 
+struct tree_dirty_row;
 struct tree_walk {
 	int root_fd;
 	char *const *exclude;
@@ -71,14 +72,21 @@ struct tree_walk {
 	int (*entry)(void *arg, const struct tree_entry *);
 	/* An abandoned TREE_TMP_PREFIX file; NULL: ignored. */
 	void (*stray)(void *arg, int dirfd, const char *name);
+	/* A directory, opened, before it is read; -1 ends the walk with that errno. */
+	int (*enter)(void *arg, int dirfd, const char *path);
 	/* Something that could not be read, with errno; NULL: only counted. */
 	void (*trouble)(void *arg, const char *path);
 	void *arg;
 	/* Out: */
 	uint64_t entries, unreadable, other_fs;
+	uint64_t linked;	/* files with several names that were listed */
 };
 /* 0 or -1: the root is unreadable, ELOOP (too deep), EOVERFLOW (too many). */
 int tree_walk(struct tree_walk *);
+/* The root, and of everything else only what these rows name (in the order of a walk,
+ * see tree_dirty.h); what is not there, or not reachable any more, is left out.  A file
+ * with several names is listed as a file of its own. */
+int tree_walk_rows(struct tree_walk *, const struct tree_dirty_row *, size_t);
 /* Reads one entry anew; target is only set for symbolic links.  -1 with errno. */
 int tree_stat(int root_fd, const char *path, struct tree_entry *);
 /* Opens the directory that holds path, never through a link; *name is the last part

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "tree_dirty.h"
 
 /* Files with several names seen so far: open addressing, by device-local inode. */
 struct linkset {
@@ -33,6 +34,7 @@ struct linkset {
 struct walk {
 	struct tree_walk *t;
 	struct linkset links;
+	bool part;		/* by rows: names elsewhere are not known */
 	dev_t dev;
 	unsigned depth;
 };
@@ -312,6 +314,9 @@ find_first_link(struct walk *w, struct tree_entry *e, const struct stat *st)
 
 	if (e->type != TREE_FILE || st->st_nlink < 2)
 		return;
+	w->t->linked++;
+	if (w->part)
+		return;
 	first = linkset_first(&w->links, st->st_ino, e->path);
 	if (first == NULL)
 		return;
@@ -320,8 +325,9 @@ find_first_link(struct walk *w, struct tree_entry *e, const struct stat *st)
 	e->target = mem_dup(first);
 }
 
+/* below: also what is inside, if it is a directory. */
 static int
-walk_name(struct walk *w, int dirfd, const char *dir, const char *name)
+walk_name(struct walk *w, int dirfd, const char *dir, const char *name, bool below)
 {
 	struct tree_entry e = { 0 };
 	struct stat st;
@@ -346,7 +352,7 @@ walk_name(struct walk *w, int dirfd, const char *dir, const char *name)
 	} else {
 		find_first_link(w, &e, &st);
 		rc = emit(w, &e);
-		if (rc == 0 && e.type == TREE_DIR)
+		if (rc == 0 && e.type == TREE_DIR && below)
 			rc = descend(w, dirfd, name, path);
 	}
 	tree_entry_clear(&e);
@@ -359,6 +365,8 @@ walk_dir(struct walk *w, int dirfd, const char *dir)
 	struct names names = { 0 };
 	int rc = 0;
 
+	if (w->t->enter != NULL && w->t->enter(w->t->arg, dirfd, dir) == -1)
+		return -1;
 	if (read_names(w, dirfd, dir, &names) == -1) {
 		if (errno == EOVERFLOW)
 			rc = -1;
@@ -366,8 +374,26 @@ walk_dir(struct walk *w, int dirfd, const char *dir)
 			trouble(w, dir);
 	}
 	for (size_t i = 0; i < names.n && rc == 0; i++)
-		rc = walk_name(w, dirfd, dir, names.v[i]);
+		rc = walk_name(w, dirfd, dir, names.v[i], true);
 	names_clear(&names);
+	return rc;
+}
+
+/* The root itself: its entry, and its file system. */
+static int
+walk_root(struct walk *w)
+{
+	struct tree_entry root;
+	struct stat st;
+	int rc;
+
+	w->t->entries = w->t->unreadable = w->t->other_fs = w->t->linked = 0;
+	if (entry_read(w->t->root_fd, ".", &root, &st) == -1)
+		return -1;
+	w->dev = st.st_dev;
+	root.path = mem_dup("");
+	rc = w->t->entry(w->t->arg, &root);
+	tree_entry_clear(&root);
 	return rc;
 }
 
@@ -375,20 +401,66 @@ int
 tree_walk(struct tree_walk *t)
 {
 	struct walk w = { .t = t };
-	struct tree_entry root;
-	struct stat st;
-	int rc;
+	int rc = walk_root(&w);
 
-	t->entries = t->unreadable = t->other_fs = 0;
-	if (entry_read(t->root_fd, ".", &root, &st) == -1)
-		return -1;
-	w.dev = st.st_dev;
-	root.path = mem_dup("");
-	rc = t->entry(t->arg, &root);
-	tree_entry_clear(&root);
 	if (rc == 0)
 		rc = walk_dir(&w, t->root_fd, "");
 	linkset_clear(&w.links);
+	return rc;
+}
+
+/* The directory of a row; kept for the rows that follow in the same one. */
+struct place {
+	char dir[TREE_PATH_MAX];
+	int fd;			/* -1: not there */
+	bool known;
+};
+
+static void
+go_to(struct walk *w, struct place *p, const char *path, const char **name)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash != NULL ? (size_t)(slash - path) : 0;
+
+	*name = slash != NULL ? slash + 1 : path;
+	if (p->known && strncmp(p->dir, path, len) == 0 && p->dir[len] == '\0')
+		return;
+	if (p->fd != -1)
+		close(p->fd);
+	p->known = true;
+	memcpy(p->dir, path, len);
+	p->dir[len] = '\0';
+	p->fd = tree_open_parent(w->t->root_fd, path, name);
+	/* A link, a file or another file system on the way: no walk comes here. */
+	if (p->fd == -1 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP &&
+	    errno != EXDEV)
+		trouble(w, path);
+}
+
+int
+tree_walk_rows(struct tree_walk *t, const struct tree_dirty_row *rows, size_t n)
+{
+	struct walk w = { .t = t, .part = true };
+	struct place at = { .fd = -1 };
+	int rc = walk_root(&w);
+
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		const char *name;
+
+		if (rows[i].path[0] == '\0') {
+			if (rows[i].deep)
+				rc = walk_dir(&w, t->root_fd, "");
+			continue;
+		}
+		go_to(&w, &at, rows[i].path, &name);
+		w.depth = 0;
+		for (const char *p = rows[i].path; *p != '\0'; p++)
+			w.depth += *p == '/';
+		if (at.fd != -1)
+			rc = walk_name(&w, at.fd, at.dir, name, rows[i].deep);
+	}
+	if (at.fd != -1)
+		close(at.fd);
 	return rc;
 }
 

@@ -16,4 +16,7 @@ bench-steady: all
 	O=$(O) MINUTES="$(MINUTES)" tests/bench/steady.py
 bench-latency: all
 	O=$(O) tests/with_users.sh tests/bench/latency $(SECONDS)
-.PHONY: bench-failover bench-commit bench-steady bench-latency
+bench-sync: all
+	O=$(O) FILES="$(FILES)" CHANGED="$(CHANGED)" BIG_MB="$(BIG_MB)" ROUNDS="$(ROUNDS)" CASES="$(CASES)" \
+	    DIR="$(DIR)" tests/bench/sync.py
+.PHONY: bench-failover bench-commit bench-steady bench-latency bench-sync

@@ -38,6 +38,7 @@ check "--dry-run" hactl resource stop --d
 check "off" hactl maintenance of
 check "--accept-deletes" hactl sync now --ac
 check "resolve" hactl split re
+check "--full-walk" hactl sync now --fu
 check "2h" hactl maintenance on --for 2
 check "domain" mailctl "do"
 check "verify" mailctl store v
@@ -63,7 +64,7 @@ taken() {	# WORDS...
 	for word in $(offered hactl "$@" --); do
 		case $word in
 		--json | --no-color | --dry-run | --yes | --watch | --follow | --list | --fire | \
-		    --force | --peer-is-off | --accept-loss | --accept-deletes) ;;
+		    --force | --peer-is-off | --accept-loss | --accept-deletes | --full-walk) ;;
 		*) continue ;;
 		esac
 		text=$("$O/hactl" "$@" "$word" x y z 2>&1 </dev/null)

@@ -1070,6 +1070,9 @@ def case_configuration(p):
     for lag in ("0", "1M", "128M"):
         text = good + 'lag-max-size = "%s"\n' % lag
         assert run(text, "-n") == (0, ""), run(text, "-n")
+    for source in ('"auto"', '"none" full-walk-interval-s = 0'):
+        text = good + 'mirror "/srv/x" { change-source = %s }\n' % source
+        assert run(text, "-n") == (0, ""), run(text, "-n")
     assert run(good, "-n") == (0, ""), run(good, "-n")
     crt, key = a.dir + "/crt", a.dir + "/key"
     for old, new, where, what in (
@@ -1082,6 +1085,10 @@ def case_configuration(p):
              "slow-window-ms must be at least"),
             ("ping-ms = 50", 'lag-max-size = "129M"', "lag-max-size", "0, or a size from"),
             ("ping-ms = 50", 'lag-max-size = "1023k"', "lag-max-size", "0, or a size from"),
+            ("ping-ms = 50", 'ping-ms = 50\nmirror "/srv/x" { change-source = "dnotify" }',
+             "mirror", "change-source must be auto or none"),
+            ("ping-ms = 50", 'ping-ms = 50\nmirror "/srv/x" { full-walk-interval-s = -1 }',
+             "mirror", "full-walk-interval-s must be from 0"),
             ("ping-ms = 50", 'low-water-size = "x"', "low-water-size", "size: a size from 0"),
             (crt, crt + "-missing", "certificate-file", "crt-missing: No such file"),
             (key, key + "-missing", "key-file", "key-missing: No such file"),

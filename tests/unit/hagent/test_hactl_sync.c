@@ -34,11 +34,15 @@ static const struct {
 	      "the disk is full" }, "behind" },
 	{ "{'status': {'mirror': {'trees': [{'path': '/srv/data', 'interval_s': 300,"
 	  "'state': 'running', 'phase': 'send', 'done': 25, 'of': 100, 'bytes_sent': 999,"
-	  "'running_ms': 10000, 'last': {'as': 'source', 'outcome': 'ok', 'created': 1,"
+	  "'running_ms': 10000, 'change_source': 'inotify', 'watches': 31,"
+	  "'full_walk_ago_ms': 20000, 'last': {'as': 'source', 'outcome': 'ok', 'created': 1,"
 	  "'changed': 2, 'deleted': 3, 'bytes_sent': 2000, 'duration_ms': 1500}},"
-	  "{'path': '/srv/b', 'interval_s': 60, 'state': 'idle', 'next_in_s': 7}]}}}",
+	  "{'path': '/srv/b', 'interval_s': 60, 'state': 'idle', 'next_in_s': 7,"
+	  "'change_source': 'none', 'change_source_why': 'no room', 'watches': 0}]}}}",
 	    { "MIRROR  /srv/data  every 300 s, send 25 of 100, 999 B sent, 10 s so far, "
 	      "about 30 s left\n",
+	      "        changes from inotify, 31 directories watched; full walk 20 s ago\n",
+	      "        changes from none (no room)\n",
 	      "        last pass as source ok: 1 created, 2 changed, 3 deleted, 2.0 kB, 1.5 s\n",
 	      "MIRROR  /srv/b  every 60 s, idle, next in 7 s\n" }, "SEED" },
 	{ "{'status': {}}", { "generation 0 -", "PEER    not connected\n" }, "MIRROR" },
