@@ -24,6 +24,10 @@
  *   keep-torn-record           recovery of the log looks at lengths and LSNs only
  *   mirror-wrong-direction     the standby sends its tree to the active
  *   ignore-event               of the change source's events only those of names count
+ *   merge-honours-removal      a merge takes what one side removed away, also when the
+ *                              other one has changed it since
+ *   merge-drops-added          what the other side added does not come along
+ *   merge-takes-twice          what was dealt with by a merge before is dealt with again
  *   reuse-uid                  after a takeover UIDs continue behind the messages that
  *                              are present, instead of behind all ever given */
 #ifndef LIB_HOOK_H

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hook.h"
 #include "keywords.h"
 #include "mem.h"
 #include "merge_int.h"
@@ -85,7 +86,7 @@ static bool
 touched(const struct merge_msg *m)
 {
 	return m->what == MERGE_ADDED ||
-	    (m->what == MERGE_CHANGED && (m->copied || m->flags != m->base_flags ||
+	    (m->what == MERGE_CHANGED && !hook_on("merge-honours-removal") && (m->copied || m->flags != m->base_flags ||
 	    !same_words(m->keywords, m->base_keywords)));
 }
 

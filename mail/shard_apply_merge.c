@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hook.h"
 #include "shard_priv.h"
 
 /* ---- which messages were dealt with ---- */
@@ -16,7 +17,8 @@ static int
 merged_has(struct shard *sh, const struct rec_key *k)
 {
 	sqlite3_stmt *st = shard_w(sh, W_MERGED_GET);
-	int rc = sql_run(st, "igg", (int64_t)k->fork, k->box, k->guid);
+	int rc = hook_on("merge-takes-twice") ? 0 :
+	    sql_run(st, "igg", (int64_t)k->fork, k->box, k->guid);
 
 	if (rc == 1)
 		sqlite3_reset(st);

@@ -5,7 +5,6 @@
  * before this one dealt with are left out, by the table `merged`.  A message that the
  * other side changed and that is neither here nor was removed here counts as new.
  * Reads one snapshot of the index; changes nothing. */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "hex.h"
+#include "hook.h"
 #include "mem.h"
 #include "merge_plan.h"
 #include "ownertail.h"
@@ -120,6 +120,9 @@ leave_settled(struct merge_plan *p, sqlite3 *db, size_t *settled)
 	size_t n = 0;
 	int rc = 0;
 
+	*settled = 0;
+	if (hook_on("merge-takes-twice"))
+		return 0;
 	if (sqlite3_prepare_v2(db, "SELECT 1 FROM merged WHERE fork = ? AND box = ? AND guid = ?",
 	    -1, &st, NULL) != SQLITE_OK) {
 		errno = sql_errno(db);
@@ -423,8 +426,8 @@ set_add(struct merge_plan *p, const struct merge_op *op, const struct merge_msg 
 	const struct merge_msg *a = op == NULL ? NULL :
 	    find(&p->ours, ours, nours, op->box, op->guid);
 
-	assert(op == NULL || a != NULL);	/* each op is about a row that was looked at */
-	p->sets[p->nsets++] = (struct plan_set){ b, op, a };
+	/* Removed there, and never here: nothing to do. */
+	p->sets[p->nsets++] = (struct plan_set){ b, a == NULL ? NULL : op, a };
 }
 
 static void

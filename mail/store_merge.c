@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "hex.h"
+#include "hook.h"
 #include "log.h"
 #include "mem.h"
 #include "merge_plan.h"
@@ -357,6 +358,8 @@ run_adds(struct store_merge *m)
 			tell_missing(m, op);
 			continue;
 		}
+		if (op->msg->what == MERGE_ADDED && hook_on("merge-drops-added"))
+			continue;
 		m->open_bytes += op->msg->size;
 		submit(m, CHANGE_MERGE_ADD, m->at - 1, 1);
 	}
