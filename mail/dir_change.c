@@ -169,6 +169,19 @@ on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 	look_at_layout(d);
 }
 
+static void
+on_changes(void *arg, uint16_t shard, uint64_t fork, bool whole, int tail_fd)
+{
+	(void)shard;
+	dir_merge_changes(arg, fork, whole, tail_fd);
+}
+
+static void
+on_merge(void *arg, const struct owner_merge *m)
+{
+	dir_merge_start(arg, m);
+}
+
 void
 dir_change_free_all(struct directory *d)
 {
@@ -189,4 +202,6 @@ const struct owner_ops dir_owner_ops = {
 	.role = on_role,
 	.snapshot = on_snapshot,
 	.index_offered = on_index_offered,
+	.changes = on_changes,
+	.merge = on_merge,
 };

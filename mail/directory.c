@@ -257,10 +257,10 @@ directory_main(const struct child_start *start)
 	event_base_dispatch(d.base);
 	dir_hash_free(d.hash);
 	ctl_server_free(d.ctl);
+	dir_change_free_all(&d);	/* a merge that ends with it still answers */
 	owner_free(d.owner);
 	child_free(d.child);
 	waits_free(d.waits);
-	dir_change_free_all(&d);
 	dir_cache_free(d.cache);
 	dir_shard_close(d.shard);
 	index_owner_stop(&d.index);

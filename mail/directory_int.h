@@ -1,5 +1,6 @@
 /* directory_int.h - the inside of the directory process, shared by directory.c
- * (channels, questions of gates), dir_change.c (records) and dir_ctl.c (operators). */
+ * (channels, questions of gates), dir_change.c (records), dir_merge.c
+ * (two histories) and dir_ctl.c (operators). */
 #ifndef MAIL_DIRECTORY_INT_H
 #define MAIL_DIRECTORY_INT_H
 
@@ -19,6 +20,7 @@
 
 struct event_base;
 struct dir_change;
+struct dir_merge;
 
 struct directory {
 	struct event_base *base;
@@ -33,6 +35,7 @@ struct directory {
 	struct waits *waits;		/* questions to the parent */
 	struct dir_change *changes;	/* proposed, not yet answered */
 	struct index_owner index;
+	struct dir_merge *merge;	/* that is being proposed; NULL */
 	bool layout_known;		/* the log and maild.conf agree on the number of shards */
 	bool layout_asked;		/* a record about it is under way */
 };
@@ -44,6 +47,10 @@ void dir_change_put(struct directory *d, enum dir_record, struct wire_out *body,
     void *arg);
 extern const struct owner_ops dir_owner_ops;
 void dir_change_free_all(struct directory *);
+
+/* dir_merge.c: owner_ops.changes and .merge. */
+void dir_merge_changes(struct directory *, uint64_t fork, bool whole, int tail_fd);
+void dir_merge_start(struct directory *, const struct owner_merge *);
 
 /* dir_ctl.c */
 void dir_ctl_request(struct ctl_call *, json_t *request, void *directory);

@@ -71,13 +71,14 @@ struct merge_queue_side {
 	size_t nslots;
 };
 
-/* Fills a side: rows first, then the records since, each in any number. */
+/* Fills a side: rows, and the records since, in any order. */
 void merge_queue_init(struct merge_queue_side *, bool whole);
 void merge_queue_clear(struct merge_queue_side *);
 /* The message with this id, made where missing; valid until the next call. */
 struct merge_queue_msg *merge_queue_msg(struct merge_queue_side *, uint64_t id);
 void merge_queue_rcpt(struct merge_queue_msg *, uint16_t index, bool failed, const char *address,
     const char *reply);
+void merge_queue_done(struct merge_queue_msg *, uint16_t index, bool bounced);
 void merge_queue_adopted(struct merge_queue_side *, uint64_t id);
 /* A record of the shard behind the place where they parted, in order; false: malformed. */
 bool merge_queue_record(struct merge_queue_side *, uint8_t type, struct span payload,

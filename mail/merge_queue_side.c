@@ -96,8 +96,8 @@ merge_queue_adopted(struct merge_queue_side *s, uint64_t id)
 	s->adopted[s->nadopted++] = id;
 }
 
-static void
-done(struct merge_queue_msg *m, uint16_t index, bool bounced)
+void
+merge_queue_done(struct merge_queue_msg *m, uint16_t index, bool bounced)
 {
 	m->done = more(m->done, m->ndone, sizeof(*m->done));
 	m->done[m->ndone++] = (struct merge_queue_done){ index, bounced };
@@ -134,7 +134,7 @@ add_result(struct merge_queue_side *s, struct span payload)
 	while (n-- > 0) {
 		queue_result_next(&list, &r);
 		if (r.outcome == QUEUE_DONE)
-			done(m, r.rcpt, false);
+			merge_queue_done(m, r.rcpt, false);
 	}
 	return true;
 }
@@ -151,7 +151,7 @@ add_reported(struct merge_queue_side *s, struct span payload)
 		return false;
 	m = merge_queue_msg(s, id);
 	while (n-- > 0)
-		done(m, wire_get_u16(&list), true);
+		merge_queue_done(m, wire_get_u16(&list), true);
 	return true;
 }
 

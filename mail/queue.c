@@ -314,6 +314,7 @@ queue_main(const struct child_start *start)
 	owner_free(q.owner);
 	child_free(q.child);
 	queue_change_free_all(&q);
+	queue_merge_free(&q);
 	waits_free(q.waits);
 	queue_shard_close(q.shard);
 	index_owner_stop(&q.index);

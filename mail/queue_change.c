@@ -34,6 +34,7 @@ struct queue_change {
 	bool settled;
 	/* a message that is being proposed in pieces */
 	int fd;				/* -1: none */
+	enum queue_record type;		/* of its last record */
 	uint64_t skip, size, at;	/* at: bytes proposed */
 	uint64_t tokens[BLOBS_UNDER_WAY];
 	struct wire_out enqueue;
@@ -177,7 +178,7 @@ propose_enqueue(struct queue *q, struct queue_change *c, bool content)
 	if (fs_pread_all(c->fd, text, n, (off_t)c->skip) != (ssize_t)n)
 		change_fail(q, c, MAIL_TEMP);
 	else
-		c->token = owner_append(q->owner, SHARD_QUEUE, QUEUE_ENQUEUE, parts, 2);
+		c->token = owner_append(q->owner, SHARD_QUEUE, (uint8_t)c->type, parts, 2);
 	free(text);
 }
 
@@ -234,6 +235,7 @@ queue_change_enqueue(struct queue *q, const char *trace, const char *sender,
 
 	c = change_new(q, cb, arg);
 	c->fd = fd;
+	c->type = QUEUE_ENQUEUE;
 	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
 	    && (uint64_t)st.st_size <= q->conf->message_size_max + MAIL_TRACE_MAX) {
 		c->skip = return_path(fd);
@@ -253,6 +255,31 @@ queue_change_enqueue(struct queue *q, const char *trace, const char *sender,
 	if (rc != MAIL_OK)
 		change_fail(q, c, rc);
 	else if (c->size <= QUEUE_INLINE_MAX)
+		propose_enqueue(q, c, true);
+	else
+		upload(q, c);
+}
+
+void
+queue_change_adopt(struct queue *q, uint64_t id, struct wire_out *head, int fd, uint64_t at,
+    uint64_t size, queue_change_cb *cb, void *arg)
+{
+	struct queue_change *c = change_new(q, cb, arg);
+	uint64_t free_bytes = UINT64_MAX;
+
+	c->fd = fd;
+	c->type = QUEUE_ADOPT;
+	c->skip = at;
+	c->size = size;
+	c->commit.id = id;
+	c->enqueue = *head;
+	wire_out_init(head);
+	if (fd == -1)
+		change_fail(q, c, MAIL_TEMP);
+	else if (fs_free(q->dir, &free_bytes, NULL) == 0
+	    && free_bytes < q->conf->store_low_water + size)
+		change_fail(q, c, MAIL_DISK_FULL);
+	else if (size <= QUEUE_INLINE_MAX && c->enqueue.len + size <= OWNER_PAYLOAD_MAX)
 		propose_enqueue(q, c, true);
 	else
 		upload(q, c);
@@ -418,6 +445,19 @@ on_index_offered(void *arg, uint16_t shard, uint64_t lsn, int fd)
 	index_owner_offered(&q->index, lsn, fd);
 }
 
+static void
+on_changes(void *arg, uint16_t shard, uint64_t fork, bool whole, int tail_fd)
+{
+	(void)shard;
+	queue_merge_changes(arg, fork, whole, tail_fd);
+}
+
+static void
+on_merge(void *arg, const struct owner_merge *m)
+{
+	queue_merge_start(arg, m);
+}
+
 void
 queue_change_free_all(struct queue *q)
 {
@@ -435,4 +475,6 @@ const struct owner_ops queue_owner_ops = {
 	.role = on_role,
 	.snapshot = on_snapshot,
 	.index_offered = on_index_offered,
+	.changes = on_changes,
+	.merge = on_merge,
 };

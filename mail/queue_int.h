@@ -1,6 +1,6 @@
 /* queue_int.h - the inside of the queue process, shared by queue.c (channels, what to
  * do next), queue_change.c (records), queue_send.c (transfers), queue_report.c (senders
- * are told) and queue_ctl.c (operators). */
+ * are told), queue_merge.c (two histories) and queue_ctl.c (operators). */
 #ifndef MAIL_QUEUE_INT_H
 #define MAIL_QUEUE_INT_H
 
@@ -11,6 +11,7 @@
 #include "child.h"
 #include "index_owner.h"
 #include "maild_conf.h"
+#include "owner.h"
 #include "queue_retry.h"
 #include "queue_shard.h"
 #include "smtp_client.h"
@@ -19,9 +20,9 @@
 struct event;
 struct event_base;
 struct evdns_base;
-struct owner;
 struct queue_change;
 struct queue_job;
+struct queue_merge;
 struct queue_session;
 struct queue_told;
 
@@ -57,6 +58,7 @@ struct queue {
 	TAILQ_HEAD(, queue_told) told;
 	size_t ntold;
 	struct index_owner index;
+	struct queue_merge *merge;	/* that is under way; NULL */
 	struct event *pump;
 	int64_t expired_ms, swept_ms;	/* monotonic: looked last */
 };
@@ -70,6 +72,10 @@ void queue_change_put(struct queue *, enum queue_record, struct wire_out *body,
 /* A new message: the text of fd (owned by the call) behind its Return-Path. */
 void queue_change_enqueue(struct queue *, const char *trace, const char *sender,
     const char *const *rcpts, uint16_t n, int fd, queue_change_cb *, void *arg);
+/* A message of another node: its QUEUE_ADOPT without the text (emptied by the call), and
+ * the text, from `at` on in fd, which is owned by the call. */
+void queue_change_adopt(struct queue *, uint64_t id, struct wire_out *head, int fd, uint64_t at,
+    uint64_t size, queue_change_cb *, void *arg);
 /* Calls back whose changes have ended. */
 void queue_change_tell(struct queue *);
 bool queue_change_uploads(const struct queue *, uint64_t id);
@@ -98,6 +104,11 @@ bool queue_report_busy(const struct queue *, uint64_t id);
 bool queue_report_room(const struct queue *);
 void queue_report_again(struct queue *);	/* forgets those that failed a while ago */
 void queue_report_free(struct queue *);
+
+/* queue_merge.c: owner_ops.changes and .merge. */
+void queue_merge_changes(struct queue *, uint64_t fork, bool whole, int tail_fd);
+void queue_merge_start(struct queue *, const struct owner_merge *);
+void queue_merge_free(struct queue *);	/* after its changes */
 
 /* queue_ctl.c */
 void queue_ctl(struct queue *, uint32_t id, struct span json);
