@@ -222,12 +222,14 @@ by_turn(const void *a, const void *b)
 void
 merge_dir_record(const struct merge_dir_op *op, struct wire_out *w)
 {
-	if (op->type == DIR_ID_GONE || op->type == DIR_USER_ADD)
-		wire_put_u64(w, op->user != NULL ? op->user->id : op->id);
-	if (op->type == DIR_ID_GONE)
+	if (op->type == DIR_ID_GONE) {
+		wire_put_u64(w, op->id);
 		return;
-	if (op->type == DIR_USER_ADD)
+	}
+	if (op->user != NULL) {
+		wire_put_u64(w, op->user->id);
 		wire_put_u16(w, op->user->shard);
+	}
 	wire_put_str(w, op->name);
 	if (op->type == DIR_USER_SUSPEND)
 		wire_put_u8(w, op->on);
