@@ -50,7 +50,7 @@ static const struct verb verbs[] = {
 	{ "sync", "status", "sync-status", "syncd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_sync },
 	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
-	    BIT(O_YES) | BIT(O_PATH) | BIT(O_DELETES) | BIT(O_FULL), hactl_print_data },
+	    TRY | BIT(O_PATH) | BIT(O_DELETES) | BIT(O_FULL), hactl_print_pass },
 	{ "split", "show", "split-show", "syncd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_split },
 	{ "split", "resolve", "split-resolve", "syncd.sock", OPERAND_NONE, true, TRY,
@@ -71,7 +71,7 @@ hactl_usage(FILE *out, int code)
 	    "       hactl maintenance on [--for 2h] [--dry-run] | maintenance off [--dry-run]\n"
 	    "       hactl fence test | watchdog test [--fire] [--dry-run] [-w [SECONDS]]\n"
 	    "       hactl sync status [-w [SECONDS]]\n"
-	    "       hactl sync now [--path DIR] [--accept-deletes] [--full-walk]\n"
+	    "       hactl sync now [--path DIR] [--accept-deletes] [--full-walk] [--dry-run]\n"
 	    "       hactl split show [-w [SECONDS]] | split resolve [--dry-run]\n"
 	    "       hactl reload [--dry-run]\n"
 	    "       hactl key show | new | use | drop [--key-file FILE] [--dry-run]\n"

@@ -105,7 +105,8 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 	}
 	/* A pure end line says nothing more than the exit code. */
 	bool has_data = p->verb->print == hactl_print_data ||
-	    p->verb->print == hactl_print_sync || p->verb->print == hactl_print_split;
+	    p->verb->print == hactl_print_sync || p->verb->print == hactl_print_split ||
+	    p->verb->print == hactl_print_pass;
 
 	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
 		print_json(last, p->out);
@@ -178,7 +179,8 @@ ask(const struct verb *v, const struct hactl_options *o, const char *operand, FI
 	code = ctl_ask(path, req, limit, on_part, &p, &last);
 	print_end(&p, last, code);
 	if (o->dry_run && (v->change || o->fire) && code == CTL_OK && !o->json &&
-	    strcmp(v->op, "reload") != 0 && strcmp(v->op, "split-resolve") != 0)
+	    strcmp(v->op, "reload") != 0 && strcmp(v->op, "split-resolve") != 0 &&
+	    strcmp(v->op, "sync-now") != 0)
 		print_plan(v, o, operand);
 	json_decref(last);
 	json_decref(req);

@@ -15,6 +15,7 @@ void hactl_print_event(json_t *, bool color, FILE *);	/* one, or a gap */
 /* The last line of the answer, which holds "status". */
 void hactl_print_sync(json_t *, bool color, FILE *);
 void hactl_print_split(json_t *, bool color, FILE *);
+void hactl_print_pass(json_t *, bool color, FILE *);	/* of sync now */
 /* Any object: one "name  value" line per member, nested ones indented. */
 void hactl_print_any(json_t *, int indent, FILE *);
 /* What an operation that was allowed as a dry run would do; node may be NULL. */

@@ -1,6 +1,7 @@
 /* hactl_sync.c - `hactl sync status` for people: where the log is on both nodes, under
  * which rule records are committed, how far the other node is behind, and what the
  * mirror does, with the time that it will still take at its present pace.
+ * `hactl sync now`: what passes did, or in a dry run what they would do, a line each.
  *
  * What a node cannot know of the other one (its commit LSN) is "-", not guessed. */
 #include "hactl_print.h"
@@ -214,4 +215,37 @@ hactl_print_sync(json_t *o, bool color, FILE *out)
 	json_array_foreach(json_object_get(mirror, "trees"), i, t)
 		print_tree(t, out);
 	print_seed(json_object_get(mirror, "seed"), out);
+}
+
+/* One line, whatever is in the name: what is no printable ASCII or UTF-8 is \xNN. */
+static void
+print_path(const char *path, const char *end, FILE *out)
+{
+	for (; *path != '\0'; path++) {
+		unsigned char c = (unsigned char)*path;
+
+		if (c < 0x20 || c == 0x7f)
+			fprintf(out, "\\x%02x", c);
+		else
+			fputc(c, out);
+	}
+	fputs(end, out);
+}
+
+/* A row of a dry run, or how a pass ended. */
+void
+hactl_print_pass(json_t *o, bool color, FILE *out)
+{
+	const char *path = json_string_value(json_object_get(o, "path"));
+
+	(void)color;
+	if (json_object_get(o, "passes") != NULL)
+		return;			/* the end: each of them was printed as it came */
+	if (json_object_get(o, "what") == NULL) {
+		hactl_print_any(o, 0, out);
+		return;
+	}
+	fprintf(out, "%-8s  %-16s  ", answer_text(o, "what"), answer_text(o, "type"));
+	print_path(answer_text(o, "tree"), path != NULL && path[0] != '\0' ? "/" : "", out);
+	print_path(path != NULL ? path : "", "\n", out);
 }

@@ -3,6 +3,7 @@
  * can be trusted to be framed. */
 #include "bulk.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,16 +11,23 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 #include "mirror_wire.h"
 #include "wire.h"
 
 #define UNSENT_LOW (256u << 10)
+#define LIMIT_TICK_MS 20	/* what waits for the limit moves on so often */
+#define LIMIT_BURST_MS 500
 #define FRAMES_A_TURN 64	/* then the log's channel and the timers have theirs */
 
 struct bulk {
 	struct bufferevent *bev;
+	uint64_t limit;		/* bytes a second; 0: none */
+	int64_t tokens, filled_ms;	/* bytes that may leave now */
+	struct evbuffer *held;	/* waits for the limit */
+	struct event *tick;
 	struct event *more;	/* input that no event announces any more */
 	const struct bulk_ops *ops;
 	void *arg;
@@ -82,13 +90,14 @@ on_more(evutil_socket_t fd, short what, void *arg)
 	read_frames(arg);
 }
 
+static void tell_room(struct bulk *);
+static void on_tick(evutil_socket_t, short, void *);
+
 static void
 on_write(struct bufferevent *bev, void *arg)
 {
-	struct bulk *b = arg;
-
 	(void)bev;
-	b->ops->room(b->arg);
+	tell_room(arg);
 }
 
 static void
@@ -110,7 +119,10 @@ bulk_new(struct bufferevent *bev, const struct bulk_ops *ops, void *arg)
 	b->ops = ops;
 	b->arg = arg;
 	b->more = event_new(bufferevent_get_base(bev), -1, 0, on_more, b);
-	if (b->more == NULL)
+	b->tick = event_new(bufferevent_get_base(bev), -1, 0, on_tick, b);
+	b->held = evbuffer_new();
+	b->filled_ms = clock_ms();
+	if (b->more == NULL || b->tick == NULL || b->held == NULL)
 		log_fatal("no memory");
 	bufferevent_setcb(bev, on_read, on_write, on_event, b);
 	bufferevent_setwatermark(bev, EV_READ, 0, 4 * (MIRROR_HEAD + MIRROR_BODY_MAX));
@@ -128,26 +140,78 @@ bulk_free(struct bulk *b)
 	if (b->gone != NULL)
 		*b->gone = true;
 	event_free(b->more);
+	event_free(b->tick);
+	evbuffer_free(b->held);
 	bufferevent_free(b->bev);
 	free(b);
+}
+
+/* Lets as much go as the time since the last call allows. */
+static void
+let_go(struct bulk *b)
+{
+	const struct timeval tick = { 0, LIMIT_TICK_MS * 1000 };
+	struct evbuffer *out = bufferevent_get_output(b->bev);
+	size_t left = evbuffer_get_length(b->held), n = left;
+	int64_t now = clock_ms(), most = (int64_t)(b->limit * LIMIT_BURST_MS / 1000);
+
+	if (b->limit > 0) {
+		b->tokens += (now - b->filled_ms) * (int64_t)b->limit / 1000;
+		if (b->tokens > most)
+			b->tokens = most;
+		if (n > (size_t)b->tokens)
+			n = (size_t)b->tokens;
+		b->tokens -= (int64_t)n;
+	}
+	b->filled_ms = now;
+	if (n > 0 && evbuffer_remove_buffer(b->held, out, n) == -1)
+		log_fatal("no memory");
+	if (n < left && !event_pending(b->tick, EV_TIMEOUT, NULL) &&
+	    event_add(b->tick, &tick) == -1)
+		log_fatal("no timer");
+}
+
+/* The callee may free b. */
+static void
+tell_room(struct bulk *b)
+{
+	if (bulk_unsent(b) <= UNSENT_LOW)
+		b->ops->room(b->arg);
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	let_go(arg);
+	tell_room(arg);
+}
+
+void
+bulk_limit(struct bulk *b, uint64_t bytes_per_s)
+{
+	assert(bytes_per_s == 0 || bytes_per_s >= BULK_LIMIT_MIN);
+	b->limit = bytes_per_s;
+	b->tokens = 0;
+	let_go(b);
 }
 
 void
 bulk_relay(struct bulk *b, struct span whole)
 {
-	struct evbuffer *out = bufferevent_get_output(b->bev);
 	uint8_t head[4];
 
 	wire_store32(head, (uint32_t)whole.len);
-	if (evbuffer_add(out, head, sizeof(head)) == -1 ||
-	    evbuffer_add(out, whole.p, whole.len) == -1)
+	if (evbuffer_add(b->held, head, sizeof(head)) == -1 ||
+	    evbuffer_add(b->held, whole.p, whole.len) == -1)
 		log_fatal("no memory");
+	let_go(b);
 }
 
 void
 bulk_send(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, size_t n)
 {
-	struct evbuffer *out = bufferevent_get_output(b->bev);
 	uint8_t head[4 + MIRROR_HEAD];
 
 	wire_store32(head, (uint32_t)(MIRROR_HEAD + n));
@@ -155,14 +219,16 @@ bulk_send(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, si
 	wire_store32(head + 5, 0);
 	wire_store64(head + 9, gen->no);
 	memcpy(head + 17, gen->id, 16);
-	if (evbuffer_add(out, head, sizeof(head)) == -1 || evbuffer_add(out, p, n) == -1)
+	if (evbuffer_add(b->held, head, sizeof(head)) == -1 || evbuffer_add(b->held, p, n) == -1)
 		log_fatal("no memory");
+	let_go(b);
 }
 
 size_t
 bulk_unsent(const struct bulk *b)
 {
-	return evbuffer_get_length(bufferevent_get_output(b->bev));
+	return evbuffer_get_length(b->held) +
+	    evbuffer_get_length(bufferevent_get_output(b->bev));
 }
 
 void

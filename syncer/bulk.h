@@ -24,6 +24,11 @@ struct bulk_ops {
 /* Owns bev; input that waits in it already is read from the next turn of the loop. */
 struct bulk *bulk_new(struct bufferevent *bev, const struct bulk_ops *, void *arg);
 void bulk_free(struct bulk *);
+/* From now on at most so many bytes of frames a second leave; 0: no limit.  What did not
+ * leave in a moment of idleness may follow for half a second; over seconds it is exact.
+ * What arrives, and other connections, are not touched. */
+void bulk_limit(struct bulk *, uint64_t bytes_per_s);
+#define BULK_LIMIT_MIN (16u << 10)	/* below that a frame takes longer than patience */
 /* Head and body as one run, as it came from a worker. */
 void bulk_relay(struct bulk *, struct span whole);
 void bulk_send(struct bulk *, uint8_t type, const struct gen *, const void *, size_t);

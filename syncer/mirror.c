@@ -25,11 +25,13 @@
 #include "mend.h"
 #include "mirror_conf.h"
 #include "mirror_guard.h"
+#include "mirror_plan.h"
 #include "mirror_result.h"
 #include "mirror_wire.h"
 #include "seed.h"
 #include "seed_link.h"
 #include "split.h"
+#include "syncd_conf.h"
 
 #define TICK_MS 500
 #define FIRST_MS 3000		/* after this node became active */
@@ -37,6 +39,7 @@
 #define BULK_WAIT_MS 10000	/* for the bulk connection, when somebody waits */
 #define BULK_AGAIN_MS 3000
 #define UNSENT_HIGH (1u << 20)
+#define UNREAD_HIGH (1u << 20)	/* of a dry run's rows, by hactl */
 
 struct tree_state {
 	const struct mirror_tree *conf;
@@ -72,7 +75,7 @@ struct mirror {
 	int64_t began_ms;
 
 	struct ctl_call *call;		/* sync-now; NULL when its client hung up */
-	bool waiting, accept, full;
+	bool waiting, accept, full, dry;
 	int64_t asked_ms;
 	json_t *passes;
 	struct mirror_result worst;
@@ -271,6 +274,40 @@ take_source(struct mirror *m, struct span body)
 }
 
 static void
+on_call_drained(struct ctl_call *call, void *arg)
+{
+	struct mirror *m = arg;
+
+	(void)call;
+	if (m->worker != NULL)
+		ipc_read_enable(m->worker, true);
+}
+
+/* Rows of a dry run go on to who asked for it, no faster than they are read there. */
+static void
+take_plan(struct mirror *m, uint32_t pass, struct span body)
+{
+	struct wire_in in;
+
+	if (m->running == NULL || pass != m->pass || m->call == NULL)
+		return;
+	wire_in_init(&in, body.p, body.len);
+	while (in.left > 0) {
+		json_t *row = mirror_plan_row(&in, m->running->conf->path);
+
+		if (row == NULL) {
+			log_warnx("mirror %s: malformed row of a dry run", m->running->conf->path);
+			return;
+		}
+		ctl_part(m->call, row);
+	}
+	if (ctl_unread(m->call) > UNREAD_HIGH) {
+		ipc_read_enable(m->worker, false);
+		ctl_on_drained(m->call, on_call_drained, m);
+	}
+}
+
+static void
 take_done(struct mirror *m, uint32_t pass, struct span body)
 {
 	struct mirror_result r;
@@ -284,10 +321,12 @@ take_done(struct mirror *m, uint32_t pass, struct span body)
 	wire_get_str(&in, path, sizeof(path));
 	if (mirror_result_get(&in, &r) == -1 || (t = find_tree(m, path)) == NULL)
 		return;
-	t->have_last = true;
-	t->last_source = source;
-	t->last = r;
-	t->last_wall_ms = clock_wall_ms();
+	if (!r.dry_run) {
+		t->have_last = true;
+		t->last_source = source;
+		t->last = r;
+		t->last_wall_ms = clock_wall_ms();
+	}
 	if (source && m->running == t && pass == m->pass)
 		pass_over(m, t, &r);
 	else if (!source)
@@ -304,6 +343,7 @@ on_worker_msg(struct ipc *ipc, const struct ipc_msg *msg, void *arg)
 	case MW_PEER: take_peer_message(m, msg->body); break;
 	case MW_PROGRESS: take_progress(m, msg->body); break;
 	case MW_SOURCE: take_source(m, msg->body); break;
+	case MW_PLAN: take_plan(m, msg->id, msg->body); break;
 	case MW_DONE: take_done(m, msg->id, msg->body); break;
 	default: break;
 	}
@@ -358,7 +398,10 @@ on_super_gone(struct ipc *ipc, const char *why, void *arg)
 static void
 log_pass(const struct tree_state *t, const struct mirror_result *r)
 {
-	if (r->outcome == MIRROR_OK)
+	if (r->dry_run)
+		log_info("mirror %s dry run entries=%llu deletes=%llu", t->conf->path,
+		    (unsigned long long)r->entries, (unsigned long long)r->deleted);
+	else if (r->outcome == MIRROR_OK)
 		log_info("mirror %s ok walk=%s entries=%llu looked_at=%llu created=%llu changed=%llu deleted=%llu"
 		    " sent=%llu literal=%llu matched=%llu busy=%llu ms=%llu", t->conf->path,
 		    r->full ? "full" : "changes", (unsigned long long)r->entries,
@@ -421,7 +464,8 @@ pass_over(struct mirror *m, struct tree_state *t, const struct mirror_result *r)
 	log_pass(t, r);
 	if (r->outcome == MIRROR_FAILED && wait > RETRY_MS)
 		wait = RETRY_MS;
-	t->due_ms = t->conf->interval_ms == 0 ? INT64_MAX : now + wait;
+	if (!r->dry_run)
+		t->due_ms = t->conf->interval_ms == 0 ? INT64_MAX : now + wait;
 	m->running = NULL;
 	m->phase[0] = '\0';
 	if (t->asked) {
@@ -443,6 +487,8 @@ start_pass(struct mirror *m, struct tree_state *t)
 		flags |= MIRROR_ACCEPT_DELETES;
 	if (t->asked && m->full)
 		flags |= MIRROR_FULL_WALK;
+	if (t->asked && m->dry)
+		flags |= MIRROR_DRY_RUN;
 	m->running = t;
 	random_bytes(&m->pass, sizeof(m->pass));
 	m->began_ms = clock_ms();
@@ -551,6 +597,7 @@ op_bulk(struct mirror *m, struct bufferevent *bev)
 	if (m->bulk != NULL)
 		drop_bulk(m);
 	m->bulk = bulk_new(bev, &ops, m);
+	bulk_limit(m->bulk, m->host.conf->bandwidth_limit);
 	tell_worker(m);
 	seed_up(m->seed, m->bulk);
 	mend_up(m->mend, m->bulk);
@@ -611,8 +658,11 @@ on_call_gone(struct ctl_call *call, void *arg)
 {
 	struct mirror *m = arg;
 
-	if (m->call == call)
-		m->call = NULL;
+	if (m->call != call)
+		return;
+	m->call = NULL;
+	if (m->worker != NULL)
+		ipc_read_enable(m->worker, true);	/* it may have waited for the client */
 }
 
 static void
@@ -660,6 +710,7 @@ op_sync_now(struct mirror *m, struct ctl_call *call, json_t *request)
 		m->waiting = true;
 		m->accept = json_is_true(json_object_get(request, "accept_deletes"));
 		m->full = json_is_true(json_object_get(request, "full"));
+		m->dry = json_is_true(json_object_get(request, "dry_run"));
 		m->asked_ms = clock_ms();
 		m->passes = json_array();
 		m->worst = (struct mirror_result){ 0 };

@@ -27,6 +27,7 @@ static const struct {
 	{ "vanished", offsetof(struct mirror_result, vanished) },
 	{ "looked_at", offsetof(struct mirror_result, looked) },
 	{ "full_walk", offsetof(struct mirror_result, full) },
+	{ "dry_run", offsetof(struct mirror_result, dry_run) },
 };
 #define NFIELDS (sizeof(fields) / sizeof(fields[0]))
 

@@ -23,6 +23,7 @@ struct mirror_result {
 	uint64_t vanished;		/* gone between the list and the copy */
 	uint64_t looked;		/* entries looked at in the source */
 	uint64_t full;			/* 1: by a full walk */
+	uint64_t dry_run;		/* 1: the numbers are of what a pass would do */
 	char error[400], why[400], hint[400];
 };
 void mirror_result_put(struct wire_out *, const struct mirror_result *);

@@ -628,6 +628,7 @@ mirror_target_run(struct mirror_chan *c, const struct mirror_tree *tree,
 		.memory = memory, .flags = flags, .zstd = zstd, .r = r };
 	int rc;
 
+	r->dry_run = dry(&t);
 	if (open_root(&t) == -1)
 		return send_result(&t);
 	(void)snprintf(t.batch, sizeof(t.batch), "%lld-%08x",

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "bulk.h"
 #include "mem.h"
 #include "mirror_conf_read.h"
 #include "paths.h"
@@ -46,6 +47,8 @@ static const struct size_option sizes[] = {
 	 * that lags, and above the largest record of a message (512 KiB), which it lacks for a
 	 * moment. */
 	{ "lag-max-size", offsetof(struct syncd_conf, lag_max_size), 1 * MIB, 128 * MIB, true },
+	{ "bandwidth-limit", offsetof(struct syncd_conf, bandwidth_limit), BULK_LIMIT_MIN, 1ull << 40,
+	    true },
 };
 
 struct int_option {
@@ -104,7 +107,7 @@ static const struct conf_check checks[] = {
 	{ "retry-ms", check_int },	{ "join-lag", check_int },
 	{ "owners-max", check_int },	{ "node|address", conf_check_ip },
 	{ "slow-sync-ms", check_int },	{ "slow-window-ms", check_int },
-	{ "lag-max-size", check_size },
+	{ "lag-max-size", check_size },	{ "bandwidth-limit", check_size },
 	{ NULL, NULL },
 };
 
@@ -223,6 +226,7 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_STR("pending-max", "64M", CFGF_NONE),
 		CFG_STR("recent-size", "32M", CFGF_NONE),
 		CFG_STR("lag-max-size", "64M", CFGF_NONE),
+		CFG_STR("bandwidth-limit", "0", CFGF_NONE),
 		CFG_SEC("mirror", mirror_conf_opts(),
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_FUNC("include", &cfg_include),

@@ -30,6 +30,7 @@ struct syncd_conf {
 	int slow_sync_ms, slow_window_ms;
 	uint64_t segment_size, retain_size, low_water_size, pending_max, recent_size;
 	uint64_t lag_max_size;
+	uint64_t bandwidth_limit;	/* bytes a second of the bulk connection; 0: none */
 	struct mirror_conf mirror;
 };
 

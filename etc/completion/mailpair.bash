@@ -75,7 +75,7 @@ _mailpair_hactl() {
 		words="status now"
 		case $verb in
 		status) words="--watch --json --timeout" ;;
-		now) words="--path --accept-deletes --full-walk --yes --json --timeout" ;;
+		now) words="--path --accept-deletes --full-walk --dry-run --yes --json --timeout" ;;
 		esac ;;
 	split)
 		words="show resolve"

@@ -251,7 +251,7 @@ class Node:
             env.update(self.gate.env())
         self.err = open(self.dir + "/stderr", "a")
         self.process = subprocess.Popen([SYNCD, "-f", "-d", "-c", self.conf, "-N", self.name],
-                                        stderr=self.err, env=env, preexec_fn=lambda:
+                                        stderr=self.err, env=env, cwd=self.dir, preexec_fn=lambda:
                                         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
         end = now() + 10
         while now() < end:
@@ -294,15 +294,22 @@ class Node:
                 part.poll()
 
     def ctl(self, op, **more):
+        return self.ask(dict(more, op=op), 60)[-1]
+
+    def ask(self, request, timeout):
+        """All lines of the answer."""
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(60)
+        s.settimeout(timeout)
         s.connect(self.run + "/syncd.sock")
-        s.sendall(json.dumps(dict(more, op=op)).encode() + b"\n")
-        data = b""
-        while not data.endswith(b"\n"):
-            data += s.recv(65536)
+        s.sendall(json.dumps(request).encode() + b"\n")
+        lines, data = [], b""
+        while not lines or "exit" not in lines[-1]:
+            got = s.recv(1 << 20)
+            assert got, "syncd hung up"
+            *whole, data = (data + got).split(b"\n")
+            lines += [json.loads(x) for x in whole]
         s.close()
-        return json.loads(data.splitlines()[-1])
+        return lines
 
 
 class Pair:
@@ -336,7 +343,8 @@ class Pair:
             f.write('certificate-file = "%s/crt"\nkey-file = "%s/key"\n' % (n.dir, n.dir))
             f.write('log-directory = "%s"\nrun-directory = "%s"\n' % (n.log, n.run))
             for k, v in self.options.items():
-                f.write("%s = %s\n" % (k, v))
+                f.write("%s %s %s\n" % (k, "" if v.startswith("{") else "=", v)
+                        if isinstance(v, str) else "%s = %s\n" % (k, v))
 
     def gen(self, node, kind, insync):
         no = self.newest + 1
@@ -1089,6 +1097,9 @@ def case_configuration(p):
              "mirror", "change-source must be auto or none"),
             ("ping-ms = 50", 'ping-ms = 50\nmirror "/srv/x" { full-walk-interval-s = -1 }',
              "mirror", "full-walk-interval-s must be from 0"),
+            ("ping-ms = 50", 'bandwidth-limit = "15k"', "bandwidth-limit", "0, or a size from"),
+            ("ping-ms = 50", 'mirror "/x" { compress-level = 20 }', "mirror",
+             "compress-level must be from 0 to 19"),
             ("ping-ms = 50", 'low-water-size = "x"', "low-water-size", "size: a size from 0"),
             (crt, crt + "-missing", "certificate-file", "crt-missing: No such file"),
             (key, key + "-missing", "key-file", "key-missing: No such file"),
@@ -1208,22 +1219,22 @@ OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}}
 
 
-def main():
+def main(cases=CASES, options=OPTIONS, suite="syncd_pair"):
     global SYNCD
     SYNCD = os.path.join(TOP, os.environ.get("O", "build"), "syncd")
-    names = sys.argv[1:] or [n for n in CASES if not n.startswith("hook_")]
+    names = sys.argv[1:] or [n for n in cases if not n.startswith("hook_")]
     failed = 0
     for name in names:
-        pair = Pair(**OPTIONS.get(name, {}))
+        pair = Pair(**options.get(name, options.get("*", {})))
         start = now()
         try:
-            why = CASES[name](pair)
+            why = cases[name](pair)
             pair.close()
-            print("%s syncd_pair %s (%.1f s)%s" % ("skip" if why else "ok", name, now() - start,
-                                                   ": " + why if why else ""), flush=True)
+            print("%s %s %s (%.1f s)%s" % ("skip" if why else "ok", suite, name, now() - start,
+                                           ": " + why if why else ""), flush=True)
         except Exception as e:
             failed += 1
-            print("not ok syncd_pair %s: %s: %s" % (name, type(e).__name__, e), flush=True)
+            print("not ok %s %s: %s: %s" % (suite, name, type(e).__name__, e), flush=True)
             for n in pair.nodes:
                 if n.process is not None:
                     n.process.kill()
