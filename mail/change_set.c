@@ -1,5 +1,5 @@
-/* change_set.c - see change_set.h.  The file is written and read from its start to its
- * end in one go, through a small buffer, and hashed on the way. */
+/* change_set.c - see change_set.h.  The items of a shard in a change_file; the bytes of
+ * a message stand behind its item, and are compared with their name. */
 #include "change_set.h"
 
 #include <errno.h>
@@ -9,8 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-
+#include "change_file.h"
 #include "fs.h"
 #include "keywords.h"
 #include "log.h"
@@ -18,13 +17,9 @@
 #include "shard_priv.h"
 #include "wire.h"
 
-#define MAGIC "mailpair-changes"	/* 16 bytes */
-#define VERSION 1
-#define ITEM_MAX 8192
 #define BUF (256u << 10)
-#define SUM 32
 
-enum item { ITEM_BOX = 1, ITEM_MSG, ITEM_OBJECT, ITEM_END };
+enum item { ITEM_BOX = 1, ITEM_MSG, ITEM_OBJECT, ITEM_COUNTS };
 enum { BOX_BASE = 1, BOX_ALIVE = 2, BOX_SUBSCRIBED = 4 };
 enum { MSG_COPIED = 1, MSG_UNKNOWN = 2 };
 
@@ -81,71 +76,10 @@ changes_text(struct changes *c, const char *text)
 	return c->texts[c->ntexts++] = mem_dup(text);
 }
 
-/* ---- hashing on the way ---- */
-
-static EVP_MD_CTX *
-digest_new(void)
-{
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-
-	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-		log_fatal("no SHA-256");
-	return md;
-}
-
 /* ---- writing ---- */
 
-struct sink {
-	int fd;
-	EVP_MD_CTX *md;
-	char *buf;
-	size_t n;
-	int error;			/* the first; later writes do nothing */
-};
-
 static void
-sink_flush(struct sink *s)
-{
-	if (s->error == 0 && fs_write_all(s->fd, s->buf, s->n) == -1)
-		s->error = errno;
-	s->n = 0;
-}
-
-static void
-sink_raw(struct sink *s, const void *p, size_t n)
-{
-	while (n > 0) {
-		size_t m = n < BUF - s->n ? n : BUF - s->n;
-
-		memcpy(s->buf + s->n, p, m);
-		s->n += m;
-		p = (const char *)p + m;
-		n -= m;
-		if (s->n == BUF)
-			sink_flush(s);
-	}
-}
-
-static void
-sink_put(struct sink *s, const void *p, size_t n)
-{
-	EVP_DigestUpdate(s->md, p, n);
-	sink_raw(s, p, n);
-}
-
-static void
-sink_item(struct sink *s, enum item type, struct wire_out *body)
-{
-	uint8_t head[5] = { (uint8_t)type };
-
-	wire_store32(head + 1, (uint32_t)body->len);
-	sink_put(s, head, sizeof(head));
-	sink_put(s, body->p, body->len);
-	wire_out_clear(body);
-}
-
-static void
-put_box(struct sink *s, const struct merge_box *b, const struct changes_box *x)
+put_box(struct change_out *o, const struct merge_box *b, const struct changes_box *x)
 {
 	struct wire_out w;
 
@@ -159,11 +93,11 @@ put_box(struct sink *s, const struct merge_box *b, const struct changes_box *x)
 	wire_put_str(&w, b->base_name);
 	wire_put_str(&w, b->name);
 	wire_put_str(&w, b->special);
-	sink_item(s, ITEM_BOX, &w);
+	change_out_item(o, ITEM_BOX, &w);
 }
 
 static void
-put_msg(struct sink *s, const struct merge_msg *m, const struct changes_msg *x)
+put_msg(struct change_out *o, const struct merge_msg *m, const struct changes_msg *x)
 {
 	struct wire_out w;
 
@@ -180,28 +114,28 @@ put_msg(struct sink *s, const struct merge_msg *m, const struct changes_msg *x)
 	wire_put_raw(&w, m->sha, 32);
 	wire_put_str(&w, m->keywords);
 	wire_put_str(&w, m->base_keywords);
-	sink_item(s, ITEM_MSG, &w);
+	change_out_item(o, ITEM_MSG, &w);
 }
 
 static void
-put_object(struct sink *s, const struct changes_object *o, int fd, char *buf)
+put_object(struct change_out *o, const struct changes_object *x, int fd, char *buf)
 {
 	struct wire_out w;
 	uint64_t at = 0;
 	ssize_t n = 1;
 
 	wire_out_init(&w);
-	wire_put_raw(&w, o->sha, 32);
-	wire_put_u64(&w, o->size);
-	sink_item(s, ITEM_OBJECT, &w);
-	while (at < o->size && s->error == 0) {
-		size_t want = o->size - at < BUF ? (size_t)(o->size - at) : BUF;
+	wire_put_raw(&w, x->sha, 32);
+	wire_put_u64(&w, x->size);
+	change_out_item(o, ITEM_OBJECT, &w);
+	while (at < x->size && o->error == 0) {
+		size_t want = x->size - at < BUF ? (size_t)(x->size - at) : BUF;
 
 		if ((n = fs_pread_all(fd, buf, want, (off_t)at)) <= 0) {
-			s->error = n == 0 ? EIO : errno;	/* it shrank while it was read */
+			o->error = n == 0 ? EIO : errno;	/* it shrank while it was read */
 			return;
 		}
-		sink_put(s, buf, (size_t)n);
+		change_out_raw(o, buf, (size_t)n);
 		at += (uint64_t)n;
 	}
 }
@@ -216,7 +150,7 @@ by_sha(const void *a, const void *b)
 /* Each object once; what was changed goes along as well, because the other side may
  * have removed it. */
 static uint64_t
-put_objects(struct sink *s, struct changes *c, int objects_fd)
+put_objects(struct change_out *o, struct changes *c, int objects_fd)
 {
 	struct changes_object *v = mem_array(c->nmsgs + 1, sizeof(*v));
 	char *buf = mem_alloc(BUF), name[72];
@@ -230,7 +164,7 @@ put_objects(struct sink *s, struct changes *c, int objects_fd)
 			v[n++].size = c->msgs[i].size;
 		}
 	qsort(v, n, sizeof(*v), by_sha);
-	for (size_t i = 0; i < n && s->error == 0; i++) {
+	for (size_t i = 0; i < n && o->error == 0; i++) {
 		if (i > 0 && by_sha(&v[i - 1], &v[i]) == 0)
 			continue;
 		object_name(v[i].sha, name);
@@ -240,7 +174,7 @@ put_objects(struct sink *s, struct changes *c, int objects_fd)
 			c->missing++;
 			continue;
 		}
-		put_object(s, &v[i], fd, buf);
+		put_object(o, &v[i], fd, buf);
 		close(fd);
 		written++;
 	}
@@ -250,81 +184,28 @@ put_objects(struct sink *s, struct changes *c, int objects_fd)
 }
 
 int
-changes_write(struct changes *c, int fd, int objects_fd)
+changes_write(struct changes *c, const char *dir, int objects_fd)
 {
-	struct sink s = { .fd = fd, .md = digest_new(), .buf = mem_alloc(BUF) };
+	struct change_out o;
 	struct wire_out w;
-	uint8_t sum[SUM];
 	uint64_t objects;
 
-	wire_out_init(&w);
-	wire_put_raw(&w, MAGIC, sizeof(MAGIC) - 1);
-	wire_put_u16(&w, VERSION);
-	wire_put_u16(&w, c->shard);
-	wire_put_u64(&w, c->fork);
-	wire_put_u8(&w, c->whole);
-	sink_put(&s, w.p, w.len);
-	wire_out_clear(&w);
+	change_out_open(&o, dir, c->shard, c->fork, c->whole);
 	for (size_t i = 0; i < c->nboxes; i++)
-		put_box(&s, &c->boxes[i], &c->box_more[i]);
+		put_box(&o, &c->boxes[i], &c->box_more[i]);
 	for (size_t i = 0; i < c->nmsgs; i++)
-		put_msg(&s, &c->msgs[i], &c->msg_more[i]);
-	objects = put_objects(&s, c, objects_fd);
+		put_msg(&o, &c->msgs[i], &c->msg_more[i]);
+	objects = put_objects(&o, c, objects_fd);
+	wire_out_init(&w);
 	wire_put_u64(&w, c->nboxes);
 	wire_put_u64(&w, c->nmsgs);
 	wire_put_u64(&w, objects);
 	wire_put_u64(&w, c->missing);
-	sink_item(&s, ITEM_END, &w);
-	EVP_DigestFinal_ex(s.md, sum, NULL);
-	sink_raw(&s, sum, sizeof(sum));
-	sink_flush(&s);
-	EVP_MD_CTX_free(s.md);
-	free(s.buf);
-	errno = s.error;
-	return s.error == 0 ? 0 : -1;
+	change_out_item(&o, ITEM_COUNTS, &w);
+	return change_out_end(&o);
 }
 
 /* ---- reading ---- */
-
-struct source {
-	int fd;
-	EVP_MD_CTX *md;
-	char *buf;
-	size_t n, used;
-	off_t at;			/* of buf in the file */
-	bool bad;
-};
-
-/* The next n bytes, hashed; false at the end or on an error. */
-static bool
-source_get(struct source *s, void *dst, size_t n)
-{
-	while (n > 0) {
-		size_t m;
-
-		if (s->used == s->n) {
-			ssize_t got = fs_pread_all(s->fd, s->buf, BUF, s->at + (off_t)s->n);
-
-			if (got <= 0) {
-				errno = got == 0 ? EBADMSG : errno;
-				s->bad = true;
-				return false;
-			}
-			s->at += (off_t)s->n;
-			s->n = (size_t)got;
-			s->used = 0;
-		}
-		m = n < s->n - s->used ? n : s->n - s->used;
-		EVP_DigestUpdate(s->md, s->buf + s->used, m);
-		if (dst != NULL) {
-			memcpy(dst, s->buf + s->used, m);
-			dst = (char *)dst + m;
-		}
-		s->used += m;
-		n -= m;
-	}
-	return true;
-}
 
 static bool
 name_ok(const char *name)
@@ -406,8 +287,34 @@ get_msg(struct changes *c, struct wire_in *in)
 	    m->size <= REC_OBJECT_MAX;
 }
 
+/* Are the bytes at this place what their name says? */
 static bool
-get_object(struct changes *c, struct source *s, struct wire_in *in)
+bytes_good(int fd, const struct changes_object *o)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	char *buf = mem_alloc(BUF);
+	uint8_t sha[32];
+	uint64_t at = 0;
+	ssize_t n = 1;
+
+	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
+		log_fatal("no SHA-256");
+	while (at < o->size && n > 0) {
+		size_t want = o->size - at < BUF ? (size_t)(o->size - at) : BUF;
+
+		if ((n = fs_pread_all(fd, buf, want, o->at + (off_t)at)) > 0) {
+			EVP_DigestUpdate(md, buf, (size_t)n);
+			at += (uint64_t)n;
+		}
+	}
+	EVP_DigestFinal_ex(md, sha, NULL);
+	EVP_MD_CTX_free(md);
+	free(buf);
+	return at == o->size && memcmp(sha, o->sha, 32) == 0;
+}
+
+static bool
+get_object(struct changes *c, struct change_in *file, struct wire_in *in)
 {
 	struct changes_object *o;
 
@@ -417,83 +324,56 @@ get_object(struct changes *c, struct source *s, struct wire_in *in)
 	o = &c->objects[c->nobjects++];
 	wire_get_raw(in, o->sha, 32);
 	o->size = wire_get_u64(in);
-	o->at = s->at + (off_t)s->used;
 	if (!wire_in_done(in) || o->size > REC_OBJECT_MAX ||
 	    (c->nobjects > 1 && by_sha(o - 1, o) >= 0))
 		return false;
-	return source_get(s, NULL, (size_t)o->size);
+	o->at = (off_t)change_in_skip(file, o->size);
+	return bytes_good(file->fd, o);
 }
 
 static bool
-get_end(struct changes *c, struct source *s, struct wire_in *in)
+get_counts(struct changes *c, struct wire_in *in)
 {
-	uint8_t sum[SUM], said[SUM];
-	char more;
 	bool same = wire_get_u64(in) == c->nboxes;
 
 	same &= wire_get_u64(in) == c->nmsgs;
 	same &= wire_get_u64(in) == c->nobjects;
 	c->missing = wire_get_u64(in);
-	if (!same || !wire_in_done(in))
-		return false;
-	EVP_DigestFinal_ex(s->md, sum, NULL);
-	if (EVP_DigestInit_ex(s->md, EVP_sha256(), NULL) != 1 ||
-	    !source_get(s, said, sizeof(said)) || memcmp(sum, said, SUM) != 0)
-		return false;
-	return fs_pread_all(s->fd, &more, 1, s->at + (off_t)s->used) == 0;
+	return same && wire_in_done(in);
 }
 
+/* Mailboxes, then messages, then objects, then the counts. */
 static bool
-get_head(struct changes *c, struct source *s)
+get_items(struct changes *c, struct change_in *file)
 {
-	uint8_t head[29];
+	uint8_t type, last = ITEM_BOX;
 	struct wire_in in;
-	char magic[16];
+	struct span body;
+	bool ok = true;
+	int rc;
 
-	if (!source_get(s, head, sizeof(head)))
-		return false;
-	wire_in_init(&in, head, sizeof(head));
-	wire_get_raw(&in, magic, sizeof(magic));
-	if (memcmp(magic, MAGIC, sizeof(magic)) != 0 || wire_get_u16(&in) != VERSION)
-		return false;
-	c->shard = wire_get_u16(&in);
-	c->fork = wire_get_u64(&in);
-	c->whole = wire_get_u8(&in) != 0;
-	return c->fork <= INT64_MAX;
-}
-
-/* Boxes, then messages, then objects, then the end. */
-static bool
-get_items(struct changes *c, struct source *s)
-{
-	uint8_t head[5], body[ITEM_MAX], last = ITEM_BOX;
-	struct wire_in in;
-	uint32_t len;
-
-	for (;;) {
-		if (!source_get(s, head, sizeof(head)))
-			return false;
-		len = wire_load32(head + 1);
-		if (head[0] < last || head[0] > ITEM_END || len > sizeof(body) ||
-		    !source_get(s, body, len))
-			return false;
-		last = head[0];
-		wire_in_init(&in, body, len);
-		if (last == ITEM_END)
-			return get_end(c, s, &in);
-		if (last == ITEM_BOX ? !get_box(c, &in) : last == ITEM_MSG ? !get_msg(c, &in) :
-		    !get_object(c, s, &in))
-			return false;
+	while (ok && (rc = change_in_next(file, &type, &body)) == 1) {
+		ok = type >= last && last != ITEM_COUNTS;
+		last = type;
+		wire_in_init(&in, body.p, body.len);
+		if (type == ITEM_BOX)
+			ok = ok && get_box(c, &in);
+		else if (type == ITEM_MSG)
+			ok = ok && get_msg(c, &in);
+		else if (type == ITEM_OBJECT)
+			ok = ok && get_object(c, file, &in);
+		else
+			ok = ok && type == ITEM_COUNTS && get_counts(c, &in);
 	}
+	return ok && rc == 0 && last == ITEM_COUNTS;
 }
 
 int
-changes_read(struct changes *c, int fd)
+changes_read(struct changes *c, int fd, uint16_t shard, uint64_t fork)
 {
-	struct source s = { .fd = fd };
+	struct change_in file;
 	struct stat st;
 	bool ok;
-	int e;
 
 	memset(c, 0, sizeof(*c));
 	if (fstat(fd, &st) == -1)
@@ -502,16 +382,17 @@ changes_read(struct changes *c, int fd)
 		errno = EBADMSG;
 		return -1;
 	}
-	s.md = digest_new();
-	s.buf = mem_alloc(BUF);
-	ok = get_head(c, &s) && get_items(c, &s);
-	e = s.bad ? errno : EBADMSG;
-	EVP_MD_CTX_free(s.md);
-	free(s.buf);
+	if (change_in_open(&file, fd, shard, fork) == -1)
+		return -1;
+	c->shard = shard;
+	c->fork = fork;
+	c->whole = file.whole;
+	ok = get_items(c, &file) && file.at == st.st_size;
+	change_in_close(&file);
 	if (ok)
 		return 0;
 	changes_clear(c);
-	errno = e;
+	errno = EBADMSG;
 	return -1;
 }
 

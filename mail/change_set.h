@@ -1,8 +1,8 @@
 /* change_set.h - what one side of a parted shard changed: in memory, and as a file that
- * goes to the other node.  The file's form is stated in STORE.md, 7.
+ * goes to the other node (change_file.h).  Its items are stated in STORE.md, 7.
  *
  * Reading takes the bytes of another machine: bounded, every length checked, nothing
- * believed before the SHA-256 at the end is right.  Memory follows the number of
+ * believed before the sum at the end is right.  Memory follows the number of
  * changes; the bytes of messages stay in the file. */
 #ifndef MAIL_CHANGE_SET_H
 #define MAIL_CHANGE_SET_H
@@ -52,12 +52,13 @@ struct merge_msg *changes_add_msg(struct changes *, struct changes_msg **);
 /* A copy that lives as long as the set; NULL gives NULL. */
 const char *changes_text(struct changes *, const char *);
 
-/* Writes at fd's offset; objects_fd holds ab/<sha>, those of added and changed messages
- * go along, each once, those that are damaged are counted in missing.  -1 with errno. */
-int changes_write(struct changes *, int fd, int objects_fd);
-/* Reads all of fd, which must be a regular file; -1 with errno, EBADMSG where the bytes
- * are no change set.  Nothing has to be cleared then. */
-int changes_read(struct changes *, int fd);
+/* A file without a name in dir, the caller's; objects_fd holds ab/<sha>, those of added and
+ * changed messages go along, each once, those that are damaged are counted in missing.  -1
+ * with errno. */
+int changes_write(struct changes *, const char *dir, int objects_fd);
+/* Reads all of fd, which must be a regular file; -1 with errno, EBADMSG where the bytes are
+ * no changes of this shard and fork.  Nothing has to be cleared then. */
+int changes_read(struct changes *, int fd, uint16_t shard, uint64_t fork);
 /* Where the bytes of an object are; NULL: they did not come along. */
 const struct changes_object *changes_object(const struct changes *, const uint8_t sha[32]);
 

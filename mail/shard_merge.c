@@ -6,11 +6,9 @@
  * other side changed and that is neither here nor was removed here counts as new.
  * Reads one snapshot of the index; changes nothing. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "hex.h"
 #include "hook.h"
@@ -73,7 +71,6 @@ snapshot(struct shard_job *j)
 int
 shard_changes_run(struct shard_job *j)
 {
-	char *path = mem_printf("%s/changes.tmp", j->dir);
 	sqlite3 *db = snapshot(j);
 	struct changes c;
 	int rc = -1, e;
@@ -81,17 +78,12 @@ shard_changes_run(struct shard_job *j)
 	if (db == NULL || own_changes(j, &c, db, NULL) == -1) {
 		rc = failed(j, "changes since the fork");
 	} else {
-		j->changes_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		if (j->changes_fd == -1 || unlink(path) == -1 ||
-		    changes_write(&c, j->changes_fd, j->objects_fd) == -1)
-			failed(j, "changes.tmp");
-		else
-			rc = 0;
+		j->changes_fd = changes_write(&c, j->dir, j->objects_fd);
+		rc = j->changes_fd == -1 ? failed(j, "writing changes") : 0;
 		changes_clear(&c);
 	}
 	e = errno;
 	sqlite3_close(db);
-	free(path);
 	errno = e;
 	return rc;
 }
@@ -469,12 +461,8 @@ plan_make(struct shard_job *j, struct merge_plan *p, sqlite3 *db)
 	struct merge_side a, b;
 	size_t settled;
 
-	if (changes_read(&p->theirs, j->theirs_fd) == -1)
+	if (changes_read(&p->theirs, j->theirs_fd, j->shard, j->fork) == -1)
 		return failed(j, "the other side's changes");
-	if (p->theirs.shard != j->shard || p->theirs.fork != j->fork) {
-		errno = EINVAL;
-		return failed(j, "the changes are of another shard or fork");
-	}
 	if (own_changes(j, &p->ours, db, &p->theirs) == -1)
 		return failed(j, "changes since the fork");
 	if (leave_settled(p, db, &settled) == -1 || look_all(p, db) == -1)
