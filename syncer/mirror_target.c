@@ -170,24 +170,42 @@ on_trouble(void *arg, const char *path)
 	mirror_target_trouble(o->t, "read", path);
 }
 
-/* Also says whether there are files with several names. */
-static struct mirror_spool *
-list_own(struct mirror_target *t, bool *linked)
+/* Into t->own; also notes whether there are files with several names. */
+static int
+list_own(struct mirror_target *t)
 {
 	struct own o = { t, mirror_spool_new(t->spool_dir) };
 	struct tree_walk w = { .root_fd = t->root, .exclude = t->tree->exclude,
 		.nexclude = t->tree->nexclude, .entries_max = t->tree->entries_max,
 		.entry = on_entry, .stray = on_stray, .trouble = on_trouble, .arg = &o };
+	int rc;
 
+	mirror_spool_free(t->own);
+	t->own = o.spool;
 	mirror_chan_phase(t->c, "scanning", t->r->entries);
-	if ((t->part ? tree_walk_rows(&w, t->rows, t->nrows) : tree_walk(&w)) == 0) {
-		*linked = w.linked > 0;
-		return o.spool;
-	}
-	if (errno != ECONNABORTED)
+	rc = t->part ? tree_walk_rows(&w, t->rows, t->nrows) : tree_walk(&w);
+	t->own_linked = w.linked > 0;
+	if (rc == -1 && errno != ECONNABORTED)
 		(void)local_failure(t, "cannot be listed");
-	mirror_spool_free(o.spool);
-	return NULL;
+	return rc;
+}
+
+/* Both lists.  For a full walk our own first: the active walks at the same time, and its
+ * list waits on the way. */
+static int
+get_lists(struct mirror_target *t)
+{
+	if (!t->may_part && list_own(t) == -1)
+		return -1;
+	if (receive_list(t) == -1 || (t->may_part && list_own(t) == -1))
+		return -1;
+	if (!t->part || !t->own_linked)
+		return 0;
+	/* Rows do not say where the other names of a file are. */
+	if (mirror_chan_send(t->c, MM_WALK, NULL) == -1 || receive_list(t) == -1)
+		return -1;
+	return t->part ? mirror_chan_fail(t->c, "rows where a full walk was asked for") :
+	    list_own(t);
 }
 
 /* ---- the plan ---------------------------------------------------------- */
@@ -218,16 +236,17 @@ plan_row(struct mirror_target *t, enum tree_op op, const struct tree_entry *src,
 }
 
 static int
-compare(struct mirror_target *t, struct mirror_spool *own, struct tree_counts *counts)
+compare(struct mirror_target *t, struct tree_counts *counts)
 {
 	struct tree_entry src = { 0 }, dst = { 0 };
 	int have_src, have_dst, rc = 0;
 	uint8_t op;
 
+	mirror_chan_phase(t->c, "comparing", 0);
 	mirror_spool_rewind(t->list);
-	mirror_spool_rewind(own);
+	mirror_spool_rewind(t->own);
 	have_src = mirror_spool_next(t->list, &op, &src);
-	have_dst = mirror_spool_next(own, &op, &dst);
+	have_dst = mirror_spool_next(t->own, &op, &dst);
 	while (rc == 0 && (have_src == 1 || have_dst == 1) && have_src >= 0 && have_dst >= 0) {
 		struct tree_step step = tree_plan_step(have_src ? &src : NULL,
 		    have_dst ? &dst : NULL);
@@ -240,7 +259,7 @@ compare(struct mirror_target *t, struct mirror_spool *own, struct tree_counts *c
 		}
 		if (step.next_dst) {
 			tree_entry_clear(&dst);
-			have_dst = mirror_spool_next(own, &op, &dst);
+			have_dst = mirror_spool_next(t->own, &op, &dst);
 		}
 	}
 	tree_entry_clear(&src);
@@ -248,30 +267,6 @@ compare(struct mirror_target *t, struct mirror_spool *own, struct tree_counts *c
 	if (rc == -1 || have_src == -1 || have_dst == -1)
 		return local_failure(t, "the lists cannot be compared");
 	return 0;
-}
-
-static int
-make_plan(struct mirror_target *t, struct tree_counts *counts)
-{
-	struct mirror_spool *own;
-	bool linked;
-	int rc;
-
-	if ((own = list_own(t, &linked)) == NULL)
-		return -1;
-	if (t->part && linked) {		/* rows do not say where the other names are */
-		mirror_spool_free(own);
-		if (mirror_chan_send(t->c, MM_WALK, NULL) == -1 || receive_list(t) == -1)
-			return -1;
-		if (t->part)
-			return mirror_chan_fail(t->c, "rows where a full walk was asked for");
-		if ((own = list_own(t, &linked)) == NULL)
-			return -1;
-	}
-	mirror_chan_phase(t->c, "comparing", 0);
-	rc = compare(t, own, counts);
-	mirror_spool_free(own);
-	return rc;
 }
 
 /* ---- the guard --------------------------------------------------------- */
@@ -587,11 +582,11 @@ pass(struct mirror_target *t)
 {
 	struct tree_counts counts = { 0 };
 
-	if (say_ready(t) == -1 || receive_list(t) == -1)
+	if (say_ready(t) == -1 || get_lists(t) == -1)
 		return -1;
 	if (!dry(t) && !t->part)
 		tree_apply_purge(t->root, clock_wall_ms() / 1000, t->tree->hold_deleted_s);
-	if (make_plan(t, &counts) == -1)
+	if (compare(t, &counts) == -1)
 		return -1;
 	if (dry(t) && tell_plan(t) == -1)
 		return -1;
@@ -642,6 +637,7 @@ mirror_target_run(struct mirror_chan *c, const struct mirror_tree *tree,
 		memory->got_pass = 0;
 	mirror_spool_free(t.list);
 	mirror_spool_free(t.plan);
+	mirror_spool_free(t.own);
 	close(t.root);
 	return rc;
 }

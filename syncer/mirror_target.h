@@ -28,6 +28,8 @@ struct mirror_target {
 	char batch[40];			/* hold folder of this pass */
 	struct mirror_result *r;
 	struct mirror_spool *list, *plan;	/* the source's entries; op and entry */
+	struct mirror_spool *own;		/* what is here */
+	bool own_linked;		/* with files of several names */
 	uint64_t nfiles;		/* in the plan, whose content is wanted */
 	struct mirror_memory *memory;
 	/* A pass by rows (mirror_rows.c): it builds on the one before. */

@@ -25,6 +25,8 @@
 #include "mem.h"
 #include "tree_dirty.h"
 
+#define PROC_MAX (64 + NAME_MAX)
+
 /* Files with several names seen so far: open addressing, by device-local inode. */
 struct linkset {
 	struct slot { uint64_t ino; char *path; } *slots;
@@ -120,17 +122,38 @@ put_xattr(struct wire_out *w, const char *proc, const char *name)
 	return -1;
 }
 
+#ifndef SYS_listxattrat
+#define SYS_listxattrat 465	/* Linux 6.13, one number on every machine */
+#endif
+
+/* The names: by the call that is made for it, else through /proc, which takes several
+ * times as long.  proc: the path for further calls. */
+static ssize_t
+list_xattrs(int dirfd, const char *name, char *list, size_t size, char proc[PROC_MAX])
+{
+	static bool missing;	/* the kernel has no such call */
+	ssize_t n = -1;
+
+	if (!missing) {
+		n = syscall(SYS_listxattrat, dirfd, name, AT_SYMLINK_NOFOLLOW, list, size);
+		missing = n == -1 && errno == ENOSYS;
+		if (n == 0 || (n == -1 && !missing))
+			return n;
+	}
+	(void)snprintf(proc, PROC_MAX, "/proc/self/fd/%d/%s", dirfd, name);
+	return missing ? llistxattr(proc, list, size) : n;
+}
+
 static int
 read_xattrs(int dirfd, const char *name, struct tree_entry *e)
 {
-	char proc[64 + NAME_MAX], list[8192], *names[512];
+	char proc[PROC_MAX], list[8192], *names[512];
 	struct wire_out w;
 	size_t count = 0;
 	ssize_t n;
 	int rc = 0;
 
-	(void)snprintf(proc, sizeof(proc), "/proc/self/fd/%d/%s", dirfd, name);
-	n = llistxattr(proc, list, sizeof(list));
+	n = list_xattrs(dirfd, name, list, sizeof(list), proc);
 	if (n <= 0)
 		return n == 0 || errno == ENOTSUP ? 0 : -1;
 	for (char *p = list; p < list + n; p += strlen(p) + 1)
