@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 
+#define ROW_HEAD 5u
 #define ROW_MAX (4u * TREE_PATH_MAX + 2 * TREE_XATTRS_MAX)
 
 struct mirror_spool {
@@ -20,6 +21,7 @@ struct mirror_spool {
 	uint64_t count;
 	uint8_t *row;
 	size_t cap;
+	struct wire_out out;		/* the row that is written */
 };
 
 struct mirror_spool *
@@ -41,6 +43,7 @@ mirror_spool_free(struct mirror_spool *s)
 	if (s == NULL)
 		return;
 	(void)fclose(s->f);
+	wire_out_clear(&s->out);
 	free(s->row);
 	free(s);
 }
@@ -48,18 +51,15 @@ mirror_spool_free(struct mirror_spool *s)
 int
 mirror_spool_put(struct mirror_spool *s, uint8_t op, const struct tree_entry *e)
 {
-	struct wire_out w;
-	uint8_t head[5];
-	bool ok;
+	struct wire_out *w = &s->out;
 
-	wire_out_init(&w);
-	tree_entry_put(&w, e);
-	wire_store32(head, (uint32_t)w.len);
-	head[4] = op;
-	ok = fwrite(head, sizeof(head), 1, s->f) == 1 && fwrite(w.p, w.len, 1, s->f) == 1;
-	wire_out_clear(&w);
+	w->len = 0;
+	wire_put_u32(w, 0);
+	wire_put_u8(w, op);
+	tree_entry_put(w, e);
+	wire_store32(w->p, (uint32_t)(w->len - ROW_HEAD));
 	s->count++;
-	return ok ? 0 : -1;
+	return fwrite(w->p, w->len, 1, s->f) == 1 ? 0 : -1;
 }
 
 void
@@ -80,7 +80,7 @@ int
 mirror_spool_next(struct mirror_spool *s, uint8_t *op, struct tree_entry *e)
 {
 	struct wire_in in;
-	uint8_t head[5];
+	uint8_t head[ROW_HEAD];
 	size_t len;
 
 	if (fread(head, sizeof(head), 1, s->f) != 1)

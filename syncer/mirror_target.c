@@ -75,13 +75,14 @@ take_list(struct mirror_target *t, struct wire_in *in, char **last)
 			tree_entry_clear(&e);
 			return mirror_chan_fail(t->c, "list out of order");
 		}
-		free(*last);
-		*last = mem_dup(e.path);
 		if (mirror_spool_put(t->list, 0, &e) == -1 ||
 		    mirror_spool_count(t->list) > t->tree->entries_max + 1) {
 			tree_entry_clear(&e);
 			return local_failure(t, "list is too long or cannot be kept");
 		}
+		free(*last);
+		*last = e.path;
+		e.path = NULL;
 		tree_entry_clear(&e);
 	}
 	return 0;

@@ -88,10 +88,11 @@ entry_ok(const struct tree_entry *e)
 int
 tree_entry_get(struct wire_in *in, struct tree_entry *out)
 {
-	char path[TREE_PATH_MAX] = "", target[TREE_PATH_MAX] = "";
+	char path[TREE_PATH_MAX], target[TREE_PATH_MAX];	/* not zeroed: it is felt */
 	struct tree_entry e = { 0 };
 	struct span x;
 
+	path[0] = target[0] = '\0';
 	e.type = wire_get_u8(in);
 	e.mode = wire_get_u16(in);
 	e.uid = wire_get_u32(in);

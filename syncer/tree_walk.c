@@ -348,13 +348,27 @@ find_first_link(struct walk *w, struct tree_entry *e, const struct stat *st)
 	e->target = mem_dup(first);
 }
 
+/* Not by printf: once for each entry it is felt. */
+static char *
+join(const char *dir, const char *name)
+{
+	size_t a = strlen(dir), b = strlen(name);
+	char *path = mem_grow(NULL, a + b + 2, 1);
+
+	memcpy(path, dir, a);
+	if (a > 0)
+		path[a++] = '/';
+	memcpy(path + a, name, b + 1);
+	return path;
+}
+
 /* below: also what is inside, if it is a directory. */
 static int
 walk_name(struct walk *w, int dirfd, const char *dir, const char *name, bool below)
 {
 	struct tree_entry e = { 0 };
 	struct stat st;
-	char *path = dir[0] == '\0' ? mem_dup(name) : mem_printf("%s/%s", dir, name);
+	char *path = join(dir, name);
 	int rc = 0;
 
 	if (tree_excluded(path, w->t->exclude, w->t->nexclude)) {
