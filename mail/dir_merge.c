@@ -344,6 +344,33 @@ read_theirs(struct side *x, uint64_t fork, int fd)
 
 /* ---- the report -------------------------------------------------------------- */
 
+/* One line for an operator. */
+static char *
+note_text(const struct merge_dir_note *n)
+{
+	switch (n->why) {
+	case MERGE_DIR_KEPT:
+		return mem_printf("user %s was deleted on one node only: kept, suspended, because mail "
+		    "may have come on the other", n->name);
+	case MERGE_DIR_APART:
+		return mem_printf("user %s: somebody else has this address on the active; the other "
+		    "node's user is now %s, suspended", n->name, n->other);
+	case MERGE_DIR_PASSWORD:
+		return mem_printf("user %s: both nodes changed the password; the active's stands",
+		    n->name);
+	case MERGE_DIR_SUSPENSION:
+		return mem_printf("user %s: both nodes suspended it or not; the active's word stands",
+		    n->name);
+	case MERGE_DIR_UNSURE:
+		return mem_printf("user %s may have been deleted on the active: added, suspended",
+		    n->name);
+	case MERGE_DIR_IN_USE:
+		break;
+	}
+	return mem_printf("domain %s was deleted on one node and is in use on the other: it stays",
+	    n->name);
+}
+
 static json_t *
 notes_json(const struct merge_dir *m, size_t *left_off)
 {
@@ -351,11 +378,11 @@ notes_json(const struct merge_dir *m, size_t *left_off)
 	size_t bytes = 0, i;
 
 	for (i = 0; i < m->nnotes && bytes < NOTES_BYTES; i++) {
-		const struct merge_dir_note *n = &m->notes[i];
+		char *text = note_text(&m->notes[i]);
 
-		bytes += 64 + 2 * (strlen(n->name) + strlen(n->other));
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "what",
-		    merge_dir_why_name(n->why), "name", n->name, "now", n->other));
+		bytes += 8 + 2 * strlen(text);	/* as much as escaping makes of an address */
+		json_array_append_new(list, json_string(text));
+		free(text);
 	}
 	*left_off = m->nnotes - i;
 	return list;
@@ -372,7 +399,7 @@ report(const struct dir_merge *m, bool dry)
 	    "part", "directory", "dry", dry, "proposed", (json_int_t)m->merge.nops, "users_added",
 	    (json_int_t)r->users_added, "users_kept", (json_int_t)r->users_kept, "users_renamed",
 	    (json_int_t)r->users_apart, "passwords", (json_int_t)r->passwords, "suspensions",
-	    (json_int_t)r->suspensions, "conflicts", (json_int_t)r->conflicts, "domains_added",
+	    (json_int_t)r->suspensions, "user_conflicts", (json_int_t)r->conflicts, "domains_added",
 	    (json_int_t)r->domains_added, "domains_deleted", (json_int_t)r->domains_deleted,
 	    "aliases_added", (json_int_t)r->aliases_added, "aliases_deleted",
 	    (json_int_t)r->aliases_deleted, "overtaken", (json_int_t)m->overtaken, "notes", notes,

@@ -381,12 +381,12 @@ report(const struct queue_merge *m)
 	const struct merge_queue_report *r = &m->merge.report;
 	json_t *j = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 			      "s:I, s:I, s:I}",
-	    "part", "queue", "dry", m->dry, "proposed", (json_int_t)m->merge.nops, "messages_added",
-	    (json_int_t)r->adopted, "recipients_added", (json_int_t)r->recipients, "delivered",
-	    (json_int_t)r->delivered, "bounced", (json_int_t)r->bounced, "removed",
-	    (json_int_t)r->removed, "failed", (json_int_t)r->failed, "finished_here",
-	    (json_int_t)r->finished, "warned", (json_int_t)r->warned, "held", (json_int_t)r->held,
-	    "released", (json_int_t)r->released, "renamed", (json_int_t)r->renamed, "unsure",
+	    "part", "queue", "dry", m->dry, "proposed", (json_int_t)m->merge.nops, "queued",
+	    (json_int_t)r->adopted, "queued_recipients", (json_int_t)r->recipients, "queue_delivered",
+	    (json_int_t)r->delivered, "queue_bounced", (json_int_t)r->bounced, "queue_removed",
+	    (json_int_t)r->removed, "queue_failed", (json_int_t)r->failed, "queue_finished",
+	    (json_int_t)r->finished, "queue_warned", (json_int_t)r->warned, "queue_held", (json_int_t)r->held,
+	    "queue_released", (json_int_t)r->released, "queue_renamed", (json_int_t)r->renamed, "queue_unsure",
 	    (json_int_t)r->unsure, "overtaken", (json_int_t)m->overtaken);
 	char *text = json_dumps(j, JSON_COMPACT);
 
