@@ -186,15 +186,22 @@ print_tree(json_t *t, FILE *out)
 static void
 print_seed(json_t *seed, FILE *out)
 {
-	char bytes[32];
+	long long share = answer_int(seed, "permille");
+	char bytes[32], so_far[32], left[32];
 
-	if (answer_true(seed, "running"))
-		fprintf(out, "SEED    shard %lld of %lld, %lld objects, %s\n",
-		    answer_int(seed, "shard"), answer_int(seed, "shards"),
-		    answer_int(seed, "objects"),
-		    bytes_text(answer_int(seed, "bytes"), bytes, sizeof(bytes)));
-	else if (answer_true(seed, "wanted"))
+	if (answer_true(seed, "running")) {
+		fprintf(out, "SEED    %lld.%lld %%, shard %lld of %lld, %lld objects, %s, %s so far",
+		    share / 10, share % 10, answer_int(seed, "shard") + 1,
+		    answer_int(seed, "shards"), answer_int(seed, "objects"),
+		    bytes_text(answer_int(seed, "bytes"), bytes, sizeof(bytes)),
+		    answer_span(answer_int(seed, "running_ms"), so_far, sizeof(so_far)));
+		if (answer_has(seed, "left_ms"))
+			fprintf(out, ", about %s left",
+			    answer_span(answer_int(seed, "left_ms"), left, sizeof(left)));
+		fputc('\n', out);
+	} else if (answer_true(seed, "wanted")) {
 		fprintf(out, "SEED    the other node has to be filled from this one\n");
+	}
 	if (strcmp(answer_text(seed, "last_error"), "-") != 0)
 		fprintf(out, "        %.300s\n", answer_text(seed, "last_error"));
 }

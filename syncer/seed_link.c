@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "mem.h"
 #include "mirror_wire.h"
 #include "seed.h"
@@ -14,6 +15,7 @@
 struct seed {
 	struct seed_source out;
 	struct seed_target in;
+	bool swept;
 };
 
 struct seed *
@@ -32,6 +34,8 @@ seed_free(struct seed *s)
 	if (s == NULL)
 		return;
 	seed_down(s);
+	seed_source_clear(&s->out);
+	seed_target_clear(&s->in);
 	free(s);
 }
 
@@ -54,6 +58,7 @@ void
 seed_room(struct seed *s)
 {
 	seed_source_pump(&s->out);
+	seed_target_pump(&s->in);
 }
 
 static bool
@@ -61,7 +66,7 @@ for_source(const struct seed *s, uint8_t type)
 {
 	if (type == SM_ABORT)
 		return s->out.step != SEED_IDLE;
-	return type == SM_MISSING || type == SM_TAKEN || type == SM_OK;
+	return type == SM_MISSING || type == SM_TAKEN || type == SM_OK || type >= SM_FROM;
 }
 
 void
@@ -77,6 +82,18 @@ seed_frame(struct seed *s, uint8_t type, struct span whole)
 		seed_target_frame(&s->in, type, &sender, body);
 }
 
+/* A node that serves is whole, however it came to that: what arrived is of no use. */
+static void
+sweep(struct seed *s)
+{
+	if (s->in.host->commit->role != DATA_ACTIVE)
+		s->swept = false;
+	else if (!s->swept) {
+		s->swept = true;
+		seed_recv_forget(&s->in.recv, s->in.host->spool_dir);
+	}
+}
+
 void
 seed_changed(struct seed *s)
 {
@@ -86,6 +103,7 @@ seed_changed(struct seed *s)
 	}
 	if (s->in.host->commit->role != DATA_STANDBY)
 		seed_target_stop(&s->in, "this node is not standby any more");
+	sweep(s);
 }
 
 void
@@ -107,15 +125,49 @@ seed_tick(struct seed *s, int64_t now_ms)
 	seed_source_tick(&s->out, now_ms);
 }
 
+/* Users are spread over the shards evenly, so a shard is a shard's share of the time; its
+ * index counts as one more object.  In thousandths. */
+unsigned
+seed_progress_share(const struct seed_progress *p)
+{
+	uint64_t in_shard = 1000 * p->object / (p->objects + 1);
+
+	if (p->shards == 0)
+		return 0;
+	return (unsigned)((1000 * (uint64_t)p->shard + (in_shard < 1000 ? in_shard : 1000)) /
+	    p->shards);
+}
+
+int64_t
+seed_progress_left_ms(const struct seed_progress *p, int64_t now_ms)
+{
+	unsigned share = seed_progress_share(p);
+
+	if (share == 0)
+		return -1;
+	return share >= 1000 ? 0 : (now_ms - p->since_ms) * (1000 - (int64_t)share) / share;
+}
+
 json_t *
 seed_status(const struct seed *s)
 {
 	const struct seed_source *o = &s->out;
-	json_t *j = json_pack("{s:b, s:b, s:i, s:i, s:I, s:I}", "wanted", o->wanted,
-	    "running", o->step != SEED_IDLE || s->in.on, "shard", (int)o->at_shard,
-	    "shards", (int)o->nshards, "objects", (json_int_t)o->objects,
-	    "bytes", (json_int_t)o->bytes);
+	bool running = o->step != SEED_IDLE || s->in.on;
+	bool out = o->step != SEED_IDLE || o->host->commit->role == DATA_ACTIVE;
+	const struct seed_progress *p = out ? &o->at : &s->in.at;
+	int64_t now = clock_ms(), left = seed_progress_left_ms(p, now);
+	json_t *j = json_pack("{s:b, s:b, s:i, s:i, s:I, s:I, s:I}", "wanted", o->wanted,
+	    "running", running, "shard", (int)p->shard, "shards", (int)p->shards, "objects",
+	    (json_int_t)(out ? o->objects : s->in.files), "bytes",
+	    (json_int_t)(out ? o->bytes : s->in.bytes), "resumed_bytes",
+	    (json_int_t)(out ? o->resumed : s->in.resumed_bytes));
 
+	if (running) {
+		json_object_set_new(j, "permille", json_integer(seed_progress_share(p)));
+		json_object_set_new(j, "running_ms", json_integer(now - p->since_ms));
+		if (left >= 0)
+			json_object_set_new(j, "left_ms", json_integer(left));
+	}
 	if (o->error[0] != '\0')
 		json_object_set_new(j, "last_error", json_string(o->error));
 	return j;
@@ -124,7 +176,10 @@ seed_status(const struct seed *s)
 void
 seed_snapshot(struct seed *s, uint16_t shard, uint64_t lsn, bool ok, int fd)
 {
-	seed_source_snapshot(&s->out, shard, lsn, ok, fd);
+	if (s->out.step == SEED_IDLE)
+		seed_target_snapshot(&s->in, shard, ok, fd);
+	else
+		seed_source_snapshot(&s->out, shard, lsn, ok, fd);
 }
 
 void

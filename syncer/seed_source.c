@@ -13,7 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/event.h>
 
 #include "bulk.h"
 #include "clock.h"
@@ -25,16 +29,28 @@
 #define RETRY_MS 3000
 #define STALL_MS 120000
 #define UNSENT_HIGH (1u << 20)
+#define STEPS_A_TURN 16		/* of about 64 KiB */
 #define GENS_MAX 256
 
 static void next_shard(struct seed_source *);
 static void next_batch(struct seed_source *);
 static void next_object(struct seed_source *);
+static void on_more(evutil_socket_t, short, void *);
 
 void
 seed_source_init(struct seed_source *s, const struct mirror_host *host)
 {
-	*s = (struct seed_source){ .host = host, .index_fd = -1, .list_fd = -1, .file_fd = -1 };
+	*s = (struct seed_source){ .host = host, .index_fd = -1, .list_fd = -1 };
+	seed_send_init(&s->file);
+	if ((s->more = event_new(host->base, -1, 0, on_more, s)) == NULL)
+		log_fatal("no memory");
+}
+
+void
+seed_source_clear(struct seed_source *s)
+{
+	seed_source_stop(s, NULL);
+	event_free(s->more);
 }
 
 bool
@@ -69,17 +85,9 @@ close_fd(int *fd)
 }
 
 static void
-forget_file(struct seed_source *s)
-{
-	close_fd(&s->file_fd);
-	EVP_MD_CTX_free(s->sha);
-	s->sha = NULL;
-}
-
-static void
 forget_shard(struct seed_source *s)
 {
-	forget_file(s);
+	seed_send_clear(&s->file);
 	close_fd(&s->index_fd);
 	close_fd(&s->list_fd);
 	s->have_index = s->have_list = false;
@@ -125,9 +133,10 @@ start(struct seed_source *s)
 	s->nshards = s->host->shards(s->host->arg, s->shards, SHARD_MAX);
 	s->at_shard = 0;
 	s->lowest = UINT64_MAX;
-	s->objects = s->bytes = s->skipped = 0;
+	s->objects = s->bytes = s->skipped = s->resumed = 0;
 	s->step = SEED_SNAPSHOT;
 	s->moved_ms = clock_ms();
+	s->at = (struct seed_progress){ .since_ms = s->moved_ms };
 	if (s->nshards == 0) {
 		seed_source_stop(s, "no owner of a shard is attached on the active");
 		return;
@@ -172,9 +181,11 @@ finish(struct seed_source *s)
 static void
 on_ok(struct seed_source *s)
 {
-	log_info("seeded the standby lsn=%llu objects=%llu bytes=%llu skipped=%llu",
+	log_info("seeded the standby lsn=%llu objects=%llu bytes=%llu skipped=%llu "
+	    "resumed=%llu",
 	    (unsigned long long)s->lowest, (unsigned long long)s->objects,
-	    (unsigned long long)s->bytes, (unsigned long long)s->skipped);
+	    (unsigned long long)s->bytes, (unsigned long long)s->skipped,
+	    (unsigned long long)s->resumed);
 	s->step = SEED_IDLE;
 	s->wanted = false;
 }
@@ -200,6 +211,14 @@ expected(const struct seed_source *s, enum seed_step step, uint16_t shard)
 	return s->step == step && s->at_shard < s->nshards && s->shards[s->at_shard] == shard;
 }
 
+static uint64_t
+list_length(int fd)
+{
+	struct stat st;
+
+	return fd != -1 && fstat(fd, &st) == 0 ? (uint64_t)st.st_size / 32 : 0;
+}
+
 static void
 shard_ready(struct seed_source *s)
 {
@@ -209,9 +228,16 @@ shard_ready(struct seed_source *s)
 		return;
 	if (s->lsn < s->lowest)
 		s->lowest = s->lsn;
+	s->at.shard = (uint32_t)s->at_shard;
+	s->at.shards = (uint32_t)s->nshards;
+	s->at.object = 0;
+	s->at.objects = list_length(s->list_fd);
 	wire_out_init(&w);
 	wire_put_u16(&w, s->shards[s->at_shard]);
 	wire_put_u64(&w, s->lsn);
+	wire_put_u32(&w, s->at.shard);
+	wire_put_u32(&w, s->at.shards);
+	wire_put_u64(&w, s->at.objects);
 	send_wire(s, SM_SHARD, &w);
 	next_batch(s);
 }
@@ -258,21 +284,24 @@ seed_source_list(struct seed_source *s, uint16_t shard, bool ok, int fd)
 
 /* ---- files ------------------------------------------------------------- */
 
+/* sha: of the object; NULL: the index. */
 static void
-begin_file(struct seed_source *s, int fd, bool index, const uint8_t sha[32])
+begin_file(struct seed_source *s, int fd, const uint8_t sha[32])
 {
+	static const uint8_t none[32];
+	uint64_t size = 0;
 	struct wire_out w;
 
-	s->file_fd = fd;
-	s->file_is_index = index;
-	if ((s->sha = EVP_MD_CTX_new()) == NULL ||
-	    EVP_DigestInit_ex(s->sha, EVP_sha256(), NULL) != 1)
-		log_fatal("no SHA-256");
+	if (seed_send_begin(&s->file, fd, sha, &size) == -1) {
+		stop_at_shard(s, "cannot read a file");
+		return;
+	}
 	wire_out_init(&w);
 	wire_put_u16(&w, s->shards[s->at_shard]);
-	wire_put_u8(&w, index);
-	wire_put_raw(&w, sha, 32);
-	s->step = SEED_SENDING;
+	wire_put_u8(&w, sha == NULL);
+	wire_put_raw(&w, sha == NULL ? none : sha, 32);
+	wire_put_u64(&w, size);
+	s->step = seed_says(sha == NULL, size) ? SEED_HAS : SEED_SENDING;
 	send_wire(s, SM_FILE, &w);
 	seed_source_pump(s);
 }
@@ -282,44 +311,68 @@ end_file(struct seed_source *s)
 {
 	uint8_t sha[32];
 
-	if (EVP_DigestFinal_ex(s->sha, sha, NULL) != 1)
-		log_fatal("no SHA-256");
-	forget_file(s);
+	memcpy(sha, s->file.digest, sizeof(sha));
 	s->step = SEED_TAKEN;
 	send_frame(s, SM_FILE_END, sha, sizeof(sha));
 }
 
+/* One step of the file to the standby; false: nothing more to do in this turn. */
+static bool
+send_step(struct seed_source *s)
+{
+	struct evbuffer *out = evbuffer_new();
+	enum seed_send_rc rc;
+	size_t n;
+
+	if (out == NULL)
+		log_fatal("no memory");
+	s->moved_ms = clock_ms();
+	rc = seed_send_step(&s->file, out);
+	while (rc != SEED_SEND_FAIL && (n = evbuffer_get_contiguous_space(out)) > 0) {
+		n = n < MIRROR_CHUNK ? n : MIRROR_CHUNK;
+		s->bytes += n;
+		send_frame(s, SM_DATA, evbuffer_pullup(out, (ev_ssize_t)n), n);
+		evbuffer_drain(out, n);
+	}
+	evbuffer_free(out);
+	if (rc == SEED_SEND_FAIL)
+		stop_at_shard(s, "cannot read a file");
+	else if (rc == SEED_SEND_DONE)
+		end_file(s);
+	return rc == SEED_SEND_MORE;
+}
+
+/* A delta may say much in few bytes: the steps of a turn are counted, so that the log's
+ * channel has its turn too. */
 void
 seed_source_pump(struct seed_source *s)
 {
-	uint8_t buf[MIRROR_CHUNK];
-	ssize_t n;
+	int n = 0;
 
-	while (s->step == SEED_SENDING && bulk_unsent(s->bulk) < UNSENT_HIGH) {
-		do
-			n = read(s->file_fd, buf, sizeof(buf));
-		while (n == -1 && errno == EINTR);
-		if (n == -1) {
-			stop_at_shard(s, "cannot read a file");
-		} else if (n == 0) {
-			end_file(s);
-		} else {
-			if (EVP_DigestUpdate(s->sha, buf, (size_t)n) != 1)
-				log_fatal("no SHA-256");
-			s->bytes += (uint64_t)n;
-			send_frame(s, SM_DATA, buf, (size_t)n);
+	while (s->step == SEED_SENDING && bulk_unsent(s->bulk) < UNSENT_HIGH)
+		if (!send_step(s))
+			return;
+		else if (++n == STEPS_A_TURN) {
+			event_active(s->more, EV_TIMEOUT, 0);
+			return;
 		}
-	}
+}
+
+static void
+on_more(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	seed_source_pump(arg);
 }
 
 static void
 send_index(struct seed_source *s)
 {
-	static const uint8_t none[32];
 	int fd = s->index_fd;
 
 	s->index_fd = -1;
-	begin_file(s, fd, true, none);
+	begin_file(s, fd, NULL);
 }
 
 /* ---- objects ----------------------------------------------------------- */
@@ -346,6 +399,7 @@ next_batch(struct seed_source *s)
 	wire_out_init(&w);
 	wire_put_u16(&w, s->shards[s->at_shard]);
 	wire_put_raw(&w, shas, have);
+	s->at.object += have / 32;
 	s->step = SEED_HAVE;
 	send_wire(s, SM_HAVE, &w);
 }
@@ -382,13 +436,8 @@ seed_source_object(struct seed_source *s, uint16_t shard, const uint8_t sha[32],
 		next_object(s);
 		return;
 	}
-	if (lseek(fd, 0, SEEK_SET) == -1) {
-		close_fd(&fd);
-		stop_at_shard(s, "cannot read an object");
-		return;
-	}
 	s->objects++;
-	begin_file(s, fd, false, s->missing + 32 * s->at_missing);
+	begin_file(s, fd, s->missing + 32 * s->at_missing);
 }
 
 /* An answer that never comes is no answer "it is gone": the attempt ends. */
@@ -420,12 +469,43 @@ on_missing(struct seed_source *s, struct span body)
 	next_object(s);
 }
 
+/* How much of an object the standby has from an earlier attempt. */
+static void
+on_from(struct seed_source *s, struct span body)
+{
+	struct wire_in in;
+	uint64_t from;
+
+	wire_in_init(&in, body.p, body.len);
+	from = wire_get_u64(&in);
+	if (!wire_in_done(&in) || s->step != SEED_HAS || s->file.index ||
+	    seed_send_from(&s->file, from) == -1) {
+		seed_source_stop(s, "malformed answer of the standby");
+		return;
+	}
+	s->resumed += from;
+	s->step = SEED_SENDING;
+	seed_source_pump(s);
+}
+
+static void
+on_sums(struct seed_source *s, struct span body, bool end)
+{
+	if (s->step != SEED_HAS || !s->file.index ||
+	    seed_send_sums(&s->file, body, end) == -1) {
+		seed_source_stop(s, "malformed answer of the standby");
+	} else if (end) {
+		s->step = SEED_SENDING;
+		seed_source_pump(s);
+	}
+}
+
 static void
 on_taken(struct seed_source *s)
 {
 	if (s->step != SEED_TAKEN) {
 		seed_source_stop(s, "unexpected answer of the standby");
-	} else if (s->file_is_index) {
+	} else if (s->file.index) {
 		s->at_shard++;
 		next_shard(s);
 	} else {
@@ -455,6 +535,9 @@ seed_source_frame(struct seed_source *s, uint8_t type, struct span body)
 	s->moved_ms = clock_ms();
 	switch (type) {
 	case SM_MISSING: on_missing(s, body); break;
+	case SM_FROM: on_from(s, body); break;
+	case SM_SUMS: on_sums(s, body, false); break;
+	case SM_SUMS_END: on_sums(s, body, true); break;
 	case SM_TAKEN: on_taken(s); break;
 	case SM_OK:
 		if (s->step == SEED_FINISH)

@@ -5,10 +5,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <openssl/evp.h>
 
 #include "owner.h"
 #include "seed_link.h"
+#include "seed_send.h"
 
 #define SEED_BATCH 512u			/* objects asked about at once */
 
@@ -17,6 +17,7 @@ enum seed_step {
 	SEED_SNAPSHOT,		/* an owner freezes its index */
 	SEED_HAVE,		/* the standby says what is missing */
 	SEED_OBJECT,		/* an owner opens an object */
+	SEED_HAS,		/* the standby says what it has of a file */
 	SEED_SENDING,
 	SEED_TAKEN,		/* the standby puts a file in place */
 	SEED_FINISH,		/* the standby sets its log */
@@ -35,10 +36,10 @@ struct seed_source {
 	bool have_index, have_list;
 	uint8_t missing[SEED_BATCH * 32];
 	size_t nmissing, at_missing;
-	int file_fd;
-	bool file_is_index;
-	EVP_MD_CTX *sha;
-	uint64_t objects, bytes, skipped;
+	struct seed_send file;
+	struct event *more;		/* the rest of it, in the next turn of the loop */
+	struct seed_progress at;
+	uint64_t objects, bytes, skipped, resumed;
 	int64_t moved_ms;		/* last progress */
 	int64_t retry_ms;
 	bool kept;			/* the log is held for the standby */
@@ -46,6 +47,7 @@ struct seed_source {
 };
 
 void seed_source_init(struct seed_source *, const struct mirror_host *);
+void seed_source_clear(struct seed_source *);
 /* Ends an attempt; why NULL: nothing is said to the peer. */
 void seed_source_stop(struct seed_source *, const char *why);
 void seed_source_frame(struct seed_source *, uint8_t type, struct span body);

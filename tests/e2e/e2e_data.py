@@ -6,6 +6,7 @@ import poplib
 import re
 import shutil
 import smtplib
+import sqlite3
 import time
 
 import exercise
@@ -87,6 +88,90 @@ def empty_standby_is_seeded(t):
     wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the seeded node")
+
+
+def _sync(lab, node):
+    r = lab.execute(node, "hactl", "sync", "status", "--json", check=False)
+    return json.loads(r.stdout).get("status") or {"mirror": {"seed": {"running": False}}}
+
+
+def _seed(lab, node):
+    return _sync(lab, node)["mirror"]["seed"]
+
+
+def _stopped(lab, node):
+    return not _seed(lab, node)["running"]
+
+
+def _object_bytes(lab, node):
+    """What a seeding must carry at least: the messages, and the indexes."""
+    shards, total = os.path.join(lab.node_dir(node), "var/shards"), 0
+    for where, _, names in os.walk(shards):
+        total += sum(os.path.getsize(os.path.join(where, n)) for n in names
+                     if len(n) == 64 or n == "index.db")
+    return total
+
+
+def _digests(lab, node):
+    """Each mailbox's messages, as the rows of its index say."""
+    shards, found = os.path.join(lab.node_dir(node), "var/shards"), {}
+    for d in sorted(os.listdir(shards)):
+        if not d.startswith("store-"):
+            continue
+        db = sqlite3.connect("file:%s/%s/index.db?mode=ro" % (shards, d), uri=True)
+        found[d] = db.execute("SELECT name, uidvalidity, uidnext, digest FROM boxes "
+                              "ORDER BY id").fetchall()
+        db.close()
+    return found
+
+
+@test
+def seeding_goes_on_where_it_was_cut(t):
+    """An empty standby is filled over a slow line, its syncd is killed again and again, and the
+    line is cut: what came is not sent again, and both nodes are equal in the end."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), ("segment-size", "4M"),
+                       ("retain-size", "8M")],
+                maild=[("checkpoint-s", 1)])
+    ex = exercise.Exercise(lab, mailgen.generate(900, seed=12), say=t.say, users=4)
+    ex.add_users()
+    ex.run(probes=())
+    standby = lab.standby()
+    active = lab.active()
+    lab.kill(standby)
+    var = os.path.join(lab.node_dir(standby), "var")
+    shutil.rmtree(var)
+    os.makedirs(var)
+    more = exercise.Exercise(lab, mailgen.generate(600, seed=13), say=t.say, users=4)
+    more.books = ex.books
+    more.run(probes=())
+    wait_for("the log is trimmed", 30, lambda: _sync(lab, active)["oldest_lsn"] > 1, 0.2)
+    lab.power_on(standby)
+    lab.slow_down(standby, "30mbit")
+    sent = 0
+    for i in range(3):
+        wait_for("a piece of the seeding", 60, lambda: _seed(lab, active)["running"] and
+                 _seed(lab, active)["bytes"] > 700000 * (1 + i % 3), 0.02)
+        told = _seed(lab, standby)
+        t.true(told["running"] and 0 <= told["permille"] < 1000, "the standby shows it, too")
+        if i == 2:
+            for cut in (True, False):
+                for wire in ("eth0", "eth1"):
+                    lab.unplug(standby, wire, cut)
+                wait_for("the end of the attempt, and the next", 30,
+                         lambda: cut is _stopped(lab, active), 0.02)
+                sent += _seed(lab, active)["bytes"] if cut else 0
+        else:
+            lab.kill_service(standby, "syncd")
+            wait_for("the end of the attempt", 30, lambda: _stopped(lab, active), 0.02)
+            sent += _seed(lab, active)["bytes"]
+    lab.wait_in_step(120)
+    done = re.findall(r"seeded the standby lsn=\d+ objects=\d+ bytes=(\d+)", lab.log(active, "syncd"))
+    t.equal(len(done), 1, "seeded once")
+    size = _object_bytes(lab, active)
+    t.say("stored %d bytes, sent %d in pieces and %s at the end" % (size, sent, done[0]))
+    t.true(sent + int(done[0]) <= 1.2 * size, "little was sent twice")
+    t.true(not os.path.exists(os.path.join(var, "log/seed")), "nothing is left of it")
+    t.equal(_digests(lab, active), _digests(lab, standby), "both nodes are equal")
 
 
 @test

@@ -397,6 +397,13 @@ class Lab:
         run("ip", "-n", self.ns("sw"), "link", "set", self.port(node, wire),
             "down" if out else "up")
 
+    def slow_down(self, node, rate):
+        """What comes to this node by either cable comes no faster ("30mbit"), until it is off."""
+        for wire in ("eth0", "eth1"):
+            run("ip", "netns", "exec", self.ns("sw"), "tc", "qdisc", "replace", "dev",
+                self.port(node, wire), "root", "tbf", "rate", rate, "burst", "64kb",
+                "latency", "200ms")
+
     def cut_serial(self, cut=True):
         fd = os.open(os.path.join(self.home, "serial"), os.O_WRONLY | os.O_NONBLOCK)
         os.write(fd, b"cut\n" if cut else b"heal\n")

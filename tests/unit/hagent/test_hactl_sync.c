@@ -45,6 +45,15 @@ static const struct {
 	      "        changes from none (no room)\n",
 	      "        last pass as source ok: 1 created, 2 changed, 3 deleted, 2.0 kB, 1.5 s\n",
 	      "MIRROR  /srv/b  every 60 s, idle, next in 7 s\n" }, "SEED" },
+	{ "{'status': {'mirror': {'trees': [], 'seed': {'wanted': true, 'running': true,"
+	  "'shard': 4, 'shards': 18, 'objects': 1200, 'bytes': 5600000, 'permille': 253,"
+	  "'running_ms': 60000, 'left_ms': 177000}}}}",
+	    { "SEED    25.3 %, shard 5 of 18, 1200 objects, 5.6 MB, 00:01:00 so far, about 00:02:57 left\n" },
+	    "has to be filled" },
+	{ "{'status': {'mirror': {'seed': {'wanted': true, 'running': false,"
+	  "'last_error': 'the bulk connection was lost'}}}}",
+	    { "SEED    the other node has to be filled from this one\n",
+	      "        the bulk connection was lost\n" }, "so far" },
 	{ "{'status': {}}", { "generation 0 -", "PEER    not connected\n" }, "MIRROR" },
 	{ "{'exit': 3}", { "" }, "LOG" },
 };
