@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "hook.h"
 #include "mem.h"
 
 #define TREE_DEPTH_MAX 64	/* one descriptor a level */
@@ -158,6 +159,17 @@ beside_undo(int dirfd, struct beside *b, size_t n)
 	return -1;
 }
 
+/* The names have changed, and may be lost: no lack of room to be mended by the caller. */
+static int
+sync_names(int dirfd)
+{
+	if (hook_on("name-not-synced") || fsync(dirfd) == 0)
+		return 0;
+	if (errno == ENOSPC || errno == EDQUOT)
+		errno = EIO;
+	return -1;
+}
+
 static int
 replace_at(int dirfd, const char *const names[], size_t n, const void *p, size_t len, mode_t mode)
 {
@@ -175,7 +187,7 @@ replace_at(int dirfd, const char *const names[], size_t n, const void *p, size_t
 			return beside_undo(dirfd, b, n);
 		b[i].name[0] = '\0';
 	}
-	return fsync(dirfd);
+	return sync_names(dirfd);
 }
 
 int
@@ -308,6 +320,19 @@ parent_of(char *path)
 	return path;
 }
 
+/* A folder that was there before may be of a process that died before its name was
+ * durable; but not when its parent cannot be read by us, or knows no sync. */
+static int
+settle_folder(const char *path)
+{
+	char *copy = mem_dup(path);
+	int rc = fs_sync_dir(parent_of(copy));
+
+	free(copy);
+	return rc == -1 && (errno == EACCES || errno == EINVAL) ? 0 : rc;
+}
+
+/* 0 made, and durable; 1 it was there. */
 static int
 make_one(const char *path, mode_t mode)
 {
@@ -321,7 +346,7 @@ make_one(const char *path, mode_t mode)
 		if (stat(path, &st) == -1)
 			return -1;
 		errno = ENOTDIR;
-		return S_ISDIR(st.st_mode) ? 0 : -1;
+		return S_ISDIR(st.st_mode) ? 1 : -1;
 	}
 	if (chmod(path, mode) == -1)
 		return -1;
@@ -334,20 +359,27 @@ make_one(const char *path, mode_t mode)
 int
 fs_mkdirs(const char *path, mode_t mode)
 {
-	char *copy = mem_dup(path);
+	char *copy = mem_dup(path), *there = NULL;	/* the last that was there */
 	size_t len = strlen(copy);
 	int rc = 0;
 
 	while (len > 1 && copy[len - 1] == '/')
 		copy[--len] = '\0';
-	for (char *p = copy + 1; len > 0 && *p != '\0' && rc == 0; p++)
+	for (char *p = copy + 1; len > 0 && *p != '\0' && rc != -1; p++)
 		if (*p == '/') {
 			*p = '\0';
 			rc = make_one(copy, 0755);
 			*p = '/';
+			if (rc == 1)
+				there = p;
 		}
-	if (rc == 0)
+	if (rc != -1)
 		rc = make_one(copy, mode);
+	/* Each is made when the one before it is durable: so only this one can be in doubt. */
+	if (rc == 0 && there != NULL)
+		*there = '\0';
+	if (rc == 1 || (rc == 0 && there != NULL))
+		rc = settle_folder(copy);
 	free(copy);
 	return rc;
 }

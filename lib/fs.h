@@ -32,8 +32,8 @@ int fs_write_all(int fd, const void *, size_t);		/* EINTR and short writes */
 int fs_pwrite_all(int fd, const void *, size_t, off_t);
 ssize_t fs_pread_all(int fd, void *, size_t, off_t);	/* short only at the end */
 int fs_sync_dir(const char *path);
-/* Creates path with exactly this mode, and its parents (0755), where missing; each
- * new one is durable.  What exists keeps its mode. */
+/* Creates path with exactly this mode, and its parents (0755), where missing; all of them
+ * are durable then.  What exists keeps its mode. */
 int fs_mkdirs(const char *path, mode_t mode);
 int fs_unlink_durable(const char *dir, const char *name);	/* ENOENT is success */
 int fs_remove_tree(const char *path);			/* not durable; ENOENT is success */

@@ -21,6 +21,14 @@
  *   fenced-acknowledges        a newer generation exists, and acknowledging goes on
  *   join-before-caught-up      in step as soon as an active is seen
  *   cut-acknowledged-tail      what was acknowledged alone is thrown away at a fork
+ *   segment-name-not-synced    a segment of the log is used before its name is on the disk
+ *   name-not-synced            a file that was replaced counts before its name is on the disk
+ *   objects-not-synced         a checkpoint does not sync the messages
+ *   sync-retried               a sync of the log that failed is tried again, and believed
+ *   checkpoint-retried         the same of a store's checkpoint
+ *   trim-ignores-peer          the log is trimmed whatever the other node needs
+ *   trim-ignores-own           the log is trimmed whatever this node needs
+ *   replay-twice               a record that comes again is applied again
  *   keep-torn-record           recovery of the log looks at lengths and LSNs only
  *   mirror-wrong-direction     the standby sends its tree to the active
  *   ignore-event               of the change source's events only those of names count

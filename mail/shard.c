@@ -27,9 +27,12 @@ shard_open(const char *dir, char *err, size_t errlen)
 	sh->dir = mem_dup(dir);
 	sh->objects_fd = -1;
 	sh->reuse_uids = hook_on("reuse-uid");
-	if (fs_mkdirs(dir, 0700) == -1 || object_dirs_make(dir, &sh->objects_fd) == -1)
+	/* What is there needs no sync to be used: a checkpoint makes all names durable. */
+	if ((access(dir, F_OK) == -1 && fs_mkdirs(dir, 0700) == -1) ||
+	    object_dirs_make(dir, &sh->objects_fd) == -1)
 		snprintf(err, errlen, "%s: %s", dir, strerror(errno));
-	else if (shard_sql_open(sh, err, errlen) == 0 && durable_load(sh, err, errlen) == 0)
+	else if (shard_sql_open(sh, err, errlen) == 0 && durable_load(sh, err, errlen) == 0 &&
+	    (!sh->suspect || shard_index_rewrite(sh, err, errlen) == 0))
 		return sh;
 	shard_close(sh);
 	return NULL;
@@ -69,6 +72,12 @@ shard_facts(const struct shard *sh, struct shard_facts *f)
 		.gen_no = s->gen_no, .gap_gen = s->gap_gen, .uidvalidity = s->uidvalidity,
 		.gen_kind = s->gen_kind, .gen_node = s->gen_node, .last_ms = s->last_ms,
 		.checkpoint_lsn = sh->checkpoint_lsn, .recovering = sh->recovering };
+}
+
+bool
+shard_lost(const struct shard *sh)
+{
+	return sh->lost;
 }
 
 uint64_t
@@ -137,11 +146,18 @@ shard_wal_trim(struct shard *sh, uint64_t max)
 	char *path = mem_printf("%s/index.db-wal", sh->dir);
 	struct stat st;
 
+	if (sh->open || stat(path, &st) == -1 || (uint64_t)st.st_size <= max) {
+		free(path);
+		return;
+	}
 	/* BUSY: a job reads; the next call may find it gone. */
-	if (!sh->open && stat(path, &st) == 0 && (uint64_t)st.st_size > max &&
-	    sqlite3_wal_checkpoint_v2(sh->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
-	    SQLITE_OK)
+	if (sqlite3_wal_checkpoint_v2(sh->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
+	    SQLITE_OK) {
 		log_debug("store %s: write-ahead log begins anew", sh->dir);
+	} else if (sql_sync_failed(sh->db)) {
+		sh->lost = true;
+		durable_lost(sh->dir, sh->checkpoint_lsn);
+	}
 	free(path);
 }
 

@@ -74,6 +74,12 @@ int shard_part_first(struct shard *, struct shard_part *);
  * anew; this does, between two batches, when it is longer than max bytes. */
 void shard_wal_trim(struct shard *, uint64_t max);
 
+/* A sync has failed, in a job, in shard_wal_trim() or in shard_index_install(): the kernel
+ * may have given up what it was to keep, and would say that the next one went well.  So the
+ * process has to end.  The shard has noted it, and when it is opened next, it writes
+ * everything since the checkpoint anew. */
+bool shard_lost(const struct shard *);
+
 /* ---- reading; the semantics of store.h ---- */
 enum mail_rc shard_box_by_name(struct shard *, uint64_t user, const char *name,
     struct store_box *);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "hex.h"
+#include "hook.h"
 #include "keywords.h"
 #include "log.h"
 #include "mem.h"
@@ -582,7 +583,7 @@ recover_object(struct shard *sh, const struct owner_record *rec)
 		return -1;
 	if (!blob && rc == 0)		/* removed since */
 		return object_part_unlink(sh, sha);
-	if (rc == 1 && (memcmp(sha, sh->good, 32) == 0 ||
+	if (rc == 1 && !sh->suspect && (memcmp(sha, sh->good, 32) == 0 ||
 	    object_good(sh->objects_fd, sha, blob ? b.total : m.size))) {
 		memcpy(sh->good, sha, 32);
 		return blob ? 0 : object_part_unlink(sh, sha);
@@ -636,7 +637,7 @@ shard_apply(struct shard *sh, const struct owner_record *rec, const void *origin
 	sh->src.n = sh->dst.n = 0;
 	if (begin(sh) == -1)
 		return -1;
-	if (rec->lsn <= sh->now.applied_lsn)
+	if (rec->lsn <= sh->now.applied_lsn && !hook_on("replay-twice"))
 		return recover(sh, rec);
 	if ((rc = apply_record(sh, rec, origin, out)) == -1)
 		return -1;

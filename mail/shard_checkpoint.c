@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "hook.h"
 #include "log.h"
 #include "mem.h"
 #include "merge_plan.h"
@@ -26,6 +27,11 @@
 
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_SIZE 40
+
+/* Boot ids that no machine has.  SEEDED: replay as after a power cut.  SUSPECT: the same,
+ * and what can be read may be in memory only. */
+#define SEEDED "seeded"
+#define SUSPECT "suspect"
 
 static int
 boot_id(char id[BOOT_ID_SIZE])
@@ -79,6 +85,20 @@ durable_write(const char *dir, uint64_t lsn, const char *boot)
 
 	free(text);
 	return rc;
+}
+
+/* Nothing here has to be durable: after a power cut the files tell the truth.  A disk
+ * without room takes it in place. */
+void
+durable_lost(const char *dir, uint64_t lsn)
+{
+	char *text = durable_text(lsn, SUSPECT);
+
+	if (fs_replace(dir, "durable", text, strlen(text), 0600) == -1 &&
+	    fs_overwrite(dir, "durable", text, strlen(text)) == -1)
+		log_err("store %s: a sync failed, and it cannot be noted: %s; seed this node anew",
+		    dir, strerror(errno));
+	free(text);
 }
 
 /* "mailpair-shard 1\nlsn N\nboot ID\n" */
@@ -140,6 +160,10 @@ durable_load(struct shard *sh, char *err, size_t errlen)
 		sh->recover_until = sh->committed.applied_lsn;
 		sh->recovering = strcmp(now, then) != 0 &&
 		    sh->checkpoint_lsn < sh->recover_until;
+		sh->suspect = strcmp(then, SUSPECT) == 0;
+		if (sh->suspect)
+			log_warnx("store %s: a sync had failed; what came after record %llu is written "
+			    "anew", sh->dir, (unsigned long long)sh->checkpoint_lsn);
 		if (sh->recovering)
 			log_info("store %s: the machine went down; looking through objects of records "
 			    "%llu to %llu", sh->dir, (unsigned long long)sh->checkpoint_lsn,
@@ -176,6 +200,7 @@ shard_job_new(struct shard *sh, enum shard_job_kind kind)
 	j->dir = mem_dup(sh->dir);
 	j->objects_fd = fd;
 	j->index_fd = j->list_fd = j->from_fd = j->changes_fd = -1;
+	j->before = sh->checkpoint_lsn;
 	/* While objects are being looked through, the old checkpoint stands. */
 	j->lsn = part_bound(sh, sh->committed.applied_lsn);
 	if (sh->recovering || j->lsn < sh->checkpoint_lsn)
@@ -190,7 +215,11 @@ run_checkpoint(struct shard_job *j)
 	sqlite3 *db;
 	int rc;
 
-	if (syncfs(j->objects_fd) == -1 || boot_id(boot) == -1)
+	if (!hook_on("objects-not-synced") && syncfs(j->objects_fd) == -1) {
+		j->lost = !hook_on("checkpoint-retried");
+		return -1;
+	}
+	if (boot_id(boot) == -1)
 		return -1;
 	if ((db = shard_sql_extra(j->dir, false)) == NULL)
 		return -1;
@@ -199,6 +228,7 @@ run_checkpoint(struct shard_job *j)
 	rc = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED) {
 		errno = sql_errno(db);
+		j->lost = sql_sync_failed(db);
 		sqlite3_close(db);
 		return -1;
 	}
@@ -214,6 +244,8 @@ shard_job_run(struct shard_job *j)
 	switch (j->kind) {
 	case SHARD_CHECKPOINT:
 		rc = run_checkpoint(j);
+		if (j->lost)
+			durable_lost(j->dir, j->before);
 		break;
 	case SHARD_SNAPSHOT:
 		rc = shard_snapshot_run(j);
@@ -240,7 +272,12 @@ shard_job_run(struct shard_job *j)
 void
 shard_job_end(struct shard *sh, struct shard_job *j)
 {
-	if (j->kind == SHARD_CHECKPOINT && j->ok && j->lsn > sh->checkpoint_lsn)
+	sh->lost |= j->lost;
+	if (j->kind != SHARD_CHECKPOINT || !j->ok)
+		return;
+	if (!sh->recovering)
+		sh->suspect = false;
+	if (j->lsn > sh->checkpoint_lsn)
 		sh->checkpoint_lsn = j->lsn;
 }
 
@@ -324,13 +361,20 @@ shard_index_install(struct shard *sh, uint64_t lsn, int fd)
 	int rc = -1, e;
 
 	shard_rollback(sh);
-	if (boot_id(boot) == -1 || index_write(sh, fd) == -1 || syncfs(sh->objects_fd) == -1)
+	if (boot_id(boot) == -1 || index_write(sh, fd) == -1)
 		return -1;
+	if (syncfs(sh->objects_fd) == -1) {
+		e = errno;
+		sh->lost = true;
+		durable_lost(sh->dir, sh->checkpoint_lsn);
+		errno = e;
+		return -1;
+	}
 	/* Closing takes the old log into the old file, so that both are whole. */
 	shard_sql_close(sh);
 	/* A boot id that is not ours: until the next checkpoint everything from lsn on is
 	 * taken as after a power cut, so unfinished objects get all their pieces. */
-	if (index_swap(sh) == 0 && durable_write(sh->dir, lsn, "seeded") == 0)
+	if (index_swap(sh) == 0 && durable_write(sh->dir, lsn, SEEDED) == 0)
 		rc = 0;
 	e = errno;
 	if (shard_sql_open(sh, err, sizeof(err)) == -1)
@@ -339,5 +383,37 @@ shard_index_install(struct shard *sh, uint64_t lsn, int fd)
 		log_fatal("store %s: %s", sh->dir, err);
 	sh->nevents = sh->nready = 0;
 	errno = e;
+	return rc;
+}
+
+/* A copy of what can be read, which is what was committed; the old file and its log may
+ * have holes on the disk that nobody can see. */
+int
+shard_index_rewrite(struct shard *sh, char *err, size_t errlen)
+{
+	char *name = mem_printf("%s/index.db.new", sh->dir);
+	sqlite3_stmt *st = NULL;
+	int fd = -1, rc = -1;
+
+	if ((unlink(name) == 0 || errno == ENOENT) &&
+	    sqlite3_prepare_v2(sh->db, "VACUUM INTO ?", -1, &st, NULL) == SQLITE_OK &&
+	    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC) == SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_DONE && (fd = open(name, O_RDWR | O_CLOEXEC)) != -1 &&
+	    fsync(fd) == 0)
+		rc = 0;
+	if (rc == -1)
+		snprintf(err, errlen, "%s: cannot be written anew: %s", name,
+		    fd == -1 ? sqlite3_errmsg(sh->db) : strerror(errno));
+	sqlite3_finalize(st);
+	if (fd != -1)
+		close(fd);
+	if (rc == 0) {
+		shard_sql_close(sh);
+		if ((rc = index_swap(sh)) == -1)
+			snprintf(err, errlen, "%s: %s", name, strerror(errno));
+		else
+			rc = shard_sql_open(sh, err, errlen);
+	}
+	free(name);
 	return rc;
 }

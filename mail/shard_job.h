@@ -21,6 +21,8 @@ struct shard_job {
 	char *dir;
 	int objects_fd;
 	bool ok;
+	bool lost;			/* CHECKPOINT: a sync failed, see shard_lost() */
+	uint64_t before;		/* the checkpoint that stands */
 	char error[200];
 	uint64_t lsn;			/* CHECKPOINT, SNAPSHOT: what it holds */
 	int index_fd, list_fd;		/* SNAPSHOT; taken by the caller or closed */

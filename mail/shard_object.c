@@ -48,7 +48,7 @@ object_dirs_make(const char *dir, int *objects_fd)
 	char *objects = mem_printf("%s/objects", dir);
 	int fd, rc = 0;
 
-	fd = fs_mkdirs(objects, 0700) == -1 ? -1 :
+	fd = access(objects, F_OK) == -1 && fs_mkdirs(objects, 0700) == -1 ? -1 :
 	    open(objects, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(objects);
 	if (fd == -1)
@@ -212,7 +212,7 @@ shard_object_open(struct shard *sh, const uint8_t sha[32])
 int
 shard_object_have(struct shard *sh, const uint8_t sha[32])
 {
-	return object_good(sh->objects_fd, sha, UINT64_MAX);
+	return !sh->suspect && object_good(sh->objects_fd, sha, UINT64_MAX);
 }
 
 static int

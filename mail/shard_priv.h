@@ -52,6 +52,9 @@ struct shard {
 	/* after a power cut: records up to recover_until only mend objects */
 	uint64_t checkpoint_lsn, recover_until;
 	bool recovering;
+	bool lost;			/* a sync has failed: nothing more is promised */
+	bool suspect;			/* of an earlier process one has: no file since the
+					 * checkpoint is believed, all are written anew */
 	uint8_t good[32];		/* the object that was verified last, recovering */
 	struct shard_event *events;
 	size_t nevents, nready, events_cap;	/* nready are committed */
@@ -72,6 +75,8 @@ int shard_sql_make(const char *path, char *err, size_t errlen);
 int shard_sql_open(struct shard *, char *err, size_t errlen);
 void shard_sql_close(struct shard *);
 int shard_state_load(struct shard *);
+/* Of a failed checkpoint: was it a sync that failed? */
+bool sql_sync_failed(sqlite3 *);
 /* Opens index.db of dir once more, for a job. */
 sqlite3 *shard_sql_extra(const char *dir, bool readonly);
 
@@ -146,5 +151,9 @@ int durable_make(const char *dir);	/* the file of a new shard; not synced */
 int durable_load(struct shard *, char *err, size_t errlen);
 /* Up to which LSN a shard folder was made durable; 0: it holds no such file. */
 int durable_known(const char *dir, uint64_t *lsn);
+/* A sync failed.  Says so to the process that comes after this one. */
+void durable_lost(const char *dir, uint64_t lsn);
+/* After durable_load() found that: the index as a new file, durable. */
+int shard_index_rewrite(struct shard *, char *err, size_t errlen);
 
 #endif

@@ -142,6 +142,8 @@ static const char *const read_sql[R_COUNT] = {
 int
 sql_errno(sqlite3 *db)
 {
+	int e;
+
 	switch (sqlite3_errcode(db)) {
 	case SQLITE_FULL:
 		return ENOSPC;
@@ -151,8 +153,17 @@ sql_errno(sqlite3 *db)
 	case SQLITE_BUSY:
 		return EAGAIN;
 	default:
-		return sqlite3_system_errno(db) == ENOSPC ? ENOSPC : EIO;
+		e = sqlite3_system_errno(db);
+		return e == ENOSPC || e == EDQUOT ? ENOSPC : EIO;
 	}
+}
+
+bool
+sql_sync_failed(sqlite3 *db)
+{
+	int e = sqlite3_extended_errcode(db);
+
+	return e == SQLITE_IOERR_FSYNC || e == SQLITE_IOERR_DIR_FSYNC;
 }
 
 static int
@@ -337,7 +348,13 @@ shard_sql_make(const char *path, char *err, size_t errlen)
 	else
 		snprintf(err, errlen, "%s: %s", path,
 		    db == NULL ? "no memory" : sqlite3_errmsg(db));
-	/* The last to close takes the write-ahead log into the file. */
+	/* Only the file itself is given its name, so all must be in it; closing would take the
+	 * write-ahead log in as well, but does not say when it cannot. */
+	if (rc == 0 && sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) !=
+	    SQLITE_OK) {
+		snprintf(err, errlen, "%s: %s", path, sqlite3_errmsg(db));
+		rc = -1;
+	}
 	if (sqlite3_close(db) != SQLITE_OK && rc == 0) {
 		snprintf(err, errlen, "%s: cannot be closed", path);
 		rc = -1;

@@ -311,6 +311,14 @@ on_merge(void *arg, const struct owner_merge *m)
 
 /* ---- the second hand ---- */
 
+void
+store_trusts(const struct store_shard *ss)
+{
+	if (shard_lost(ss->sh))
+		log_fatal("store shard=%u: a sync failed; ends, and begins again with what the log "
+		    "has since the last checkpoint", ss->n);
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -329,6 +337,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		due = due || f.applied_lsn - f.checkpoint_lsn > st->conf.checkpoint_records;
 		if (ss->job == 0)
 			shard_wal_trim(ss->sh, WAL_MAX);
+		store_trusts(ss);
 		if (!ss->dirty && !ss->stopped && !ss->job &&
 		    shard_reap(ss->sh, clock_wall_ms(), st->conf.undelete_ms, REAP_MAX) == -1)
 			log_warn("store shard=%u: tidying failed", ss->n);

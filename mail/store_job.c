@@ -138,6 +138,7 @@ index_now(struct store_shard *ss)
 	changes_drop_held(ss, MAIL_NOT_ACTIVE);
 	ss->dirty = false;
 	ok = shard_index_install(ss->sh, ss->index_lsn, fd) == 0;
+	store_trusts(ss);
 	if (!ok)
 		log_warn("store shard=%u: cannot install the index", ss->n);
 	else
@@ -159,6 +160,7 @@ task_end(struct task *t)
 
 	ss->job--;
 	shard_job_end(ss->sh, j);
+	store_trusts(ss);
 	if (!j->ok)
 		log_warnx("store shard=%u: %s", ss->n, j->error);
 	if (j->kind == SHARD_CHECKPOINT && j->ok)

@@ -234,6 +234,8 @@ void mend_placed(struct store_shard *, const uint8_t sha[32], bool ok, const cha
 /* ---- store_job.c ---- */
 struct store_jobs *jobs_new(struct store *);
 void jobs_free(struct store_jobs *);
+/* Ends the process when a sync of the shard has failed. */
+void store_trusts(const struct store_shard *);
 void jobs_checkpoint(struct store *);		/* those shards that moved */
 void job_owner_snapshot(struct store_shard *);
 void job_object_wanted(struct store_shard *, const uint8_t sha[32]);

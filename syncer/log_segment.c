@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "crc32c.h"
 #include "fs.h"
+#include "hook.h"
 #include "log_scan.h"
 #include "mem.h"
 #include "owner.h"
@@ -101,8 +102,13 @@ segment_create(int dirfd, uint64_t first, const uint8_t prev_hash[16], const str
 	if (fd == -1)
 		return -1;
 	if (preallocate(fd, 0, bytes) == -1 || write_header(fd, first, prev_hash, h) == -1 ||
-	    fsync(fd) == -1 || renameat(dirfd, tmp, dirfd, name) == -1 || fsync(dirfd) == -1)
+	    fsync(fd) == -1 || renameat(dirfd, tmp, dirfd, name) == -1)
 		return fail_close(dirfd, tmp, fd);
+	if (!hook_on("segment-name-not-synced") && fsync(dirfd) == -1) {
+		if (errno == ENOSPC || errno == EDQUOT)
+			errno = EIO;	/* it has its name, or not: not to be tried again */
+		return fail_close(dirfd, tmp, fd);
+	}
 	memset(s, 0, sizeof(*s));
 	s->fd = fd;
 	s->first = first;

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "hook.h"
 #include "log.h"
 #include "log_segment.h"
 #include "mem.h"
@@ -191,6 +192,17 @@ recover_last(struct log_store *s, char *err, size_t errlen)
 	return 0;
 }
 
+/* Who died between naming a segment and syncing its name left one that a power cut
+ * takes away: not to be written to before it is durable. */
+static int
+settle_names(struct log_store *s, char *err, size_t errlen)
+{
+	if (fsync(s->dirfd) == 0)
+		return 0;
+	snprintf(err, errlen, "%s: cannot be synced: %s", s->dir, strerror(errno));
+	return -1;
+}
+
 static int
 recover(struct log_store *s, char *err, size_t errlen)
 {
@@ -216,7 +228,9 @@ recover(struct log_store *s, char *err, size_t errlen)
 		seg.end = seg.bytes;
 		add_segment(s, &seg);
 	}
-	rc = n > 0 ? recover_last(s, err, errlen) : 0;
+	rc = n > 0 ? settle_names(s, err, errlen) : 0;
+	if (rc == 0 && n > 0)
+		rc = recover_last(s, err, errlen);
 	if (n == 0 && (rc = new_segment(s)) == -1)
 		snprintf(err, errlen, "%s: cannot make a segment: %s", s->dir, strerror(errno));
 done:
@@ -387,12 +401,15 @@ log_store_append(struct log_store *s, const struct span *records, size_t n, size
 				errno = EIO;
 				return -1;
 			}
-			if (new_segment(s) == -1)
+			if (new_segment(s) == -1) {
+				if (errno == EDQUOT)
+					errno = ENOSPC;	/* waited for alike */
 				return -1;
+			}
 			continue;
 		}
 		if (append_run(s, records + *done, &run) == -1) {
-			if (errno == ENOSPC)
+			if (errno == ENOSPC || errno == EDQUOT)
 				errno = EIO;	/* in preallocated space: not to be retried */
 			return -1;
 		}
@@ -408,7 +425,9 @@ log_store_append(struct log_store *s, const struct span *records, size_t n, size
 int
 log_store_sync(struct log_store *s)
 {
-	return fdatasync(last_segment(s)->fd);
+	int fd = last_segment(s)->fd, rc = fdatasync(fd);
+
+	return rc == -1 && hook_on("sync-retried") ? fdatasync(fd) : rc;
 }
 
 /* ---- reading ---- */
@@ -561,8 +580,8 @@ remove_segment(struct log_store *s, size_t i)
 	return 0;
 }
 
-/* Highest first, so that a crash in between leaves a shorter log, never one with a
- * hole. */
+/* Highest first, and their names are gone for good before the file before them is
+ * shortened: so a crash in between leaves a shorter log, never one with a hole. */
 static int
 cut_locked(struct log_store *s, uint64_t lsn)
 {
@@ -572,6 +591,8 @@ cut_locked(struct log_store *s, uint64_t lsn)
 	while (s->nsegs > 1 && last_locked(s)->first > lsn + 1)
 		if (remove_segment(s, s->nsegs - 1) == -1)
 			return -1;
+	if (fsync(s->dirfd) == -1)
+		return -1;
 	seg = last_locked(s);
 	if (seg->first == lsn + 1) {
 		at = SEGMENT_HEADER;
@@ -584,7 +605,7 @@ cut_locked(struct log_store *s, uint64_t lsn)
 	seg->indexed = true;	/* the search above noted all of it; the writer goes on with it */
 	while (seg->nindex > 0 && seg->index[seg->nindex - 1].lsn > lsn)
 		seg->nindex--;
-	return segment_cut(seg) == 0 && fsync(s->dirfd) == 0 ? 0 : -1;
+	return segment_cut(seg);
 }
 
 static int

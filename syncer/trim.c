@@ -12,6 +12,7 @@
 #include <event2/event.h>
 
 #include "core.h"
+#include "hook.h"
 #include "log.h"
 #include "mem.h"
 #include "owners.h"
@@ -62,7 +63,7 @@ needed_here(const struct trim *t)
 		return true;
 	if (t->keep_from != 0 && t->last >= t->keep_from)
 		return true;
-	for (uint16_t shard = SHARD_PAIR + 1; shard < SHARD_MAX; shard++)
+	for (uint16_t shard = SHARD_PAIR + 1; shard < SHARD_MAX && !hook_on("trim-ignores-own"); shard++)
 		if (t->shard_last[shard] > owners_checkpoint(t->s->owners, shard))
 			return true;
 	return false;
@@ -94,7 +95,8 @@ trim_second(struct trim *t)
 		return;
 	t->own = t->last;
 	over = log_store_bytes(s->store) > s->conf.retain_size;
-	if (s->conf.ship_log && !over && ship_peer_trim(s->ship) < t->last)
+	if (s->conf.ship_log && !over && ship_peer_trim(s->ship) < t->last &&
+	    !hook_on("trim-ignores-peer"))
 		return;
 	if (log_store_trim(s->store, t->last) > 0)
 		log_info("log trimmed to lsn=%llu", (unsigned long long)t->last);

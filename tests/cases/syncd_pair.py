@@ -931,18 +931,30 @@ def case_owner_restart(p):
     assert sorted(a.owner.records) == [l for l in sorted(before) if l > keep]
 
 
-def case_trim(p):
-    """segments go when both nodes' owners have a checkpoint behind them"""
-    a, b = p.start()
+def check_trim(p):
+    """Nothing is trimmed before both owners gave up what is in it."""
+    a, b = p.nodes
+
+    def oldest():
+        return a.ctl("sync-status")["status"]["oldest_lsn"]
+
     p.settled(a.owner, p.load(a.owner, 30, size=900000))
     p.equal()
-    p.run_for(1.2)
-    assert a.ctl("sync-status")["status"]["oldest_lsn"] == 1
+    p.run_for(2.5)
+    if oldest() != 1:
+        raise Mistake("trimmed without the own checkpoint")
     last = max(a.owner.records)
     a.owner.ipc.send(5, struct.pack(">HQ", SHARD, last))
     p.run_for(2.5)
-    assert a.ctl("sync-status")["status"]["oldest_lsn"] == 1, "trimmed without the peer"
-    b.owner.ipc.send(5, struct.pack(">HQ", SHARD, last))
+    if oldest() != 1:
+        raise Mistake("trimmed without the peer's checkpoint")
+
+
+def case_trim(p):
+    """segments go when both nodes' owners have a checkpoint behind them"""
+    a, b = p.start()
+    check_trim(p)
+    b.owner.ipc.send(5, struct.pack(">HQ", SHARD, max(b.owner.records)))
     p.until("trimmed", lambda: a.ctl("sync-status")["status"]["oldest_lsn"] > 20 and
             b.ctl("sync-status")["status"]["oldest_lsn"] > 20, 30)
     b.kill()
@@ -1138,10 +1150,13 @@ def hook_case(hook, where, check):
     return run
 
 
+BOTH = 2
+
+
 def serve(p, hook=None, where=None):
     """Both in step, the first active, the second with a gate before its disk."""
     for n in p.nodes:
-        n.start(hook=hook if n.index == where else None, gate=n.index == 1)
+        n.start(hook=hook if where in (n.index, BOTH) else None, gate=n.index == 1)
     p.promote(0, CLEAN)
     p.in_step()
     p.serving()
@@ -1202,6 +1217,9 @@ def case_two_syncs(p):
 CASES = {n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")}
 CASES["hook_ack_before_peer"] = hook_case("ack-before-peer", 0, check_two_disks)
 CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
+CASES["hook_trim_ignores_peer"] = hook_case("trim-ignores-peer", 0, check_trim)
+# Without its own word the other node gives no leave either.
+CASES["hook_trim_ignores_own"] = hook_case("trim-ignores-own", BOTH, check_trim)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "far_behind": {"lag-max-size": '"1M"', "silent-ms": 10000},
@@ -1216,7 +1234,9 @@ OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "undecided_after_restart": {"hold-ms": 5000},
            "strangers": {"silent-ms": 3000, "hold-ms": 20000},
            "no_descriptors": {"hold-ms": 3000}, "owners_max": {"owners-max": 4},
-           "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}}
+           "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'},
+           "hook_trim_ignores_peer": {"retain-size": '"1G"'},
+           "hook_trim_ignores_own": {"retain-size": '"1G"'}}
 
 
 def main(cases=CASES, options=OPTIONS, suite="syncd_pair"):

@@ -506,14 +506,18 @@ test_index_gone(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_batchings), T(test_crashes), T(test_power_cut),
 		T(test_part_holds_checkpoint), T(test_reap), T(test_make), T(test_index_gone),
 	};
-	int rc = cmocka_run_group_tests_name("shard", tests, NULL, NULL);
+	int rc;
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	rc = cmocka_run_group_tests_name("shard", tests, NULL, NULL);
 
 	for (size_t i = 0; i < nstream; i++)
 		wire_out_clear(&stream[i].body);
