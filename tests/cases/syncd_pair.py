@@ -940,7 +940,7 @@ def check_trim(p):
 
     p.settled(a.owner, p.load(a.owner, 30, size=900000))
     p.equal()
-    p.run_for(2.5)
+    p.run_for(3.5)
     if oldest() != 1:
         raise Mistake("trimmed without the own checkpoint")
     last = max(a.owner.records)
