@@ -31,6 +31,9 @@
  *   replay-twice               a record that comes again is applied again
  *   keep-torn-record           recovery of the log looks at lengths and LSNs only
  *   mirror-wrong-direction     the standby sends its tree to the active
+ *   mirror-absence-deletes     what is absent in the source goes on the standby, however much
+ *   mirror-unread-deletes      so does what could not be read in the source
+ *   mirror-torn-file           a file that was written while it was read is put in place
  *   ignore-event               of the change source's events only those of names count
  *   merge-honours-removal      a merge takes what one side removed away, also when the
  *                              other one has changed it since

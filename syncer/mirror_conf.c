@@ -13,6 +13,8 @@ mirror_conf_opts(void)
 	static cfg_opt_t opts[] = {
 		CFG_INT("interval-s", 300, CFGF_NONE),
 		CFG_STR_LIST("exclude", "{}", CFGF_NONE),
+		CFG_STR_LIST("include", "{}", CFGF_NONE),
+		CFG_BOOL("special-files", cfg_true, CFGF_NONE),
 		CFG_INT("max-delete-percent", 5, CFGF_NONE),
 		CFG_INT("delete-always", 2, CFGF_NONE),
 		CFG_INT("hold-deleted-s", 604800, CFGF_NONE),
@@ -41,13 +43,20 @@ number(const char *file, cfg_t *sec, const char *name, long low, long high)
 	return low;
 }
 
+/* What is included wins, so it stands behind what is excluded. */
 static void
-copy_excludes(cfg_t *sec, struct mirror_tree *t)
+copy_patterns(cfg_t *sec, struct mirror_tree *t)
 {
-	t->nexclude = cfg_size(sec, "exclude");
-	t->exclude = mem_array(t->nexclude + 1, sizeof(*t->exclude));
-	for (size_t i = 0; i < t->nexclude; i++)
-		t->exclude[i] = mem_dup(cfg_getnstr(sec, "exclude", (unsigned)i));
+	unsigned out = cfg_size(sec, "exclude"), in = cfg_size(sec, "include");
+
+	t->exclude = mem_array((size_t)out + in + 1, sizeof(*t->exclude));
+	for (unsigned i = 0; i < out; i++) {
+		const char *p = cfg_getnstr(sec, "exclude", i);
+
+		t->exclude[t->nexclude++] = mem_printf("%s%s", p[0] == '!' ? "\\" : "", p);
+	}
+	for (unsigned i = 0; i < in; i++)
+		t->exclude[t->nexclude++] = mem_printf("!%s", cfg_getnstr(sec, "include", i));
 }
 
 /* "/srv/data/" and "/srv/data" are one tree; "/" and relative paths are none. */
@@ -82,7 +91,8 @@ read_tree(const char *file, cfg_t *sec, struct mirror_tree *t)
 {
 	t->path = copy_path(file, sec);
 	t->interval_ms = 1000 * (int64_t)number(file, sec, "interval-s", 0, 86400);
-	copy_excludes(sec, t);
+	copy_patterns(sec, t);
+	t->skip_special = cfg_getbool(sec, "special-files") == cfg_false;
 	t->max_delete_percent = (unsigned)number(file, sec, "max-delete-percent", 0, 100);
 	t->delete_always = (uint64_t)number(file, sec, "delete-always", 0, 1000000);
 	t->hold_deleted_s = number(file, sec, "hold-deleted-s", 0, 366L * 86400);

@@ -9,8 +9,9 @@
 struct mirror_tree {
 	char *path;			/* absolute, the same on both nodes */
 	int64_t interval_ms;		/* 0: only on `hactl sync now` */
-	char **exclude;
+	char **exclude;			/* of tree_excluded(): `include` behind, with "!" */
 	size_t nexclude;
+	bool skip_special;		/* fifos, sockets and devices are left alone */
 	unsigned max_delete_percent;
 	uint64_t delete_always;		/* so many deletions are never refused */
 	int64_t hold_deleted_s;		/* 0: deleted at once */

@@ -27,6 +27,7 @@
 
 #include "delta.h"
 #include "fs.h"
+#include "hook.h"
 #include "log.h"
 #include "mem.h"
 #include "mirror_chan.h"
@@ -544,7 +545,7 @@ end_file(struct fetch *f, struct wire_in *in)
 		(void)0;		/* reported when it could not be made */
 	else if (f->spoiled || size != f->got || memcmp(sha, want_sha, sizeof(sha)) != 0)
 		again(f, TREE_OP_CREATE);
-	else if (seen == MIRROR_TORN)
+	else if (seen == MIRROR_TORN && !hook_on("mirror-torn-file"))
 		torn(f);
 	else
 		accept_file(f, seen == MIRROR_GROWING, literal, matched);

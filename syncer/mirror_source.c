@@ -137,6 +137,7 @@ send_entries(struct source *s)
 {
 	struct tree_walk w = { .root_fd = s->root, .exclude = s->tree->exclude,
 		.nexclude = s->tree->nexclude, .entries_max = s->tree->entries_max,
+		.skip_special = s->tree->skip_special,
 		.entry = on_entry, .enter = on_enter, .trouble = on_trouble, .arg = s };
 	int rc;
 

@@ -21,6 +21,7 @@
 
 #include "clock.h"
 #include "fs.h"
+#include "hook.h"
 #include "log.h"
 #include "mem.h"
 #include "mirror_chan.h"
@@ -178,6 +179,7 @@ list_own(struct mirror_target *t)
 	struct own o = { t, mirror_spool_new(t->spool_dir) };
 	struct tree_walk w = { .root_fd = t->root, .exclude = t->tree->exclude,
 		.nexclude = t->tree->nexclude, .entries_max = t->tree->entries_max,
+		.skip_special = t->tree->skip_special,
 		.entry = on_entry, .stray = on_stray, .trouble = on_trouble, .arg = &o };
 	int rc;
 
@@ -465,7 +467,8 @@ apply(struct mirror_target *t)
 	if (mirror_spool_count(t->plan) == 0 && t->memory->got_pass != 0)
 		return 0;
 	/* Unread parts of the source look like deletions: then nothing is deleted. */
-	if (t->r->unreadable == 0 && delete_all(t) == -1)
+	if ((t->r->unreadable == 0 || hook_on("mirror-unread-deletes")) &&
+	    delete_all(t) == -1)
 		return -1;
 	if (sweep(t, SWEEP_NODES, "preparing") == -1 || mirror_fetch_run(t) == -1 ||
 	    sweep(t, SWEEP_LINKS, "linking") == -1 ||

@@ -207,6 +207,16 @@ matches(const char *path, const char *pattern)
 	return fnmatch(pattern, last != NULL ? last + 1 : path, 0) == 0;
 }
 
+/* This path alone, whatever is above it. */
+static bool
+left_out(const char *path, char *const *patterns, size_t n)
+{
+	while (n-- > 0)
+		if (matches(path, patterns[n] + (patterns[n][0] == '!')))
+			return patterns[n][0] != '!';
+	return false;
+}
+
 bool
 tree_excluded(const char *path, char *const *patterns, size_t n)
 {
@@ -219,9 +229,8 @@ tree_excluded(const char *path, char *const *patterns, size_t n)
 	for (;;) {
 		char *slash;
 
-		for (size_t i = 0; i < n; i++)
-			if (matches(upto, patterns[i]))
-				return true;
+		if (left_out(upto, patterns, n))
+			return true;
 		if ((slash = strrchr(upto, '/')) == NULL)
 			return false;
 		*slash = '\0';

@@ -59,7 +59,8 @@ bool tree_path_below(const char *path, const char *dir);
 /* Relative, no empty, "." or ".." part, not ours, within the limits. */
 bool tree_path_ok(const char *);
 /* fnmatch on the whole relative path, and on its last part when the pattern has no
- * slash; true when the path or a directory above it matches one of them. */
+ * slash; of the patterns that match, the last one decides, and one that begins with "!"
+ * takes back.  True when that leaves out the path or a directory above it. */
 bool tree_excluded(const char *path, char *const *patterns, size_t n);
 
 struct tree_dirty_row;
@@ -68,6 +69,7 @@ struct tree_walk {
 	char *const *exclude;
 	size_t nexclude;
 	uint64_t entries_max;
+	bool skip_special;	/* fifos, sockets and devices are not listed */
 	/* Each entry; -1 ends the walk with that errno. */
 	int (*entry)(void *arg, const struct tree_entry *);
 	/* An abandoned TREE_TMP_PREFIX file; NULL: ignored. */

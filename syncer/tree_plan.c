@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hook.h"
 #include "tree.h"
 
 const char *
@@ -95,7 +96,7 @@ enum tree_verdict
 tree_plan_verdict(const struct tree_counts *c, unsigned max_percent, uint64_t always,
     bool accepted)
 {
-	if (accepted || c->del == 0)
+	if (accepted || c->del == 0 || hook_on("mirror-absence-deletes"))
 		return TREE_GO;
 	if (c->src == 0 && c->dst > 0)
 		return TREE_EMPTY_SOURCE;

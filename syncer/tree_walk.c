@@ -335,7 +335,7 @@ find_first_link(struct walk *w, struct tree_entry *e, const struct stat *st)
 {
 	const char *first;
 
-	if (e->type != TREE_FILE || st->st_nlink < 2)
+	if (e->type == TREE_DIR || st->st_nlink < 2)
 		return;
 	w->t->linked++;
 	if (w->part)
@@ -345,6 +345,7 @@ find_first_link(struct walk *w, struct tree_entry *e, const struct stat *st)
 		return;
 	e->type = TREE_LINK;
 	e->size = 0;
+	free(e->target);		/* of a symbolic link */
 	e->target = mem_dup(first);
 }
 
@@ -386,7 +387,7 @@ walk_name(struct walk *w, int dirfd, const char *dir, const char *name, bool bel
 	e.path = path;
 	if (st.st_dev != w->dev) {
 		w->t->other_fs++;
-	} else {
+	} else if (!w->t->skip_special || e.type < TREE_FIFO) {
 		find_first_link(w, &e, &st);
 		rc = emit(w, &e);
 		if (rc == 0 && e.type == TREE_DIR && below)

@@ -180,6 +180,31 @@ def case_dry_run_by_hactl(p):
     compare(tree(a), tree(b))
 
 
+def case_several(p):
+    """several trees, each with its own rules: includes, excludes, special files"""
+    a, b = start(p, "tree", "tree2")
+    one, two = tree(a), tree(a, "tree2")
+    for root in (one, two):
+        for name in ("a.tmp", "keep.tmp", "d/b.tmp", "d/c", "cache/x"):
+            put(root, name, name.encode())
+        os.mkfifo(root + "/pipe")
+    put(tree(b), "mine.tmp", b"stays")
+    rows, passes, last = sync(a)
+    assert last["exit"] == 0 and [x["path"] for x in passes] == [TREE, TREE + "2"], last
+    got = sorted(os.fsdecode(k) for k in listing(tree(b)))
+    assert got == ["", "/d", "/d/c", "/keep.tmp", "/mine.tmp"], got
+    compare(two, tree(b, "tree2"))
+    put(one, "d/c", b"changed")
+    put(two, "d/c", b"changed")
+    passes = sync(a, path=TREE + "2")[1]
+    assert [x["path"] for x in passes] == [TREE + "2"], passes
+    compare(two, tree(b, "tree2"))
+    with open(tree(b) + "/d/c") as f:
+        assert f.read() == "d/c", "a pass of the other tree"
+    assert sync(a, path="/nowhere")[2]["exit"] == 12
+    assert sync_ok(a, path=TREE)["changed"] == 1
+
+
 RATE = 1 << 20
 
 
@@ -354,6 +379,8 @@ def case_maildir(p):
 
 CASES = {n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")}
 OPTIONS = {"*": mirror(),
+           "several": dict(mirror(exclude='{ "*.tmp", "/cache" }', include='{ "keep.tmp" }',
+                                  special_files="false"), **mirror(TREE + "2")),
            "bandwidth": dict(mirror(), **{"bandwidth-limit": '"1M"', "hold-ms": 5000,
                                           "silent-ms": 3000}),
            "cut_line": dict(mirror(), **{"bandwidth-limit": '"1M"', "hold-ms": 60000}),

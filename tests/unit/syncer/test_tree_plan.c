@@ -72,6 +72,37 @@ excludes(void **state)
 	assert_false(tree_excluded("a", NULL, 0));
 }
 
+/* Excludes and then includes, as the configuration puts them. */
+static void
+includes(void **state)
+{
+	static const struct { const char *path, *patterns[4]; bool out; } t[] = {
+		{ "a.tmp", { "*.tmp", "!keep.tmp" }, true },
+		{ "keep.tmp", { "*.tmp", "!keep.tmp" }, false },
+		{ "d/keep.tmp", { "*.tmp", "!keep.tmp" }, false },
+		{ "cache/keep", { "cache", "!keep" }, true },	/* its directory is out */
+		{ "cache", { "cache", "!/cache" }, false },
+		{ "x/cache", { "cache", "!/cache" }, true },
+		{ "docs/a.txt", { "*", "!docs", "!*.txt" }, false },
+		{ "docs/a.bin", { "*", "!docs", "!*.txt" }, true },
+		{ "other/a.txt", { "*", "!docs", "!*.txt" }, true },
+		{ "a", { "!a" }, false }, { "!a", { "\\!a" }, true }, { "a", { "\\!a" }, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char *patterns[4];
+		size_t n = 0;
+
+		for (; n < 4 && t[i].patterns[n] != NULL; n++)
+			patterns[n] = strdup(t[i].patterns[n]);
+		if (tree_excluded(t[i].path, patterns, n) != t[i].out)
+			fail_msg("case %zu: \"%s\" must be %d", i, t[i].path, t[i].out);
+		while (n > 0)
+			free(patterns[--n]);
+	}
+}
+
 /* "f path size time", "d path", "l path text", "h path first", "c path minor" */
 static struct tree_entry
 entry(const char *text)
@@ -267,6 +298,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(order), cmocka_unit_test(names), cmocka_unit_test(excludes),
+		cmocka_unit_test(includes),
 		cmocka_unit_test(pairs), cmocka_unit_test(metadata), cmocka_unit_test(verdicts),
 		cmocka_unit_test(wire_form), cmocka_unit_test(wire_refused),
 	};
