@@ -18,6 +18,7 @@
 #include "index_file.h"
 #include "log.h"
 #include "mem.h"
+#include "page_sum.h"
 #include "span.h"
 
 #define SAY_MS 1000			/* between two lines about failing */
@@ -191,7 +192,7 @@ db_open(struct index_db *x)
 	sqlite3_stmt *q;
 
 	x->undo = MAIL_OK;
-	if (sqlite3_open_v2(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
+	if (page_sum_open(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 	    != SQLITE_OK)
 		failed(x, "open");
 	sqlite3_busy_timeout(x->db, 5000);

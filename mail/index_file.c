@@ -12,6 +12,7 @@
 #include "index_file.h"
 #include "log.h"
 #include "mem.h"
+#include "page_sum.h"
 
 int
 index_file_copy(sqlite3 *db, const char *dir)
@@ -76,7 +77,7 @@ static bool
 sound(const char *path, const char *probe)
 {
 	sqlite3 *db = NULL;
-	bool ok = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK
+	bool ok = page_sum_open(path, &db, SQLITE_OPEN_READWRITE) == SQLITE_OK
 	    && gives(db, probe, NULL) && gives(db, "PRAGMA quick_check", "ok");
 
 	sqlite3_close(db);

@@ -155,6 +155,11 @@ durable_load(struct shard *sh, char *err, size_t errlen)
 	} else if (!durable_parse((struct span){ buf, len }, &sh->checkpoint_lsn, then)) {
 		snprintf(err, errlen, "%s: not a checkpoint file", path);
 		errno = EBADMSG;
+	} else if (strcmp(then, "seeded") != 0 && sh->committed.applied_lsn < sh->checkpoint_lsn) {
+		/* The write-ahead log lost what was durable: it ends at its first bad sum. */
+		snprintf(err, errlen, "%s: index.db ends at record %llu, before its checkpoint", path,
+		    (unsigned long long)sh->committed.applied_lsn);
+		errno = EBADMSG;
 	} else {
 		rc = 0;
 		sh->recover_until = sh->committed.applied_lsn;
@@ -297,6 +302,7 @@ shard_job_free(struct shard_job *j)
 		close(j->changes_fd);
 	merge_plan_free(j->plan);
 	json_decref(j->report);
+	free(j->bad_objects);
 	free(j->dir);
 	free(j);
 }

@@ -5,6 +5,7 @@
 #define MAIL_SHARD_JOB_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,7 +38,15 @@ struct shard_job {
 	int tail_fd, theirs_fd;
 	int changes_fd;			/* CHANGES; taken by the caller or closed */
 	struct merge_plan *plan;	/* MERGE; taken by the caller or freed */
+	/* VERIFY; rate: bytes of objects read in a second, 0: without a limit */
+	uint64_t rate;
+	atomic_bool stop;		/* from any thread: it ends soon, and is not ok */
+	_Atomic uint64_t done, of;	/* bytes of objects */
+	bool index_bad;			/* index.db is damaged, or its rows contradict each other */
+	uint8_t (*bad_objects)[32];	/* missing or damaged, at most SHARD_BAD_OBJECTS */
+	size_t nbad_objects;
 };
+#define SHARD_BAD_OBJECTS 100000
 /* NULL with errno when it cannot begin (a transaction is open, no descriptor). */
 struct shard_job *shard_job_new(struct shard *, enum shard_job_kind);
 void shard_job_run(struct shard_job *);

@@ -14,6 +14,7 @@
 
 #include "fs.h"
 #include "mem.h"
+#include "page_sum.h"
 #include "shard_job.h"
 #include "shard_priv.h"
 
@@ -76,7 +77,7 @@ describe(struct shard_job *j, const char *path, const char *list)
 	uint64_t applied, first;
 	int fd, rc = -1;
 
-	if (sqlite3_open_v2(path, &copy, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+	if (page_sum_open(path, &copy, SQLITE_OPEN_READONLY) == SQLITE_OK &&
 	    number(copy, "SELECT applied_lsn FROM state", &applied) == 0 &&
 	    number(copy, "SELECT coalesce(min(first_lsn), 0) FROM parts", &first) == 0 &&
 	    (fd = open_gone(list, O_RDWR | O_CREAT | O_TRUNC)) != -1) {

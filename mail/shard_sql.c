@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "mem.h"
+#include "page_sum.h"
 #include "shard_priv.h"
 
 #define SHARD_SCHEMA 2
@@ -144,12 +145,11 @@ sql_errno(sqlite3 *db)
 {
 	int e;
 
+	if (page_sum_damage(db))
+		return EBADMSG;
 	switch (sqlite3_errcode(db)) {
 	case SQLITE_FULL:
 		return ENOSPC;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return EBADMSG;
 	case SQLITE_BUSY:
 		return EAGAIN;
 	default:
@@ -221,7 +221,7 @@ db_open(const char *path, int flags, sqlite3 **db, char *err, size_t errlen)
 	    "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096; PRAGMA trusted_schema = 0;"
 	    "PRAGMA cell_size_check = 1; PRAGMA temp_store = MEMORY;";
 
-	if (sqlite3_open_v2(path, db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK) {
+	if (page_sum_open(path, db, flags | SQLITE_OPEN_NOMUTEX) == SQLITE_OK) {
 		sqlite3_busy_timeout(*db, 5000);
 		if (sqlite3_exec(*db, pragmas, NULL, NULL, NULL) == SQLITE_OK)
 			return 0;
@@ -341,8 +341,8 @@ shard_sql_make(const char *path, char *err, size_t errlen)
 	sqlite3 *db = NULL;
 	int rc = -1;
 
-	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-	    SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
+	if (page_sum_open(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+	    SQLITE_OPEN_NOMUTEX) == SQLITE_OK &&
 	    sqlite3_exec(db, quick, NULL, NULL, NULL) == SQLITE_OK)
 		rc = schema_ready(db, err, errlen);
 	else
@@ -408,9 +408,12 @@ shard_sql_extra(const char *dir, bool readonly)
 	sqlite3 *db = NULL;
 
 	/* A WAL reader needs to write the shared-memory file, so "readonly" is by query. */
-	if (db_open(path, SQLITE_OPEN_READWRITE, &db, err, sizeof(err)) == -1)
+	if (db_open(path, SQLITE_OPEN_READWRITE, &db, err, sizeof(err)) == -1) {
+		int e = errno;
+
 		log_warnx("store: %s", err);
-	else if (readonly)
+		errno = e;
+	} else if (readonly)
 		sqlite3_exec(db, "PRAGMA query_only = 1", NULL, NULL, NULL);
 	free(path);
 	return db;

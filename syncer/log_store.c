@@ -331,6 +331,22 @@ log_store_oldest_full(struct log_store *s, uint64_t *first, uint64_t *last)
 	return full;
 }
 
+struct log_span *
+log_store_spans(struct log_store *s, size_t *n, struct log_tip *tip)
+{
+	struct log_span *spans;
+
+	pthread_mutex_lock(&s->lock);
+	spans = mem_array(s->nsegs, sizeof(*spans));
+	for (size_t i = 0; i < s->nsegs; i++)
+		spans[i] = (struct log_span){ s->segs[i]->first, s->segs[i]->last,
+			s->segs[i]->end };
+	*n = s->nsegs;
+	*tip = s->tip;
+	pthread_mutex_unlock(&s->lock);
+	return spans;
+}
+
 /* ---- writing ---- */
 
 /* Writes as many records as fit into the current segment; *n of them. */

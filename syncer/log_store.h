@@ -54,6 +54,12 @@ int log_store_cut(struct log_store *, uint64_t lsn, const char *name);
 int log_store_reset(struct log_store *, const struct log_tip *, const struct history *);
 /* Removes whole segments that end at or below lsn, never the last one; returns how many. */
 int log_store_trim(struct log_store *, uint64_t lsn);
+/* The segments as they are now, oldest first, and the tip; freed by the caller. */
+struct log_span {
+	uint64_t first, last;	/* last = first - 1: nothing in it yet */
+	uint64_t bytes;		/* of header and records */
+};
+struct log_span *log_store_spans(struct log_store *, size_t *n, struct log_tip *);
 /* First and last LSN of the oldest segment that is full; false: there is none. */
 bool log_store_oldest_full(struct log_store *, uint64_t *first, uint64_t *last);
 
