@@ -1,6 +1,6 @@
 # mailpair: one Makefile.  "make O=dir" builds in dir; SAN=1 with ASan and UBSan;
 # WERROR=1 as in CI.  HOOKS=1 compiles the planned mistakes of tests/fault in.
-# Targets: all check check-e2e table fuzz lint format cover install deps dist rpm demo sim campaign nth-call clean.
+# Targets: all check check-e2e table fuzz lint format cover install deps dist rpm demo sim campaign nth-call bitflips clean.
 # PREFIX, SYSCONFDIR, LOCALSTATEDIR and RUNSTATEDIR are compiled in: give "make" and
 # "make install" the same ones.  A changed flag rebuilds what it touches.
 VERSION = 1.0.0

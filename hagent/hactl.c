@@ -51,6 +51,8 @@ static const struct verb verbs[] = {
 	    hactl_print_sync },
 	{ "sync", "now", "sync-now", "syncd.sock", OPERAND_NONE, true,
 	    TRY | BIT(O_PATH) | BIT(O_DELETES) | BIT(O_FULL), hactl_print_pass },
+	{ "sync", "verify", "sync-verify", "syncd.sock", OPERAND_NONE, true,
+	    BIT(O_YES) | BIT(O_REPAIR), hactl_print_verify },
 	{ "split", "show", "split-show", "syncd.sock", OPERAND_NONE, false, LOOK,
 	    hactl_print_split },
 	{ "split", "resolve", "split-resolve", "syncd.sock", OPERAND_NONE, true, TRY,
@@ -72,6 +74,7 @@ hactl_usage(FILE *out, int code)
 	    "       hactl fence test | watchdog test [--fire] [--dry-run] [-w [SECONDS]]\n"
 	    "       hactl sync status [-w [SECONDS]]\n"
 	    "       hactl sync now [--path DIR] [--accept-deletes] [--full-walk] [--dry-run]\n"
+	    "       hactl sync verify [--repair]\n"
 	    "       hactl split show [-w [SECONDS]] | split resolve [--dry-run]\n"
 	    "       hactl reload [--dry-run]\n"
 	    "       hactl key show | new | use | drop [--key-file FILE] [--dry-run]\n"

@@ -9,7 +9,7 @@
 
 enum { O_JSON = 256, O_TIMEOUT, O_NOCOLOR, O_RUN, O_VERSION, O_WATCH, O_TO, O_DRY, O_OFF,
 	O_LOSS, O_YES, O_PATH, O_DELETES, O_FOLLOW, O_LINES, O_FIRE, O_FOR, O_LIST,
-	O_FULL };
+	O_FULL, O_REPAIR };
 #define BIT(option) (1u << ((option) - O_JSON))
 #define ALWAYS (BIT(O_JSON) | BIT(O_TIMEOUT) | BIT(O_NOCOLOR) | BIT(O_RUN))
 #define LOOK BIT(O_WATCH)		/* what prints a state */
@@ -18,7 +18,7 @@ enum { O_JSON = 256, O_TIMEOUT, O_NOCOLOR, O_RUN, O_VERSION, O_WATCH, O_TO, O_DR
 struct hactl_options {
 	unsigned given;			/* BIT() of each */
 	bool json, no_color, yes, dry_run, peer_is_off, accept_loss, watch;
-	bool accept_deletes, full_walk, follow, fire, list;
+	bool accept_deletes, full_walk, follow, fire, list, repair;
 	int watch_s, timeout_ms, lines;		/* lines -1: all */
 	int for_s;				/* 0: as long as the daemon is configured to */
 	const char *to, *run_dir, *path;

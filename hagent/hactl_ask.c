@@ -80,6 +80,7 @@ request(const struct verb *v, const struct hactl_options *o, const char *operand
 	json_object_set_new(r, "accept_loss", json_boolean(o->accept_loss));
 	json_object_set_new(r, "accept_deletes", json_boolean(o->accept_deletes));
 	json_object_set_new(r, "full", json_boolean(o->full_walk));
+	json_object_set_new(r, "repair", json_boolean(o->repair));
 	json_object_set_new(r, "fire", json_boolean(o->fire));
 	json_object_set_new(r, "follow", json_boolean(o->follow));
 	if (o->lines != -1)
@@ -106,7 +107,8 @@ print_end(const struct printer *p, json_t *last, enum ctl_exit code)
 	/* A pure end line says nothing more than the exit code. */
 	bool has_data = p->verb->print == hactl_print_data ||
 	    p->verb->print == hactl_print_sync || p->verb->print == hactl_print_split ||
-	    p->verb->print == hactl_print_pass;
+	    p->verb->print == hactl_print_pass ||
+	    p->verb->print == hactl_print_verify;
 
 	if (p->o->json && (p->verb->change || has_data || code >= CTL_USAGE))
 		print_json(last, p->out);

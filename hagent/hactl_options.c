@@ -29,6 +29,7 @@ static const struct option longs[] = {
 	{ "fire", no_argument, NULL, O_FIRE },
 	{ "for", required_argument, NULL, O_FOR },
 	{ "list", no_argument, NULL, O_LIST },
+	{ "repair", no_argument, NULL, O_REPAIR },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -131,6 +132,9 @@ set_option(struct hactl_options *o, int ch)
 		return 0;
 	case O_LIST:
 		o->list = true;
+		return 0;
+	case O_REPAIR:
+		o->repair = true;
 		return 0;
 	case O_LINES:
 		o->lines = hactl_number(optarg, 1000000);

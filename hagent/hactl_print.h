@@ -14,6 +14,8 @@ void hactl_print_resources(json_t *, bool color, FILE *);
 void hactl_print_event(json_t *, bool color, FILE *);	/* one, or a gap */
 /* The last line of the answer, which holds "status". */
 void hactl_print_sync(json_t *, bool color, FILE *);
+/* A part (something damaged, how far it is), or the last line. */
+void hactl_print_verify(json_t *, bool color, FILE *);
 void hactl_print_split(json_t *, bool color, FILE *);
 void hactl_print_pass(json_t *, bool color, FILE *);	/* of sync now */
 /* Any object: one "name  value" line per member, nested ones indented. */

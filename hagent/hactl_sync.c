@@ -206,6 +206,71 @@ print_seed(json_t *seed, FILE *out)
 		fprintf(out, "        %.300s\n", answer_text(seed, "last_error"));
 }
 
+static void
+print_mend(json_t *mend, FILE *out)
+{
+	long long mended = answer_int(mend, "mended");
+	long long left = answer_int(mend, "absent") + answer_int(mend, "bad_there");
+
+	if (json_is_object(mend) && mended + left > 0)
+		fprintf(out, "MENDED  %lld damaged messages from the other node; %lld are not to be had"
+		    " there\n", mended, left);
+}
+
+static void
+print_looking(json_t *p, FILE *out)
+{
+	char done[32], of[32];
+
+	fprintf(out, "VERIFY  log %s, shards %lld of %lld, %s of %s, %lld damaged so far\n",
+	    answer_true(p, "log_done") ? "done" : "being read", answer_int(p, "shards_done"),
+	    answer_int(p, "shards"), bytes_text(answer_int(p, "done"), done, sizeof(done)),
+	    bytes_text(answer_int(p, "of"), of, sizeof(of)), answer_int(p, "bad"));
+}
+
+static void
+print_looked(json_t *v, FILE *out)
+{
+	char bytes[32];
+
+	fprintf(out, "VERIFY  %lld records, %lld messages, %s in %.1f s: %lld damaged, %lld mended\n",
+	    answer_int(v, "records"), answer_int(v, "messages"),
+	    bytes_text(answer_int(v, "bytes"), bytes, sizeof(bytes)),
+	    (double)answer_int(v, "duration_ms") / 1000, answer_int(v, "bad"),
+	    answer_int(v, "mended"));
+}
+
+void
+hactl_print_verify(json_t *o, bool color, FILE *out)
+{
+	const char *mended = answer_true(o, "mended") ? "  mended" : "";
+
+	(void)color;
+	if (answer_has(o, "progress"))
+		print_looking(json_object_get(o, "progress"), out);
+	else if (answer_has(o, "verify"))
+		print_looked(json_object_get(o, "verify"), out);
+	else if (answer_has(o, "shard"))
+		fprintf(out, "BAD     shard %lld: %.200s %.300s%s\n", answer_int(o, "shard"),
+		    answer_text(o, "what"), answer_text(o, "name"), mended);
+	else if (answer_has(o, "file"))
+		fprintf(out, "BAD     %.500s offset %lld record %lld: %.200s%s\n",
+		    answer_text(o, "file"), answer_int(o, "offset"), answer_int(o, "lsn"),
+		    answer_text(o, "what"), mended);
+	fflush(out);
+}
+
+static void
+print_verify(json_t *v, FILE *out)
+{
+	json_t *last = json_object_get(v, "last");
+
+	if (answer_true(v, "running"))
+		print_looking(v, out);
+	else if (json_is_object(last))
+		print_looked(last, out);
+}
+
 void
 hactl_print_sync(json_t *o, bool color, FILE *out)
 {
@@ -222,6 +287,8 @@ hactl_print_sync(json_t *o, bool color, FILE *out)
 	json_array_foreach(json_object_get(mirror, "trees"), i, t)
 		print_tree(t, out);
 	print_seed(json_object_get(mirror, "seed"), out);
+	print_mend(json_object_get(mirror, "mend"), out);
+	print_verify(json_object_get(s, "verify"), out);
 }
 
 /* One line, whatever is in the name: what is no printable ASCII or UTF-8 is \xNN. */

@@ -585,6 +585,28 @@ got_mended(struct owner *o, struct wire_in *in, int fd)
 	return good;
 }
 
+static bool
+got_verify(struct owner *o, uint16_t type, struct wire_in *in)
+{
+	uint16_t shard = wire_get_u16(in);
+	struct owner_verify v = { 0 };
+
+	if (type == OWN_VERIFY) {
+		v.run = wire_get_u32(in);
+		v.rate = wire_get_u64(in);
+		v.repair = wire_get_u8(in) != 0;
+	}
+	if (!wire_in_done(in))
+		return false;
+	if (type == OWN_VERIFY && o->ops.verify != NULL)
+		o->ops.verify(o->arg, shard, &v);
+	else if (type == OWN_VERIFY)
+		owner_verified(o, shard, v.run, false, "{\"error\": \"it cannot be verified\"}");
+	else if (o->ops.verify_stop != NULL)
+		o->ops.verify_stop(o->arg, shard);
+	return true;
+}
+
 static void
 lost(struct owner *o, const char *why)
 {
@@ -623,6 +645,8 @@ on_msg(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 		ok = got_seed(o, m->type, &in, m->fd);
 	else if (mended)
 		ok = got_mended(o, &in, m->fd);
+	else if (m->type == OWN_VERIFY || m->type == OWN_VERIFY_STOP)
+		ok = got_verify(o, m->type, &in);
 	else if (m->type == OWN_CHANGES_WANTED)
 		ok = got_changes_wanted(o, &in, m->fd);
 	else if (m->type == OWN_MERGE)
@@ -869,4 +893,39 @@ owner_mend(struct owner *o, uint16_t shard, const uint8_t sha[32])
 	wire_store16(body, shard);
 	memcpy(body + 2, sha, 32);
 	return ipc_send(o->ipc, OWN_MEND, 0, body, sizeof(body), -1);
+}
+
+void
+owner_verified(struct owner *o, uint16_t shard, uint32_t run, bool ok, const char *report)
+{
+	static const char too_long[] = "{\"error\": \"the report is too long\"}";
+	size_t len = strlen(report);
+	struct wire_out out;
+
+	if (len > OWNER_REPORT_MAX) {
+		ok = false;
+		report = too_long;
+		len = sizeof(too_long) - 1;
+	}
+	wire_out_init(&out);
+	wire_put_u16(&out, shard);
+	wire_put_u32(&out, run);
+	wire_put_u8(&out, ok);
+	wire_put_raw(&out, report, len);
+	tell_fd(o, OWN_VERIFIED, out.p, out.len, -1);
+	wire_out_clear(&out);
+}
+
+void
+owner_verifying(struct owner *o, uint16_t shard, uint32_t run, uint64_t done, uint64_t of)
+{
+	struct wire_out out;
+
+	wire_out_init(&out);
+	wire_put_u16(&out, shard);
+	wire_put_u32(&out, run);
+	wire_put_u64(&out, done);
+	wire_put_u64(&out, of);
+	tell_fd(o, OWN_VERIFYING, out.p, out.len, -1);
+	wire_out_clear(&out);
 }

@@ -55,6 +55,12 @@ enum owner_refusal {
 };
 const char *owner_refusal_name(enum owner_refusal);
 
+struct owner_verify {
+	uint32_t run;
+	uint64_t rate;		/* bytes of objects in a second at most; 0: no limit */
+	bool repair;		/* mend what can be mended */
+};
+
 enum owner_mend {		/* is the other node's copy of an object to be had? */
 	OWNER_MEND_OK,
 	OWNER_MEND_NO_PEER,	/* it cannot be asked, or does not answer in time */
@@ -113,6 +119,10 @@ struct owner_ops {
 	/* What became of owner_mend(): with OWNER_MEND_OK an fd of the whole object, its
 	 * SHA-256 verified, the callee's; else -1.  May be NULL where no object is asked for. */
 	void (*mended)(void *arg, uint16_t shard, const uint8_t sha[32], enum owner_mend, int fd);
+	/* Look through all that this shard holds, beside the work: see "Verifying" below.
+	 * verify_stop: nobody waits for it any more.  NULL: declined. */
+	void (*verify)(void *arg, uint16_t shard, const struct owner_verify *);
+	void (*verify_stop)(void *arg, uint16_t shard);
 };
 
 /* path: PATH_RUN/syncd-owner.sock.  Connects, and again for ever (250 ms apart). */
@@ -151,6 +161,14 @@ void owner_offer_answer(struct owner *, uint16_t shard, bool ok);
  * keeps a time-out of its own).  -1 and ENOTCONN: nobody was asked. */
 int owner_mend(struct owner *, uint16_t shard, const uint8_t sha[32]);
 
+/* Verifying.  Each verify() is answered by owner_verified() with the number of its run,
+ * and perhaps by owner_verifying() before, when it goes on for long.  ok: it could be
+ * looked through to the end.  report: a JSON object {"bad_count": N, "bad": [{"what": S,
+ * "name": S, "mended": B}], "mended": N, "index_bad": B, "objects": N, "bytes": N}, or on failure
+ * {"error": S}; at most OWNER_REPORT_MAX bytes are sent, a longer one is a failure. */
+void owner_verified(struct owner *, uint16_t shard, uint32_t run, bool ok, const char *report);
+void owner_verifying(struct owner *, uint16_t shard, uint32_t run, uint64_t done, uint64_t of);
+
 /* Merging.  changes_done: fd of a file that says by itself what this side changed, with
  * the bytes that belong to it; owned by the call, -1: failed.  merge_done: all that was
  * proposed is committed, or (dry) would be; report is a JSON object of at most
@@ -173,6 +191,8 @@ enum owner_type {
 	OWN_CHANGES,		/* u16 shard, u8 ok; fd = changes */
 	OWN_MERGED,		/* u16 shard, u8 ok, rest = report */
 	OWN_MEND = 20,		/* u16 shard, raw sha[32] */
+	OWN_VERIFIED,		/* u16 shard, u32 run, u8 ok, rest = report */
+	OWN_VERIFYING,		/* u16 shard, u32 run, u64 done, u64 of */
 	OWN_ROLE = 32,		/* u8 active, u8 live, u8 copies, gen, u64 commit_lsn */
 	OWN_RECORD,		/* u64 lsn, u64 gen, u64 origin, u16 shard, u8 type, u8 copies,
 				 * u64 time_ms, rest = payload */
@@ -192,6 +212,8 @@ enum owner_type {
 	OWN_MERGE,		/* u16 shard, u64 fork, u8 whole, u8 dry, str stamp; fd = tail */
 	OWN_MERGE_THEIRS,	/* u16 shard; fd = changes: behind its OWN_MERGE */
 	OWN_MENDED = 60,	/* u16 shard, raw sha[32], u8 enum owner_mend; fd = object */
+	OWN_VERIFY,		/* u16 shard, u32 run, u64 rate, u8 repair */
+	OWN_VERIFY_STOP,	/* u16 shard */
 };
 /* Type 0 records are sent as OWN_RECORD once for each attached shard, under that
  * shard's number.  After an OWN_ATTACH everything in (from, commit] comes as

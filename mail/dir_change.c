@@ -182,6 +182,20 @@ on_merge(void *arg, const struct owner_merge *m)
 	dir_merge_start(arg, m);
 }
 
+static void
+on_verify(void *arg, uint16_t shard, const struct owner_verify *v)
+{
+	(void)shard;
+	index_owner_verify(&((struct directory *)arg)->index, v->run);
+}
+
+static void
+on_verify_stop(void *arg, uint16_t shard)
+{
+	(void)shard;
+	index_owner_verify_stop(&((struct directory *)arg)->index);
+}
+
 void
 dir_change_free_all(struct directory *d)
 {
@@ -204,4 +218,6 @@ const struct owner_ops dir_owner_ops = {
 	.index_offered = on_index_offered,
 	.changes = on_changes,
 	.merge = on_merge,
+	.verify = on_verify,
+	.verify_stop = on_verify_stop,
 };

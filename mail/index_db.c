@@ -248,6 +248,12 @@ index_db_close(struct index_db *x)
 
 /* ---- records ------------------------------------------------------------- */
 
+const char *
+index_db_path(const struct index_db *x)
+{
+	return x->path;
+}
+
 uint64_t
 index_db_applied(const struct index_db *x)
 {

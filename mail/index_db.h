@@ -38,6 +38,7 @@ int index_db_change(struct index_db *, sqlite3_stmt *);
 void index_db_text(sqlite3_stmt *, int column, char *dst, size_t size);
 
 uint64_t index_db_applied(const struct index_db *);
+const char *index_db_path(const struct index_db *);
 /* MAIL_OK; MAIL_DISK_FULL or MAIL_TEMP while nothing is applied. */
 enum mail_rc index_db_why(const struct index_db *);
 /* Tries again, with the record after index_db_applied(); -1: it cannot even be opened. */

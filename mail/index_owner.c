@@ -12,6 +12,7 @@
 
 #include "index_db.h"
 #include "index_owner.h"
+#include "index_verify.h"
 #include "log.h"
 #include "maild_conf.h"
 #include "owner.h"
@@ -113,6 +114,7 @@ index_owner_start(struct index_owner *o, struct event_base *base)
 	if ((o->timer = event_new(base, -1, 0, on_timer, o)) == NULL
 	    || (o->retry = event_new(base, -1, 0, on_retry, o)) == NULL)
 		log_fatal("cannot make an event");
+	o->base = base;
 	timer_start(o);
 	if (!look(o))
 		attach(o);
@@ -121,6 +123,7 @@ index_owner_start(struct index_owner *o, struct event_base *base)
 void
 index_owner_stop(struct index_owner *o)
 {
+	index_owner_verify_stop(o);
 	event_free(o->timer);
 	event_free(o->retry);
 	o->timer = o->retry = NULL;
@@ -168,11 +171,38 @@ index_owner_snapshot(struct index_owner *o)
 void
 index_owner_offered(struct index_owner *o, uint64_t lsn, int fd)
 {
-	bool ok = index_db_replace(o->db, fd) == 0;
+	bool ok;
+
+	index_owner_verify_stop(o);	/* it has the old file open */
+	ok = index_db_replace(o->db, fd) == 0;
 
 	close(fd);
 	log_info("%s seeded lsn=%llu ok=%d", o->name, (unsigned long long)lsn, ok);
 	owner_offer_answer(o->owner, o->shard, ok);
 	if (!look(o) && ok)
 		attach(o);
+}
+
+static void
+on_verified(void *arg, bool ok, const char *report)
+{
+	struct index_owner *o = arg;
+
+	owner_verified(o->owner, o->shard, o->run, ok, report);
+	index_owner_verify_stop(o);
+}
+
+void
+index_owner_verify(struct index_owner *o, uint32_t run)
+{
+	index_owner_verify_stop(o);
+	o->run = run;
+	o->verify = index_verify_new(o->base, index_db_path(o->db), on_verified, o);
+}
+
+void
+index_owner_verify_stop(struct index_owner *o)
+{
+	index_verify_free(o->verify);
+	o->verify = NULL;
 }

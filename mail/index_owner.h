@@ -33,6 +33,9 @@ struct index_owner {
 	int retry_ms;
 	uint64_t records;		/* since the last checkpoint */
 	uint64_t seen, need;		/* newest LSN delivered; to be applied before all is well */
+	struct event_base *base;
+	struct index_verify *verify;	/* under way; or NULL */
+	uint32_t run;			/* of it */
 };
 
 /* Attaches the shard, from where its file is on.  The fields up to conf are set. */
@@ -48,5 +51,8 @@ void index_owner_checkpoint(struct index_owner *);
 /* The answers to owner_ops.snapshot and .index_offered (fd is closed). */
 void index_owner_snapshot(struct index_owner *);
 void index_owner_offered(struct index_owner *, uint64_t lsn, int fd);
+/* owner_ops.verify and .verify_stop */
+void index_owner_verify(struct index_owner *, uint32_t run);
+void index_owner_verify_stop(struct index_owner *);
 
 #endif

@@ -309,6 +309,24 @@ on_merge(void *arg, const struct owner_merge *m)
 	owner_merge_done(st->owner, m->shard, false, "{\"error\": \"no such shard here\"}");
 }
 
+static void
+on_verify(void *arg, uint16_t log_no, const struct owner_verify *v)
+{
+	struct store_shard *ss = find_log(arg, log_no);
+
+	if (ss != NULL)
+		verify_begin(ss, v);
+}
+
+static void
+on_verify_stop(void *arg, uint16_t log_no)
+{
+	struct store_shard *ss = find_log(arg, log_no);
+
+	if (ss != NULL)
+		verify_stop(ss);
+}
+
 /* ---- the second hand ---- */
 
 void
@@ -335,7 +353,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 		shard_facts(ss->sh, &f);
 		due = due || f.applied_lsn - f.checkpoint_lsn > st->conf.checkpoint_records;
-		if (ss->job == 0)
+		verify_tick(ss);
+		if (ss->job == 0 && ss->verifying == 0)
 			shard_wal_trim(ss->sh, WAL_MAX);
 		store_trusts(ss);
 		if (!ss->dirty && !ss->stopped && !ss->job &&
@@ -363,7 +382,8 @@ store_new(struct event_base *base, const struct store_conf *conf,
 		.snapshot = on_snapshot,
 		.object_wanted = on_object_wanted, .object_offered = on_object_offered,
 		.index_offered = on_index_offered, .mended = on_mended,
-		.changes = on_changes, .merge = on_merge };
+		.changes = on_changes, .merge = on_merge,
+		.verify = on_verify, .verify_stop = on_verify_stop };
 	const struct timeval second = { 1, 0 };
 	struct store *st = mem_alloc(sizeof(*st));
 
@@ -400,6 +420,7 @@ store_shard_free(struct store_shard *ss)
 	}
 	counters_free(ss);
 	store_merge_free(ss);
+	verify_free(ss);
 	if (ss->index_fd != -1)
 		evutil_closesocket(ss->index_fd);
 	event_free(ss->retry);

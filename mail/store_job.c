@@ -1,15 +1,17 @@
-/* store_job.c - one thread beside the loop for what takes long: checkpoints, verify,
- * snapshots; and the answers to syncd about seeding.
+/* store_job.c - threads beside the loop for what takes long: one for checkpoints, snapshots
+ * and mending, one for verifying, which may take hours; and the answers to syncd about
+ * seeding.
  *
- * The thread touches jobs only (shard_job.h), taken from a queue and given back
- * through another one, with an eventfd to wake the loop.  One job a shard at a time;
- * an index that arrives meanwhile waits for its end. */
+ * The threads touch jobs only (shard_job.h), taken from a queue each and given back
+ * through a common one, with an eventfd to wake the loop.  One job a shard and thread at
+ * a time; an index that arrives meanwhile waits for its end, and ends a verifying. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -17,6 +19,8 @@
 #include "mem.h"
 #include "shard_job.h"
 #include "store_priv.h"
+
+#define VERIFY_NICE 10
 
 struct operation {			/* one store_operate() */
 	enum store_op op;
@@ -35,12 +39,19 @@ struct task {
 };
 TAILQ_HEAD(task_list, task);
 
+struct lane {
+	struct store_jobs *js;
+	pthread_t thread;
+	pthread_cond_t wake;
+	struct task_list todo;
+	struct shard_job *now;		/* being run */
+};
+
 struct store_jobs {
 	struct store *st;
-	pthread_t thread;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct task_list todo, done;
+	struct lane quick, slow;	/* slow: SHARD_VERIFY */
+	struct task_list done;
 	bool stop;
 	int event_fd;
 	struct event *ev;
@@ -49,20 +60,26 @@ struct store_jobs {
 static void *
 worker(void *arg)
 {
-	struct store_jobs *js = arg;
+	struct lane *l = arg;
+	struct store_jobs *js = l->js;
 	const uint64_t one = 1;
 	struct task *t;
 
+	/* who serves goes before who only looks */
+	if (l == &js->slow && setpriority(PRIO_PROCESS, (id_t)gettid(), VERIFY_NICE) == -1)
+		log_warn("store: cannot verify at a low priority");
 	pthread_mutex_lock(&js->lock);
 	while (!js->stop) {
-		if ((t = TAILQ_FIRST(&js->todo)) == NULL) {
-			pthread_cond_wait(&js->wake, &js->lock);
+		if ((t = TAILQ_FIRST(&l->todo)) == NULL) {
+			pthread_cond_wait(&l->wake, &js->lock);
 			continue;
 		}
-		TAILQ_REMOVE(&js->todo, t, next);
+		TAILQ_REMOVE(&l->todo, t, next);
+		l->now = t->job;
 		pthread_mutex_unlock(&js->lock);
 		shard_job_run(t->job);
 		pthread_mutex_lock(&js->lock);
+		l->now = NULL;
 		TAILQ_INSERT_TAIL(&js->done, t, next);
 		if (write(js->event_fd, &one, sizeof(one)) != sizeof(one))
 			log_warn("store: eventfd");
@@ -75,16 +92,17 @@ static void
 job_put(struct store_shard *ss, struct shard_job *job, struct operation *op)
 {
 	struct store_jobs *js = ss->st->jobs;
+	struct lane *l = job->kind == SHARD_VERIFY ? &js->slow : &js->quick;
 	struct task *t;
 
 	t = mem_alloc(sizeof(*t));
 	t->ss = ss;
 	t->job = job;
 	t->op = op;
-	ss->job++;
+	*(job->kind == SHARD_VERIFY ? &ss->verifying : &ss->job) += 1;
 	pthread_mutex_lock(&js->lock);
-	TAILQ_INSERT_TAIL(&js->todo, t, next);
-	pthread_cond_signal(&js->wake);
+	TAILQ_INSERT_TAIL(&l->todo, t, next);
+	pthread_cond_signal(&l->wake);
 	pthread_mutex_unlock(&js->lock);
 }
 
@@ -158,7 +176,7 @@ task_end(struct task *t)
 	struct shard_job *j = t->job;
 	struct operation *op = t->op;
 
-	ss->job--;
+	*(j->kind == SHARD_VERIFY ? &ss->verifying : &ss->job) -= 1;
 	shard_job_end(ss->sh, j);
 	store_trusts(ss);
 	if (!j->ok)
@@ -181,6 +199,8 @@ task_end(struct task *t)
 	}
 	if (j->kind == SHARD_MERGE)
 		store_merge_planned(ss, j);
+	if (j->kind == SHARD_VERIFY && op == NULL)
+		verify_looked(ss, j);
 	if (op != NULL) {
 		operation_part(op, t);
 		if (--op->open == 0)
@@ -188,7 +208,7 @@ task_end(struct task *t)
 	}
 	shard_job_free(j);
 	free(t);
-	if (ss->index_fd != -1 && ss->job == 0)
+	if (ss->index_fd != -1 && ss->job == 0 && ss->verifying == 0)
 		index_now(ss);
 }
 
@@ -215,19 +235,26 @@ on_event(evutil_socket_t fd, short what, void *arg)
 
 /* ---- making ---- */
 
+static bool
+lane_start(struct lane *l, struct store_jobs *js)
+{
+	l->js = js;
+	TAILQ_INIT(&l->todo);
+	return pthread_cond_init(&l->wake, NULL) == 0 &&
+	    pthread_create(&l->thread, NULL, worker, l) == 0;
+}
+
 struct store_jobs *
 jobs_new(struct store *st)
 {
 	struct store_jobs *js = mem_alloc(sizeof(*js));
 
 	js->st = st;
-	TAILQ_INIT(&js->todo);
 	TAILQ_INIT(&js->done);
 	js->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	js->ev = event_new(st->base, js->event_fd, EV_READ | EV_PERSIST, on_event, js);
 	if (js->event_fd == -1 || js->ev == NULL || pthread_mutex_init(&js->lock, NULL) != 0 ||
-	    pthread_cond_init(&js->wake, NULL) != 0 ||
-	    pthread_create(&js->thread, NULL, worker, js) != 0)
+	    !lane_start(&js->quick, js) || !lane_start(&js->slow, js))
 		log_fatal("store: cannot start a thread");
 	event_add(js->ev, NULL);
 	return js;
@@ -256,15 +283,21 @@ jobs_free(struct store_jobs *js)
 {
 	pthread_mutex_lock(&js->lock);
 	js->stop = true;
-	pthread_cond_signal(&js->wake);
+	if (js->slow.now != NULL)
+		js->slow.now->stop = true;
+	pthread_cond_signal(&js->quick.wake);
+	pthread_cond_signal(&js->slow.wake);
 	pthread_mutex_unlock(&js->lock);
-	pthread_join(js->thread, NULL);
-	tasks_free(&js->todo);
+	pthread_join(js->quick.thread, NULL);
+	pthread_join(js->slow.thread, NULL);
+	tasks_free(&js->quick.todo);
+	tasks_free(&js->slow.todo);
 	tasks_free(&js->done);
 	event_free(js->ev);
 	close(js->event_fd);
 	pthread_mutex_destroy(&js->lock);
-	pthread_cond_destroy(&js->wake);
+	pthread_cond_destroy(&js->quick.wake);
+	pthread_cond_destroy(&js->slow.wake);
 	free(js);
 }
 
@@ -347,8 +380,38 @@ job_index_offered(struct store_shard *ss, uint64_t lsn, int fd)
 	}
 	ss->index_fd = fd;
 	ss->index_lsn = lsn;
-	if (ss->job == 0)
+	if (ss->verifying > 0)
+		job_verify_stop(ss);
+	if (ss->job == 0 && ss->verifying == 0)
 		index_now(ss);
+}
+
+struct shard_job *
+job_verify(struct store_shard *ss, uint64_t rate)
+{
+	struct shard_job *job = shard_job_new(ss->sh, SHARD_VERIFY);
+
+	if (job == NULL)
+		return NULL;
+	job->rate = rate;
+	job_put(ss, job, NULL);
+	return job;
+}
+
+/* Those that wait find it set when they begin. */
+void
+job_verify_stop(struct store_shard *ss)
+{
+	struct store_jobs *js = ss->st->jobs;
+	struct task *t;
+
+	pthread_mutex_lock(&js->lock);
+	if (js->slow.now != NULL && strcmp(js->slow.now->dir, shard_dir(ss->sh)) == 0)
+		js->slow.now->stop = true;
+	TAILQ_FOREACH(t, &js->slow.todo, next)
+		if (t->ss == ss)
+			t->job->stop = true;
+	pthread_mutex_unlock(&js->lock);
 }
 
 int

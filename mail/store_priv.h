@@ -129,8 +129,10 @@ struct store_shard {
 	size_t nwatches;
 	uint64_t part_until;		/* 0, or what is unfinished up to here may go */
 	int64_t part_since;		/* when this wait has lasted */
-	unsigned job;			/* jobs under way on this shard */
 	struct store_merge *merge;	/* or NULL */
+	unsigned job;			/* jobs under way on this shard, */
+	unsigned verifying;		/* and those that only look, and may take hours */
+	struct verifying *asked;	/* by syncd; or NULL */
 	int index_fd;			/* an index that waits for the job to end, or -1 */
 	uint64_t index_lsn;
 };
@@ -231,6 +233,14 @@ void mend_answer(struct store_shard *, const uint8_t sha[32], enum owner_mend, i
 /* The end of job_mend(). */
 void mend_placed(struct store_shard *, const uint8_t sha[32], bool ok, const char *error);
 
+/* ---- store_verify.c ---- */
+struct shard_job;
+void verify_begin(struct store_shard *, const struct owner_verify *);
+void verify_stop(struct store_shard *);
+void verify_looked(struct store_shard *, struct shard_job *);	/* the job has ended */
+void verify_tick(struct store_shard *);
+void verify_free(struct store_shard *);
+
 /* ---- store_job.c ---- */
 struct store_jobs *jobs_new(struct store *);
 void jobs_free(struct store_jobs *);
@@ -246,5 +256,8 @@ int job_mend(struct store_shard *, const uint8_t sha[32], int fd);
 void job_changes(struct store_shard *, uint64_t fork, bool whole, int tail_fd);
 /* The descriptors and the stamp stay the caller's until store_merge_planned(). */
 int job_merge(struct store_shard *, const struct owner_merge *);
+/* verify_looked() follows, until which the job may be looked at; NULL: it does not. */
+struct shard_job *job_verify(struct store_shard *, uint64_t rate);
+void job_verify_stop(struct store_shard *);
 
 #endif

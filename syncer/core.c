@@ -18,6 +18,7 @@
 #include "owners.h"
 #include "ship.h"
 #include "trim.h"
+#include "verify.h"
 #include "wire.h"
 
 #define TICK_MS 50	/* for time-outs only; nothing that commits waits for it */
@@ -307,6 +308,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	check_room(s);
 	ship_second(s->ship);
 	trim_second(s->trim);
+	verify_second(s->verify);
 	agent_link_state(s->agent);
 }
 
@@ -328,6 +330,7 @@ core_log_changed(struct syncd *s)
 	struct gen g = history_last(feed_history(s->feed));
 
 	lag_init(&s->fitness.lag);
+	verify_log_changed(s->verify);
 	commit_recovered(&s->commit, &g, tip.lsn, tip.hash, s->commit.outdated_no);
 }
 

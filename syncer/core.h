@@ -23,6 +23,7 @@ struct owners;
 struct ship;
 struct split;
 struct trim;
+struct verify;
 
 struct syncd {
 	struct event_base *base;
@@ -36,6 +37,7 @@ struct syncd {
 	struct owners *owners;
 	struct agent_link *agent;
 	struct trim *trim;
+	struct verify *verify;
 	struct ctl_server *ctl;
 	struct fitness fitness;
 	struct split *split;

@@ -35,6 +35,9 @@ uint64_t owners_known(const struct owners *);
 /* Everything of the shard up to here is durable outside of the log; 0: unknown. */
 uint64_t owners_checkpoint(const struct owners *, uint16_t shard);
 
+/* Asks an owner to look through its shard (verify.h); -1: nobody owns it now. */
+int owners_verify(struct owners *, uint16_t shard, uint32_t run, uint64_t rate, bool repair);
+
 /* Seeding: see seed.h.  -1: nobody owns the shard now. */
 void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);
 /* A shard whose owner was here since syncd started and is not now. */

@@ -10,6 +10,7 @@
 #include "core.h"
 #include "log.h"
 #include "split.h"
+#include "verify.h"
 #include "wire.h"
 
 void
@@ -130,6 +131,28 @@ its_shard(struct oconn *c, const struct wire_in *in)
 	return owners_attach_of(c, wire_get_u16(&peek)) != NULL;
 }
 
+static bool
+got_verify(struct oconn *c, uint16_t type, struct wire_in *in)
+{
+	struct verify *v = c->o->s->verify;
+	uint16_t shard = wire_get_u16(in);
+	uint32_t run = wire_get_u32(in);
+
+	if (type == OWN_VERIFIED) {
+		bool ok = wire_get_u8(in) != 0;
+		struct span report = wire_get_rest(in);
+
+		if (wire_in_ok(in) && owners_attach_of(c, shard) != NULL)
+			verify_shard_done(v, shard, run, ok, report);
+		return wire_in_ok(in);
+	}
+	uint64_t done = wire_get_u64(in), of = wire_get_u64(in);
+
+	if (wire_in_done(in) && owners_attach_of(c, shard) != NULL)
+		verify_shard_progress(v, shard, run, done, of);
+	return wire_in_done(in);
+}
+
 bool
 owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in)
 {
@@ -145,6 +168,10 @@ owners_seed_message(struct oconn *c, const struct ipc_msg *m, struct wire_in *in
 	case OWN_MEND:
 		close_fd(m->fd);
 		return got_mend(c, in);
+	case OWN_VERIFIED:
+	case OWN_VERIFYING:
+		close_fd(m->fd);
+		return got_verify(c, m->type, in);
 	case OWN_CHANGES:
 		if (its_shard(c, in))
 			return got_changes(c->o, in, m->fd);
@@ -166,6 +193,7 @@ owners_seed_gone(struct owners *o, const struct attach *a)
 	if (o->seed.gone != NULL)
 		o->seed.gone(o->seed_arg, a->shard, a->offers);
 	split_gone(o->s->split, a->shard);
+	verify_shard_gone(o->s->verify, a->shard);
 }
 
 bool
@@ -212,6 +240,22 @@ offer_to(struct owners *o, uint16_t shard, uint16_t type, const struct wire_out 
 		return -1;
 	owners_attach_of(c, shard)->offers++;
 	return 0;
+}
+
+int
+owners_verify(struct owners *o, uint16_t shard, uint32_t run, uint64_t rate, bool repair)
+{
+	struct wire_out w;
+	int rc;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	wire_put_u32(&w, run);
+	wire_put_u64(&w, rate);
+	wire_put_u8(&w, repair);
+	rc = send_to(o, shard, OWN_VERIFY, &w, -1);
+	wire_out_clear(&w);
+	return rc;
 }
 
 int

@@ -30,6 +30,7 @@
 #include "syncd_host.h"
 #include "tls.h"
 #include "trim.h"
+#include "verify.h"
 
 static const char usage[]
     = "usage: syncd [-dfknpVh] [-c FILE] [-N NODE]\n"
@@ -226,6 +227,7 @@ run(struct syncd *s, const struct daemon_options *o, SSL_CTX *tls)
 	s->owners = owners_new(s, fds.owner);
 	s->agent = agent_link_new(s, fds.agent);
 	s->trim = trim_new(s);
+	s->verify = verify_new(s);
 	s->ctl = ctl_server_new(s->base, fds.ctl, syncd_host_request, s);
 	if (open_peer(s, tls) == -1)
 		return 1;
@@ -245,6 +247,8 @@ run(struct syncd *s, const struct daemon_options *o, SSL_CTX *tls)
 	close_mirror(s);
 	split_free(s->split);
 	s->split = NULL;
+	verify_free(s->verify);
+	s->verify = NULL;
 	ctl_server_free(s->ctl);
 	owners_free(s->owners);
 	agent_link_free(s->agent);

@@ -49,6 +49,7 @@ static const struct size_option sizes[] = {
 	{ "lag-max-size", offsetof(struct syncd_conf, lag_max_size), 1 * MIB, 128 * MIB, true },
 	{ "bandwidth-limit", offsetof(struct syncd_conf, bandwidth_limit), BULK_LIMIT_MIN, 1ull << 40,
 	    true },
+	{ "verify-rate", offsetof(struct syncd_conf, verify_rate), 1 * MIB, 4096 * MIB, true },
 };
 
 struct int_option {
@@ -66,6 +67,7 @@ static const struct int_option ints[] = {
 	{ "owners-max", offsetof(struct syncd_conf, owners_max), 4, 1024 },
 	{ "slow-sync-ms", offsetof(struct syncd_conf, slow_sync_ms), 10, 60000 },
 	{ "slow-window-ms", offsetof(struct syncd_conf, slow_window_ms), 1000, 600000 },
+	{ "verify-interval-h", offsetof(struct syncd_conf, verify_interval_h), 0, 8760 },
 };
 
 /* These run while the file is read, so that a mistake has its line. */
@@ -108,6 +110,7 @@ static const struct conf_check checks[] = {
 	{ "owners-max", check_int },	{ "node|address", conf_check_ip },
 	{ "slow-sync-ms", check_int },	{ "slow-window-ms", check_int },
 	{ "lag-max-size", check_size },	{ "bandwidth-limit", check_size },
+	{ "verify-rate", check_size },	{ "verify-interval-h", check_int },
 	{ NULL, NULL },
 };
 
@@ -227,6 +230,8 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_STR("recent-size", "32M", CFGF_NONE),
 		CFG_STR("lag-max-size", "64M", CFGF_NONE),
 		CFG_STR("bandwidth-limit", "0", CFGF_NONE),
+		CFG_INT("verify-interval-h", 168, CFGF_NONE),
+		CFG_STR("verify-rate", "20M", CFGF_NONE),
 		CFG_SEC("mirror", mirror_conf_opts(),
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_FUNC("include", &cfg_include),

@@ -31,6 +31,8 @@ struct syncd_conf {
 	uint64_t segment_size, retain_size, low_water_size, pending_max, recent_size;
 	uint64_t lag_max_size;
 	uint64_t bandwidth_limit;	/* bytes a second of the bulk connection; 0: none */
+	uint64_t verify_rate;		/* bytes in a second; 0: no limit */
+	int verify_interval_h;		/* 0: only when asked */
 	struct mirror_conf mirror;
 };
 

@@ -18,6 +18,7 @@
 #include "ship.h"
 #include "split.h"
 #include "trim.h"
+#include "verify.h"
 
 /* ---- the mirror's host ---- */
 
@@ -229,6 +230,7 @@ op_status(struct syncd *s, struct ctl_call *call)
 
 	if (s->mirror != NULL && s->mirror_ops->status != NULL)
 		json_object_set_new(status, "mirror", s->mirror_ops->status(s->mirror));
+	json_object_set_new(status, "verify", verify_status(s->verify));
 	json_object_set_new(last, "status", status);
 	ctl_done(call, CTL_OK, last, NULL, NULL, NULL);
 }
@@ -254,11 +256,13 @@ syncd_host_request(struct ctl_call *call, json_t *request, void *arg)
 		op_status(s, call);
 	else if (op != NULL && strcmp(op, "sync-now") == 0)
 		op_now(s, call, request);
+	else if (op != NULL && strcmp(op, "sync-verify") == 0)
+		verify_request(s->verify, call, request);
 	else if (op != NULL && strcmp(op, "split-show") == 0)
 		split_show(s->split, call);
 	else if (op != NULL && strcmp(op, "split-resolve") == 0)
 		split_resolve(s->split, call, request);
 	else
 		ctl_done(call, CTL_USAGE, NULL, "unknown operation", NULL,
-		    "sync-status, sync-now, split-show or split-resolve");
+		    "sync-status, sync-now, sync-verify, split-show or split-resolve");
 }

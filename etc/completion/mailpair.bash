@@ -72,10 +72,11 @@ _mailpair_hactl() {
 		words="test"
 		[ "$COMP_CWORD" -eq 2 ] || words="--fire --dry-run --watch --yes --json --timeout" ;;
 	sync)
-		words="status now"
+		words="status now verify"
 		case $verb in
 		status) words="--watch --json --timeout" ;;
 		now) words="--path --accept-deletes --full-walk --dry-run --yes --json --timeout" ;;
+		verify) words="--repair --yes --json --timeout" ;;
 		esac ;;
 	split)
 		words="show resolve"

@@ -34,7 +34,8 @@ struct fake {
 	struct { uint64_t origin; uint8_t type; char text[32]; } append[SEEN_MAX];
 	size_t nappend;
 	uint64_t applied, checkpoint;
-	unsigned offer_ok, offer_no, object_answers, snapshots, changes_no, merged, merged_no, mends;
+	unsigned offer_ok, offer_no, object_answers, snapshots, changes_no, merged, merged_no, mends, verified, verified_no,
+	    verifying;
 	char report[64];
 	/* what the owner heard */
 	struct owner *owner;
@@ -116,6 +117,19 @@ got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 			f->merged_no++;
 		rest = wire_get_rest(&in);
 		(void)snprintf(f->report, sizeof(f->report), "%.*s", (int)rest.len, (const char *)rest.p);
+		break;
+	}
+	case OWN_VERIFYING:
+		f->verifying++;
+		break;
+	case OWN_VERIFIED: {
+		struct span rest;
+
+		(void)wire_get_u16(&in);
+		assert_int_equal(wire_get_u32(&in), 77);
+		*(wire_get_u8(&in) != 0 ? &f->verified : &f->verified_no) += 1;
+		rest = wire_get_rest(&in);
+		(void)snprintf(f->report, sizeof(f->report), "%.*s", (int)rest.len, rest.p);
 		break;
 	}
 	case OWN_MEND:
@@ -813,6 +827,78 @@ test_mend(void **state)
 	assert_int_equal(mend.told, 2);
 }
 
+static struct {
+	unsigned asked, stopped;
+	struct owner_verify what;
+} verify;
+
+static void
+on_verify(void *arg, uint16_t shard, const struct owner_verify *v)
+{
+	struct fake *f = arg;
+
+	assert_int_equal(shard, SHARD);
+	verify.asked++;
+	verify.what = *v;
+	owner_verifying(f->owner, shard, v->run, 5, 6);
+	owner_verified(f->owner, shard, v->run, true, "{\"bad_count\": 3}");
+}
+
+static void
+on_verify_stop(void *arg, uint16_t shard)
+{
+	(void)arg;
+	assert_int_equal(shard, SHARD);
+	verify.stopped++;
+}
+
+static void
+say_verify(struct fake *f, uint16_t type, size_t len)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, SHARD);
+	if (type == OWN_VERIFY) {
+		wire_put_u32(&w, 77);
+		wire_put_u64(&w, 1000);
+		wire_put_u8(&w, 1);
+	}
+	assert_int_equal(ipc_send(f->ipc, type, 0, w.p, w.len - len, -1), 0);
+	wire_out_clear(&w);
+}
+
+static void
+test_verify(void **state)
+{
+	struct owner_ops verifying = ops;
+	struct fake *f = *state;
+
+	go_live(f);
+	say_verify(f, OWN_VERIFY, 0);		/* without the hook: declined */
+	UNTIL(f->verified_no == 1);
+	say_verify(f, OWN_VERIFY_STOP, 0);
+	ipc_free(f->ipc);
+	f->ipc = NULL;
+	owner_free(f->owner);
+	verifying.verify = on_verify;
+	verifying.verify_stop = on_verify_stop;
+	f->owner = owner_new(f->base, f->path, &verifying, f);
+	owner_attach(f->owner, SHARD, 100);
+	go_live(f);
+	say_verify(f, OWN_VERIFY, 0);
+	UNTIL(f->verified == 1);
+	assert_true(verify.asked == 1 && verify.what.run == 77 && verify.what.rate == 1000 &&
+	    verify.what.repair);
+	assert_int_equal(f->verifying, 1);
+	assert_string_equal(f->report, "{\"bad_count\": 3}");
+	say_verify(f, OWN_VERIFY_STOP, 0);
+	UNTIL(verify.stopped == 1);
+	say_verify(f, OWN_VERIFY, 1);		/* cut short */
+	UNTIL(f->ipc == NULL);
+	assert_int_equal(verify.asked, 1);
+}
+
 int
 main(void)
 {
@@ -821,7 +907,7 @@ main(void)
 		T(test_commit_and_refuse), T(test_undecided), T(test_reconnect),
 		T(test_reconnect_standby),
 		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell), T(test_merge),
-		T(test_mend),
+		T(test_mend), T(test_verify),
 	};
 
 	return cmocka_run_group_tests_name("owner", tests, NULL, NULL);

@@ -59,6 +59,9 @@ struct fake_syncd {
 	char *merged;			/* the newest report */
 	bool merged_ok;
 	unsigned merges;
+	char verified[4096];		/* the last report; verified_ok: the owner's word */
+	bool verified_ok;
+	uint32_t verified_run;
 	int snapshot_index, snapshot_list;
 	uint64_t snapshot_lsn;
 };
@@ -316,6 +319,17 @@ fake_merge(struct fake_syncd *f, uint16_t shard, uint64_t fork, bool whole, bool
 }
 
 static void
+fake_verified(struct fake_syncd *f, struct wire_in *in)
+{
+	struct span rest;
+
+	f->verified_run = wire_get_u32(in);
+	f->verified_ok = wire_get_u8(in) != 0;
+	rest = wire_get_rest(in);
+	snprintf(f->verified, sizeof(f->verified), "%.*s", (int)rest.len, rest.p);
+}
+
+static void
 fake_got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 {
 	struct fake_syncd *f = arg;
@@ -339,6 +353,8 @@ fake_got(struct ipc *ipc, const struct ipc_msg *m, void *arg)
 			f->checkpoint[shard % 64] = wire_get_u64(&in);
 		else if (m->type == OWN_OFFER_ANSWER)
 			*(wire_get_u8(&in) ? &f->offers_ok : &f->offers_no) += 1;
+		else if (m->type == OWN_VERIFIED)
+			fake_verified(f, &in);
 		else if (m->type == OWN_MEND)
 			fake_mend(f, shard, &in);
 		else if (m->type == OWN_SNAPSHOT_DONE) {

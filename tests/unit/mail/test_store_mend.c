@@ -309,6 +309,52 @@ test_no_syncd(void **state)
 	assert_int_equal(read_it(1), -1);
 }
 
+static void
+ask_verify(uint32_t run, bool repair)
+{
+	struct wire_out o;
+
+	wire_out_init(&o);
+	wire_put_u16(&o, 16);
+	wire_put_u32(&o, run);
+	wire_put_u64(&o, 0);
+	wire_put_u8(&o, repair);
+	fake_send(&w.f, OWN_VERIFY, &o);
+}
+
+/* A shard looks through itself, mends what it is asked to, and a question that comes
+ * again is the only one that is answered. */
+static void
+test_verify(void **state)
+{
+	char hex[65];
+
+	(void)state;
+	ask_verify(1, false);
+	UNTIL(w.f.verified_run == 1);
+	assert_true(w.f.verified_ok);
+	assert_non_null(strstr(w.f.verified, "\"bad_count\":0"));
+	flip(3, 100);
+	hex_encode(w.msg[3].sha, 32, hex);
+	ask_verify(2, false);
+	UNTIL(w.f.verified_run == 2);
+	assert_non_null(strstr(w.f.verified, "\"bad_count\":1"));
+	assert_non_null(strstr(w.f.verified, "\"mended\":0"));
+	assert_non_null(strstr(w.f.verified, hex));
+	assert_int_equal(w.f.mends, 0);
+	w.f.mend_rc = OWNER_MEND_OK;
+	w.f.mend_text = w.text[3];
+	w.f.mend_len = sizes[3];
+	for (uint32_t run = 3; run < 8; run++)
+		ask_verify(run, true);
+	UNTIL(w.f.verified_run == 7);
+	assert_true(w.f.verified_ok);
+	assert_int_equal(read_it(3), 0);
+	ask_verify(8, false);
+	UNTIL(w.f.verified_run == 8);
+	assert_non_null(strstr(w.f.verified, "\"bad_count\":0"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -316,7 +362,7 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { T(test_rotten_never_served), T(test_missing_and_short),
 		T(test_folder_gone), T(test_not_mended), T(test_readers), T(test_no_answer),
-		T(test_no_syncd) };
+		T(test_no_syncd), T(test_verify) };
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
