@@ -19,7 +19,7 @@
 
 #define BUF (256u << 10)
 
-enum item { ITEM_BOX = 1, ITEM_MSG, ITEM_OBJECT, ITEM_COUNTS };
+enum item { ITEM_BOX = 1, ITEM_MSG, ITEM_SUB, ITEM_OBJECT, ITEM_COUNTS };
 enum { BOX_BASE = 1, BOX_ALIVE = 2, BOX_SUBSCRIBED = 4 };
 enum { MSG_COPIED = 1, MSG_UNKNOWN = 2 };
 
@@ -36,6 +36,7 @@ changes_clear(struct changes *c)
 	free(c->msgs);
 	free(c->msg_more);
 	free(c->objects);
+	free(c->subs);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -65,6 +66,13 @@ changes_add_msg(struct changes *c, struct changes_msg **more)
 	c->msg_more = room(c->msg_more, c->nmsgs, sizeof(*c->msg_more));
 	*more = &c->msg_more[c->nmsgs];
 	return &c->msgs[c->nmsgs++];
+}
+
+struct changes_sub *
+changes_add_sub(struct changes *c)
+{
+	c->subs = room(c->subs, c->nsubs, sizeof(*c->subs));
+	return &c->subs[c->nsubs++];
 }
 
 const char *
@@ -115,6 +123,18 @@ put_msg(struct change_out *o, const struct merge_msg *m, const struct changes_ms
 	wire_put_str(&w, m->keywords);
 	wire_put_str(&w, m->base_keywords);
 	change_out_item(o, ITEM_MSG, &w);
+}
+
+static void
+put_sub(struct change_out *o, const struct changes_sub *s)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u64(&w, s->user);
+	wire_put_u8(&w, s->on);
+	wire_put_str(&w, s->name);
+	change_out_item(o, ITEM_SUB, &w);
 }
 
 static void
@@ -195,10 +215,13 @@ changes_write(struct changes *c, const char *dir, int objects_fd)
 		put_box(&o, &c->boxes[i], &c->box_more[i]);
 	for (size_t i = 0; i < c->nmsgs; i++)
 		put_msg(&o, &c->msgs[i], &c->msg_more[i]);
+	for (size_t i = 0; i < c->nsubs; i++)
+		put_sub(&o, &c->subs[i]);
 	objects = put_objects(&o, c, objects_fd);
 	wire_out_init(&w);
 	wire_put_u64(&w, c->nboxes);
 	wire_put_u64(&w, c->nmsgs);
+	wire_put_u64(&w, c->nsubs);
 	wire_put_u64(&w, objects);
 	wire_put_u64(&w, c->missing);
 	change_out_item(&o, ITEM_COUNTS, &w);
@@ -287,6 +310,24 @@ get_msg(struct changes *c, struct wire_in *in)
 	    m->size <= REC_OBJECT_MAX;
 }
 
+static bool
+get_sub(struct changes *c, struct wire_in *in)
+{
+	char name[STORE_NAME_MAX + 1];
+	struct changes_sub *s;
+
+	if (c->nsubs == CHANGES_SUBS_MAX)
+		return false;
+	s = changes_add_sub(c);
+	s->user = wire_get_u64(in);
+	s->on = wire_get_u8(in) != 0;
+	wire_get_str(in, name, sizeof(name));
+	if (!wire_in_done(in) || !name_ok(name))
+		return false;
+	s->name = changes_text(c, name);
+	return true;
+}
+
 /* Are the bytes at this place what their name says? */
 static bool
 bytes_good(int fd, const struct changes_object *o)
@@ -337,12 +378,13 @@ get_counts(struct changes *c, struct wire_in *in)
 	bool same = wire_get_u64(in) == c->nboxes;
 
 	same &= wire_get_u64(in) == c->nmsgs;
+	same &= wire_get_u64(in) == c->nsubs;
 	same &= wire_get_u64(in) == c->nobjects;
 	c->missing = wire_get_u64(in);
 	return same && wire_in_done(in);
 }
 
-/* Mailboxes, then messages, then objects, then the counts. */
+/* Mailboxes, messages, subscriptions, objects, then the counts. */
 static bool
 get_items(struct changes *c, struct change_in *file)
 {
@@ -360,6 +402,8 @@ get_items(struct changes *c, struct change_in *file)
 			ok = ok && get_box(c, &in);
 		else if (type == ITEM_MSG)
 			ok = ok && get_msg(c, &in);
+		else if (type == ITEM_SUB)
+			ok = ok && get_sub(c, &in);
 		else if (type == ITEM_OBJECT)
 			ok = ok && get_object(c, file, &in);
 		else

@@ -16,6 +16,7 @@
 
 #define CHANGES_MSGS_MAX (8u << 20)
 #define CHANGES_BOXES_MAX (1u << 20)
+#define CHANGES_SUBS_MAX (1u << 20)
 
 struct changes_box {			/* besides struct merge_box, same index */
 	uint64_t id;			/* here only */
@@ -27,6 +28,8 @@ struct changes_msg {			/* besides struct merge_msg, same index */
 	bool unknown;			/* nothing is known about when the sides parted */
 };
 struct changes_object { uint8_t sha[32]; uint64_t size; off_t at; };
+
+struct changes_sub { uint64_t user; const char *name; bool on; };	/* said by a client */
 
 struct changes {
 	uint16_t shard;
@@ -40,6 +43,8 @@ struct changes {
 	struct merge_msg *msgs;
 	struct changes_msg *msg_more;
 	size_t nmsgs;
+	struct changes_sub *subs;	/* by user and name, the newest word of each */
+	size_t nsubs;
 	struct changes_object *objects;	/* read from a file: where; by sha */
 	size_t nobjects;
 	char **texts;
@@ -49,6 +54,7 @@ void changes_clear(struct changes *);
 /* Room for one more, zeroed; the pointers are valid until the next call. */
 struct merge_box *changes_add_box(struct changes *, struct changes_box **);
 struct merge_msg *changes_add_msg(struct changes *, struct changes_msg **);
+struct changes_sub *changes_add_sub(struct changes *);
 /* A copy that lives as long as the set; NULL gives NULL. */
 const char *changes_text(struct changes *, const char *);
 

@@ -20,6 +20,8 @@ struct merge_plan {
 	size_t nbox, nadd;		/* of m.ops: mailboxes, then messages that come */
 	struct plan_set *sets;		/* then these */
 	size_t nsets;
+	const struct changes_sub **subs;	/* then these subscriptions */
+	size_t nsubs;
 	json_t *report;			/* an object of counts and "conflicts" */
 };
 void merge_plan_free(struct merge_plan *);	/* NULL is fine */

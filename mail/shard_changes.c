@@ -185,6 +185,20 @@ see_box_record(struct work *w, const struct owner_record *rec)
 	}
 }
 
+static void
+see_subscribe(struct work *w, struct span payload)
+{
+	struct rec_subscribe r;
+	struct changes_sub *s;
+
+	if (!rec_subscribe_decode(payload, &r))
+		return;
+	s = changes_add_sub(w->c);
+	s->user = r.user;
+	s->on = r.on;
+	s->name = changes_text(w->c, r.name);
+}
+
 /* A record that makes no sense was not applied, so it is not looked at either. */
 static void
 see(struct work *w, const struct owner_record *rec)
@@ -228,6 +242,9 @@ see(struct work *w, const struct owner_record *rec)
 	case REC_MERGE_SET:
 		if (rec_sets_decode(rec->payload, &s))
 			used(w, s.modseq);
+		break;
+	case REC_BOX_SUBSCRIBE:
+		see_subscribe(w, rec->payload);
 		break;
 	default:
 		see_box_record(w, rec);
@@ -784,6 +801,40 @@ read_boxes(struct work *w)
 	return rc;
 }
 
+/* ---- subscriptions ---- */
+
+static int
+sub_cmp(const void *p, const void *q)
+{
+	const struct changes_sub *const *x = p, *const *y = q;
+	int c = (*x)->user != (*y)->user ? ((*x)->user < (*y)->user ? -1 : 1) :
+	    strcmp((*x)->name, (*y)->name);
+
+	return c != 0 ? c : *x < *y ? -1 : *x > *y;	/* the same: in the order of the log */
+}
+
+/* The newest word about each name. */
+static void
+join_subs(struct changes *c)
+{
+	struct changes_sub **v = mem_array(c->nsubs + 1, sizeof(*v));
+	struct changes_sub *out = mem_array(c->nsubs + 1, sizeof(*out));
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->nsubs; i++)
+		v[i] = &c->subs[i];
+	if (c->nsubs > 0)
+		qsort(v, c->nsubs, sizeof(struct changes_sub *), sub_cmp);
+	for (size_t i = 0; i < c->nsubs; i++)
+		if (i + 1 == c->nsubs || v[i]->user != v[i + 1]->user ||
+		    strcmp(v[i]->name, v[i + 1]->name) != 0)
+			out[n++] = *v[i];
+	free(v);
+	free(c->subs);
+	c->subs = out;
+	c->nsubs = n;
+}
+
 /* ---- all of it ---- */
 
 /* Without all records: from the newest MODSEQ that is known to be older than the fork. */
@@ -817,6 +868,7 @@ collect(struct work *w)
 	if (read_flags(w) == -1)
 		return -1;
 	emit_rows(w);
+	join_subs(w->c);
 	return read_boxes(w);
 }
 

@@ -99,6 +99,7 @@ merge_plan_free(struct merge_plan *p)
 	changes_clear(&p->ours);
 	changes_clear(&p->theirs);
 	free(p->sets);
+	free(p->subs);
 	json_decref(p->report);
 	free(p);
 }
@@ -369,7 +370,7 @@ report_make(struct merge_plan *p, size_t settled)
 	const struct merge_report *r = &p->m.report;
 
 	p->report = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-	    " s:I, s:I, s:I, s:[], s:I}",
+	    " s:I, s:I, s:I, s:I, s:[], s:I}",
 	    "winner", (json_int_t)r->winner_msgs, "loser", (json_int_t)r->loser_msgs,
 	    "added", (json_int_t)r->added, "same", (json_int_t)r->same,
 	    "removed", (json_int_t)r->removed, "kept", (json_int_t)r->kept,
@@ -378,8 +379,8 @@ report_make(struct merge_plan *p, size_t settled)
 	    "boxes_deleted", (json_int_t)r->boxes_deleted,
 	    "boxes_renamed", (json_int_t)r->boxes_renamed,
 	    "boxes_kept", (json_int_t)r->boxes_kept, "names", (json_int_t)r->names,
-	    "settled", (json_int_t)settled, "missing", (json_int_t)0,
-	    "to_propose", (json_int_t)(p->nbox + p->nadd + p->nsets), "conflicts",
+	    "subscriptions", (json_int_t)p->nsubs, "settled", (json_int_t)settled, "missing", (json_int_t)0,
+	    "to_propose", (json_int_t)(p->nbox + p->nadd + p->nsets + p->nsubs), "conflicts",
 	    "conflicts_left_out", (json_int_t)0);
 	if (p->report == NULL)
 		abort();		/* out of memory, as mem.h does */
@@ -455,6 +456,44 @@ finish(struct merge_plan *p, size_t settled)
 	free(boxes);
 }
 
+/* ---- subscriptions: a word of this side counts more than one of the other ---- */
+
+static int
+sub_cmp(const void *p, const void *q)
+{
+	const struct changes_sub *a = p, *b = q;
+
+	return a->user != b->user ? (a->user < b->user ? -1 : 1) : strcmp(a->name, b->name);
+}
+
+static int
+subs_plan(struct merge_plan *p, sqlite3 *db)
+{
+	const struct changes *c = &p->theirs;
+	sqlite3_stmt *st = NULL;
+	int rc = 0;
+
+	if (sqlite3_prepare_v2(db, "SELECT 1 FROM subscriptions WHERE user = ? AND name = ?", -1,
+	    &st, NULL) != SQLITE_OK) {
+		errno = sql_errno(db);
+		return -1;
+	}
+	p->subs = mem_array(c->nsubs + 1, sizeof(struct changes_sub *));
+	for (size_t i = 0; i < c->nsubs && rc != -1; i++) {
+		const struct changes_sub *s = &c->subs[i];
+
+		if (p->ours.nsubs > 0 &&
+		    bsearch(s, p->ours.subs, p->ours.nsubs, sizeof(*s), sub_cmp) != NULL)
+			continue;
+		if ((rc = sql_run(st, "it", (int64_t)s->user, s->name)) == 1)
+			sqlite3_reset(st);
+		if (rc != -1 && (rc == 1) != s->on)
+			p->subs[p->nsubs++] = s;
+	}
+	sqlite3_finalize(st);
+	return rc == -1 ? -1 : 0;
+}
+
 static int
 plan_make(struct shard_job *j, struct merge_plan *p, sqlite3 *db)
 {
@@ -465,7 +504,8 @@ plan_make(struct shard_job *j, struct merge_plan *p, sqlite3 *db)
 		return failed(j, "the other side's changes");
 	if (own_changes(j, &p->ours, db, &p->theirs) == -1)
 		return failed(j, "changes since the fork");
-	if (leave_settled(p, db, &settled) == -1 || look_all(p, db) == -1)
+	if (leave_settled(p, db, &settled) == -1 || look_all(p, db) == -1 ||
+	    subs_plan(p, db) == -1)
 		return failed(j, "index");
 	a = (struct merge_side){ p->ours.boxes, p->ours.nboxes, p->ours.msgs, p->ours.nmsgs };
 	b = (struct merge_side){ p->theirs.boxes, p->theirs.nboxes, p->theirs.msgs,

@@ -8,7 +8,7 @@
  * interrupted at any place is begun again by syncd, and what is done is not done twice.
  * Ends in exactly one owner_merge_done().
  * Order: mailboxes one by one, each alone in the shard; then messages that come; then
- * flags, removals and notes.
+ * flags, removals and notes; then subscriptions.
  * What can still give way: of a mailbox that clients renamed between the end of the tail
  * and the first look, the other side's name may win. */
 #include <errno.h>
@@ -379,6 +379,20 @@ run_sets(struct store_merge *m)
 	}
 }
 
+static void
+run_subs(struct store_merge *m)
+{
+	size_t before = m->plan->nbox + m->plan->nadd + m->plan->nsets;
+
+	while (m->at >= before && m->at < before + m->plan->nsubs && m->open < SETS_MAX) {
+		const struct changes_sub *s = m->plan->subs[m->at++ - before];
+
+		m->open++;
+		m->proposed++;
+		store_box_subscribe(m->ss->st, m->ss->n, s->user, s->name, s->on, on_done, m);
+	}
+}
+
 /* The next of the plan; also called when nothing can be done. */
 static void
 run(struct store_merge *m)
@@ -408,6 +422,7 @@ run(struct store_merge *m)
 	if (m->at < adds || (m->open > 0 && m->at == adds))
 		return;
 	run_sets(m);
+	run_subs(m);
 	if (m->open > 0)
 		return;
 	if (m->again)

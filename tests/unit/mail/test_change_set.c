@@ -75,6 +75,7 @@ fill(struct changes *c)
 	b->special = "\\Archive";
 	x->uidnext = 70000;
 	x->subscribed = true;
+	*changes_add_sub(c) = (struct changes_sub){ 9, "Work", true };
 	message(c, MERGE_ADDED, 1, "one");
 	message(c, MERGE_ADDED, 2, "two")->copied = true;
 	message(c, MERGE_CHANGED, 3, "one");	/* its bytes go along once */
@@ -136,6 +137,10 @@ test_round(void **state)
 	assert_string_equal(c.msgs[2].base_keywords, "");
 	assert_int_equal(c.msgs[0].internal_s, -1);
 	assert_true(c.msgs[1].copied);
+	assert_int_equal(c.nsubs, 1);
+	assert_int_equal(c.subs[0].user, 9);
+	assert_string_equal(c.subs[0].name, "Work");
+	assert_true(c.subs[0].on);
 	assert_int_equal(c.nobjects, 2);
 	assert_int_equal(c.missing, 1);
 	bytes_are(&c, fd, "one");

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "change_file.h"
 #include "change_set.h"
 #include "fake_syncd.h"
 #include "fs.h"
@@ -295,7 +296,7 @@ static void
 act(struct node *n)
 {
 	uint64_t user = 1 + any(USERS);
-	unsigned what = any(20);
+	unsigned what = any(22);
 	struct pick p;
 	int fd;
 
@@ -310,8 +311,11 @@ act(struct node *n)
 		close(fd);
 	} else if (what < 18) {
 		act_on_msgs(n, user);
-	} else {
+	} else if (what < 20) {
 		act_on_box(n, user);
+	} else {
+		n->under_way++;
+		store_box_subscribe(n->st, 0, user, names[any(7)], any(2) == 0, done, n);
 	}
 	UNTIL(n->under_way == 0);
 }
@@ -577,6 +581,58 @@ judge(const struct rows *fs, const struct rows *xs, const struct rows *ys, const
 	judge_uids(ys, rs);
 }
 
+/* ---- subscriptions ---- */
+
+/* The newest word about this name behind lsn: -1 none; also whether a merge made it. */
+static int
+said(const struct node *n, uint64_t lsn, uint64_t user, const char *name)
+{
+	struct rec_subscribe r;
+	struct rec_merge_box m;
+	int word = -1;
+
+	for (size_t i = 0; i < n->f.n; i++) {
+		const struct fake_record *x = &n->f.log[i];
+		struct span body = { x->payload, x->len };
+
+		if (!x->committed || x->lsn <= lsn)
+			continue;
+		if (x->type == REC_BOX_SUBSCRIBE && rec_subscribe_decode(body, &r) &&
+		    r.user == user && strcmp(r.name, name) == 0)
+			word = r.on;
+		if (x->type == REC_MERGE_BOX && rec_merge_box_decode(body, &m) &&
+		    m.verb == REC_MBOX_CREATE && m.user == user && strcmp(m.name, name) == 0)
+			return 2;
+	}
+	return word;
+}
+
+static bool
+subscribed(const struct node *n, uint64_t user, const char *name)
+{
+	sqlite3_stmt *st = NULL;
+	bool yes;
+
+	assert_int_equal(sqlite3_prepare_v2(shard_of(n)->rd, "SELECT 1 FROM subscriptions WHERE"
+	    " user = ? AND name = ?", -1, &st, NULL), SQLITE_OK);
+	yes = sql_run(st, "it", (int64_t)user, name) == 1;
+	sqlite3_finalize(st);
+	return yes;
+}
+
+/* What a client of a said holds, else what one of b said. */
+static void
+judge_subs(uint64_t fork)
+{
+	for (uint64_t user = 1; user <= USERS; user++)
+		for (size_t i = 0; i < 7; i++) {
+			int x = said(&a, fork, user, names[i]), y = said(&b, fork, user, names[i]);
+
+			if (x != 2 && (x != -1 || y != -1))
+				assert_int_equal(subscribed(&a, user, names[i]), x != -1 ? x : y);
+		}
+}
+
 /* ---- the index is a function of the log; the objects are whole ---- */
 
 struct text { char *p; size_t len; };
@@ -716,6 +772,7 @@ one_run(uint64_t s)
 	json_decref(r);
 	rs = look(&a);
 	judge(&fs, &xs, &ys, &rs);
+	judge_subs(fork);
 	n = a.f.n;
 	r = merge(fork, false, theirs, &ok);	/* a second time */
 	assert_true(ok);
@@ -947,11 +1004,87 @@ test_busy(void **state)
 	assert_true(acted > 24);
 }
 
+static uint64_t
+wire_fork(int fd)
+{
+	uint8_t fork[8];
+
+	assert_int_equal(pread(fd, fork, sizeof(fork), 12), sizeof(fork));
+	return wire_load64(fork);
+}
+
+/* The same file with bytes of its items changed, and a sum that is right. */
+static int
+spoilt(int from)
+{
+	struct change_in in;
+	struct change_out out;
+	struct wire_out w;
+	struct span body;
+	uint8_t type;
+
+	assert_int_equal(change_in_open(&in, from, SHARD, wire_fork(from)), 0);
+	change_out_open(&out, a.dir, SHARD, wire_fork(from), in.whole);
+	wire_out_init(&w);
+	while (change_in_next(&in, &type, &body) == 1) {
+		uint64_t size = type == 4 ? wire_load64(body.p + 32) : 0, at;
+		char *bytes = mem_alloc(size + 1);
+
+		wire_put_raw(&w, body.p, body.len);
+		if (type < 4 && any(40) == 0)
+			for (unsigned i = 1 + any(3); i > 0; i--)
+				w.p[any((unsigned)w.len)] ^= (uint8_t)(1u << any(8));
+		change_out_item(&out, type, &w);
+		at = change_in_skip(&in, size);
+		assert_int_equal(fs_pread_all(from, bytes, size, (off_t)at), size);
+		change_out_raw(&out, bytes, size);
+		free(bytes);
+	}
+	change_in_close(&in);
+	return change_out_end(&out);
+}
+
+/* A node that says nonsense under its own seal: refused, or merged, and never the end of
+ * the process.  Some of it is carried out: what is here stays where it was. */
+static void
+test_nonsense(void **state)
+{
+	unsigned taken = 0, refused = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 4; i++) {
+		struct sides s;
+		struct rows rs;
+		int theirs;
+		bool ok;
+
+		sides_make(&s, 3000 + i);
+		theirs = changes_of_b(s.fork, s.fork);
+		for (int k = 0; k < 40; k++) {
+			int fd = spoilt(theirs);
+
+			assert_true(fd >= 0);
+			json_decref(merge(s.fork, k % 10 != 0, fd, &ok));
+			*(ok ? &taken : &refused) += 1;
+			close(fd);
+		}
+		rs = look(&a);
+		judge_uids(&s.x, &rs);
+		verify(&a);
+		replay_is_same();
+		free(rs.v);
+		sides_end(&s);
+	}
+	print_message("taken %u, refused %u\n", taken, refused);
+	assert_true(taken > 0 && refused > 0);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_random),
-		cmocka_unit_test(test_not_all_known), cmocka_unit_test(test_busy) };
+		cmocka_unit_test(test_not_all_known), cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_nonsense) };
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
