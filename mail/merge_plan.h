@@ -9,13 +9,13 @@
 #include "shard_record.h"
 
 struct plan_set {			/* a message that changes or goes, or was only looked at */
-	const struct merge_msg *b;	/* the loser's */
+	const uint8_t *box, *guid;	/* its key; a guid of zeros: the mailbox itself */
 	const struct merge_op *op;	/* NULL: only looked at */
 	const struct merge_msg *a;	/* with op: the row that was seen here */
 };
 
 struct merge_plan {
-	struct changes ours, theirs;	/* theirs: without what an earlier run dealt with */
+	struct changes ours, theirs;	/* theirs: without what a run before dealt with */
 	struct merge m;
 	size_t nbox, nadd;		/* of m.ops: mailboxes, then messages that come */
 	struct plan_set *sets;		/* then these */

@@ -22,6 +22,8 @@
 #define LINES_MAX 100
 #define LINE_TEXT_MAX 150
 
+static const uint8_t no_guid[16];	/* in a key: the mailbox itself was dealt with */
+
 static int
 failed(struct shard_job *j, const char *what)
 {
@@ -104,14 +106,73 @@ merge_plan_free(struct merge_plan *p)
 	free(p);
 }
 
+/* 1 = a run before this one dealt with it. */
+static int
+is_settled(sqlite3_stmt *st, const struct changes *c, const uint8_t box[16],
+    const uint8_t guid[16])
+{
+	int rc = sql_run(st, "igg", (int64_t)c->fork, box, guid);
+
+	if (rc == 1)
+		sqlite3_reset(st);
+	return rc;
+}
+
+static int
+settled_msgs(struct changes *c, sqlite3_stmt *st)
+{
+	size_t n = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < c->nmsgs && rc != -1; i++)
+		if ((rc = is_settled(st, c, c->msgs[i].box, c->msgs[i].guid)) == 0) {
+			c->msgs[n] = c->msgs[i];
+			c->msg_more[n++] = c->msg_more[i];
+		}
+	c->nmsgs = n;
+	return rc == -1 ? -1 : 0;
+}
+
+static int
+guid_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, 16);
+}
+
+/* A mailbox stays as long as any of its messages does. */
+static int
+settled_boxes(struct changes *c, sqlite3_stmt *st)
+{
+	uint8_t (*open)[16] = mem_array(c->nmsgs + 1, sizeof(*open));
+	size_t n = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < c->nmsgs; i++)
+		memcpy(open[i], c->msgs[i].box, 16);
+	if (c->nmsgs > 0)
+		qsort(open, c->nmsgs, sizeof(*open), guid_cmp);
+	for (size_t i = 0; i < c->nboxes && rc != -1; i++) {
+		const uint8_t *guid = c->boxes[i].guid;
+		bool has = c->nmsgs > 0 && bsearch(guid, open, c->nmsgs, sizeof(*open), guid_cmp) != NULL;
+
+		if (has || (rc = is_settled(st, c, guid, no_guid)) == 0) {
+			c->boxes[n] = c->boxes[i];
+			c->box_more[n++] = c->box_more[i];
+		}
+	}
+	free(open);
+	c->nboxes = n;
+	return rc == -1 ? -1 : 0;
+}
+
 /* Leaves out what was dealt with. */
 static int
 leave_settled(struct merge_plan *p, sqlite3 *db, size_t *settled)
 {
 	sqlite3_stmt *st = NULL;
 	struct changes *c = &p->theirs;
-	size_t n = 0;
-	int rc = 0;
+	size_t before = c->nmsgs;
+	int rc;
 
 	*settled = 0;
 	if (hook_on("merge-takes-twice"))
@@ -121,19 +182,10 @@ leave_settled(struct merge_plan *p, sqlite3 *db, size_t *settled)
 		errno = sql_errno(db);
 		return -1;
 	}
-	for (size_t i = 0; i < c->nmsgs && rc != -1; i++) {
-		rc = sql_run(st, "igg", (int64_t)c->fork, c->msgs[i].box, c->msgs[i].guid);
-		if (rc == 1) {
-			sqlite3_reset(st);
-			continue;
-		}
-		c->msgs[n] = c->msgs[i];
-		c->msg_more[n++] = c->msg_more[i];
-	}
+	rc = settled_msgs(c, st) == -1 ? -1 : settled_boxes(c, st);
 	sqlite3_finalize(st);
-	*settled = c->nmsgs - n;
-	c->nmsgs = n;
-	return rc == -1 ? -1 : 0;
+	*settled = before - c->nmsgs;
+	return rc;
 }
 
 const struct merge_box *
@@ -397,8 +449,8 @@ merge_plan_set(const struct merge_plan *p, size_t i, struct rec_set *s)
 	memset(s, 0, sizeof(*s));
 	s->what = REC_SET_NOTE;
 	s->key.fork = p->theirs.fork;
-	memcpy(s->key.box, x->b->box, 16);
-	memcpy(s->key.guid, x->b->guid, 16);
+	memcpy(s->key.box, x->box, 16);
+	memcpy(s->key.guid, x->guid, 16);
 	if (x->op == NULL)
 		return;
 	more = &p->ours.msg_more[x->a - p->ours.msgs];
@@ -420,7 +472,7 @@ set_add(struct merge_plan *p, const struct merge_op *op, const struct merge_msg 
 	    find(&p->ours, ours, nours, op->box, op->guid);
 
 	/* Removed there, and never here: nothing to do. */
-	p->sets[p->nsets++] = (struct plan_set){ b, a == NULL ? NULL : op, a };
+	p->sets[p->nsets++] = (struct plan_set){ b->box, b->guid, a == NULL ? NULL : op, a };
 }
 
 static void
@@ -442,12 +494,15 @@ finish(struct merge_plan *p, size_t settled)
 		if (op->msg != NULL)
 			op_of[op->msg - p->theirs.msgs] = i + 1;
 	}
-	p->sets = mem_array(n + 1, sizeof(*p->sets));
+	p->sets = mem_array(n + p->theirs.nboxes + 1, sizeof(*p->sets));
 	for (size_t i = p->nbox + p->nadd; i < p->m.nops; i++)
 		set_add(p, &p->m.ops[i], p->m.ops[i].msg, ours, nours);
 	for (size_t i = 0; i < n; i++)
 		if (op_of[i] == 0)
 			set_add(p, NULL, &p->theirs.msgs[i], ours, nours);
+	for (size_t i = 0; i < p->theirs.nboxes; i++)
+		p->sets[p->nsets++] = (struct plan_set){ p->theirs.boxes[i].guid, no_guid, NULL,
+			NULL };
 	report_make(p, settled);
 	conflict_names(p, boxes);
 	conflict_msgs(p, op_of, boxes, ours, nours);

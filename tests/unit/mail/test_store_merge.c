@@ -84,6 +84,7 @@ node_start(struct node *n)
 	n->conf.dir = n->dir;
 	n->conf.owner_path = n->f.path;
 	n->conf.low_water = 0;
+	n->conf.undelete_ms = INT64_MAX / 2;	/* the records of the test are old */
 }
 
 static void
@@ -884,11 +885,6 @@ test_not_all_known(void **state)
 			fail_msg("run %llu: %s", (unsigned long long)i, a.f.merged);
 		assert_true(a.f.lsn >= until);
 		json_decref(r);
-		rs = look(&a);
-		judge(&s.f, &s.x, &s.y, &rs);
-		/* More is known now, so a mailbox may go that was kept; then nothing is left. */
-		json_decref(merge(s.fork, false, theirs, &ok));
-		free(rs.v);
 		rs = look(&a);
 		judge(&s.f, &s.x, &s.y, &rs);
 		r = merge(s.fork, false, theirs, &ok);
