@@ -40,7 +40,12 @@
  *   merge-drops-added          what the other side added does not come along
  *   merge-takes-twice          what was dealt with by a merge before is dealt with again
  *   reuse-uid                  after a takeover UIDs continue behind the messages that
- *                              are present, instead of behind all ever given */
+ *                              are present, instead of behind all ever given
+ *   queue-merge-done-ignored   what the other node delivered is sent again
+ *   queue-merge-drops          messages that only the other node has do not come along
+ *   queue-merge-again          an earlier merge counts for nothing
+ *   dir-merge-drops            users that only the other node has do not come along
+ *   dir-merge-id-again         ids of users that the other node deleted are given again */
 #ifndef LIB_HOOK_H
 #define LIB_HOOK_H
 

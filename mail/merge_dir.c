@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hook.h"
 #include "mem.h"
 
 struct work {
@@ -323,9 +324,10 @@ users(struct work *k)
 	for (size_t i = 0; i < k->l->nusers && k->why == NULL; i++) {
 		const struct merge_dir_user *u = &k->l->users[i];
 
-		if ((at = user_of(k->w_ids, k->w->nusers, u->id)) == NULL)
-			bring(k, u);
-		else if (strcmp(at->address, u->address) == 0)
+		if ((at = user_of(k->w_ids, k->w->nusers, u->id)) == NULL) {
+			if (!hook_on("dir-merge-drops"))
+				bring(k, u);
+		} else if (strcmp(at->address, u->address) == 0)
 			reconcile(k, u, at);
 		else if (strncmp(at->address, "recovered-", 10) != 0 &&
 		    strncmp(u->address, "recovered-", 10) != 0)
@@ -433,7 +435,7 @@ prepare(struct merge_dir_side *s)
 static void
 gone(struct work *k)
 {
-	for (size_t i = 0; i < k->l->ngone; i++)
+	for (size_t i = 0; i < k->l->ngone && !hook_on("dir-merge-id-again"); i++)
 		if (!has_number(k->w->gone, k->w->ngone, k->l->gone[i]) &&
 		    user_of(k->w_ids, k->w->nusers, k->l->gone[i]) == NULL)
 			op_add(k, DIR_ID_GONE, NULL)->id = k->l->gone[i];

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hook.h"
 #include "mem.h"
 #include "sha256.h"
 
@@ -190,7 +191,7 @@ recipients(struct work *k, const struct merge_queue_msg *a, const struct merge_q
 		const struct merge_queue_rcpt *r = &a->rcpts[i], *o = rcpt_of(b, r->index);
 		const struct merge_queue_done *done = done_of(b, r->index);
 
-		if (done != NULL) {
+		if (done != NULL && !hook_on("queue-merge-done-ignored")) {
 			result_add(k, a, r->index, QUEUE_DONE);
 			rep->delivered += !done->bounced;
 			rep->bounced += done->bounced;
@@ -287,7 +288,8 @@ derived(const struct merge_queue_msg *b, uint32_t n)
 static bool
 was_brought(const struct work *k, const struct merge_queue_msg *b)
 {
-	return was_adopted(k->w, b->id) || was_adopted(k->w, derived(b, 0));
+	return (was_adopted(k->w, b->id) || was_adopted(k->w, derived(b, 0))) &&
+	    !hook_on("queue-merge-again");
 }
 
 static uint64_t
@@ -314,7 +316,7 @@ only_loser(struct work *k, const struct merge_queue_msg *a, const struct merge_q
 {
 	if (was_brought(k, b) || (a != NULL && a->removed) || was_there(k, b))
 		k->out->report.finished += b->nrcpts;
-	else
+	else if (!hook_on("queue-merge-drops"))
 		adopt(k, a, b, b->id);
 }
 

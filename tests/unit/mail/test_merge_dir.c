@@ -644,7 +644,7 @@ broken_records(void **unused)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_pairs),
@@ -653,5 +653,7 @@ main(void)
 		cmocka_unit_test(broken_records),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
