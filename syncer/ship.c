@@ -695,6 +695,7 @@ got_truncate(struct ship *h, struct wire_in *in)
 	struct syncd *s = h->s;
 	uint64_t no = wire_get_u64(in), fork = wire_get_u64(in);
 	uint8_t theirs[16], mine[16];
+	bool known;
 
 	wire_get_raw(in, theirs, 16);
 	if (!wire_in_done(in) || s->commit.role != DATA_STANDBY)
@@ -703,12 +704,17 @@ got_truncate(struct ship *h, struct wire_in *in)
 		send_newer(h);
 		return;
 	}
-	if (feed_hash(s->feed, fork, mine) == -1 || memcmp(mine, theirs, 16) != 0) {
+	known = feed_hash(s->feed, fork, mine) == 0;
+	if (known ? memcmp(mine, theirs, 16) != 0 : errno != ERANGE) {
 		ship_facts(h);	/* it knows us as we were */
 		return;
 	}
+	/* A place that is trimmed here cannot be cut at: the lists of generations say it. */
 	if (tail_behind(h, fork) != HISTORY_TAIL_ACKED) {
-		cut(h, fork);
+		if (known)
+			cut(h, fork);
+		else
+			ship_facts(h);
 		return;
 	}
 	keep_out(h, fork);

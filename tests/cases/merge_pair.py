@@ -83,19 +83,24 @@ class Merger(Owner):
 
     def __init__(self, node, start=0):
         self.node = node
-        self.ipc = FdIpc(node.run + "/syncd-owner.sock")
-        self.ipc.send(1, struct.pack(">HH", 1, 4) + b"test")
-        self.ipc.send(2, struct.pack(">HQ", SHARD, start))
+        self.connect(start)
         self.records, self.acked, self.refused, self.mine = {}, {}, {}, {}
         self.active = self.live = False
         self.gens, self.open = [], set()
         self.prefix, self.count = int.from_bytes(os.urandom(4), "big") >> 1 << 32, 0
-        self.fail = self.mute = None
+        self.fail = self.mute = self.ignore = None
         self.newest = start
         self.asked = self.merges = 0
         self.report = None
 
+    def connect(self, start):
+        self.ipc = FdIpc(self.node.run + "/syncd-owner.sock")
+        self.ipc.send(1, struct.pack(">HH", 1, 4) + b"test")
+        self.ipc.send(2, struct.pack(">HQ", SHARD, start))
+
     def poll(self):
+        if self.ipc.dead and self.node.process is not None:
+            self.connect(self.newest)       # as lib/owner.c does
         for type_, body, fd in self.ipc.receive():
             if type_ == CHANGES_WANTED:
                 self.changes(body, fd)
@@ -154,7 +159,7 @@ class Merger(Owner):
             self.end(False)
         elif self.mute:
             pass
-        elif dry or not new:
+        elif dry or not new or self.ignore:
             self.end(True)
         else:
             self.open = {self.append(p) for p in new}
@@ -170,6 +175,7 @@ class Merger(Owner):
 
     def install(self, lsn, data):
         self.records = {int(k): bytes.fromhex(v) for k, v in json.loads(data).items()}
+        self.newest = lsn
         self.ipc.send(OFFER_ANSWER, struct.pack(">HB", SHARD, 1))
         self.ipc.send(2, struct.pack(">HQ", SHARD, lsn))
 
@@ -195,15 +201,19 @@ def ask(p, node, op, **more):
     return a.answer
 
 
-def part(p, big=0):
-    """Both acknowledged alone; node 1 is the active one when they meet again."""
+def part(p, big=0, alone=10, trim=False):
+    """Both acknowledged alone; node 1 is the active one when they meet again.  trim: the
+    place where they parted is not in the other one's log any more."""
     a, b = p.start()
     p.settled(a.owner, p.load(a.owner, 20, prefix=b"both"))
     p.equal()
     a.agent.grant_alone = PRESUMED
     b.kill()
-    p.settled(a.owner, p.load(a.owner, 10, prefix=b"A"))
+    p.settled(a.owner, p.load(a.owner, alone, prefix=b"A"))
     p.settled(a.owner, p.load(a.owner, big, size=900000, prefix=b"big"))
+    if trim:
+        a.owner.ipc.send(5, struct.pack(">HQ", SHARD, max(a.owner.records)))
+        p.until("trimmed", lambda: a.ctl("sync-status")["status"]["oldest_lsn"] > 30, 30)
     a.kill()
     b.start()
     p.promote(1, FORCED)
@@ -253,6 +263,34 @@ def case_merge(p):
     p.settled(b.owner, origins)
     assert all(b.owner.acked[o][2] == 2 for o in origins)
     p.equal()
+
+
+def case_merge_longer(p):
+    """the loser's log is longer than what comes of the merge: nothing of it is seen again"""
+    longer(p, *part(p, alone=60))
+
+
+def case_merge_longer_trimmed(p):
+    """the same when it cannot be cut where they parted"""
+    longer(p, *part(p, alone=30, big=30, trim=True))
+    assert p.nodes[0].owner.whole == 0
+
+
+def longer(p, a, b):
+    known = set(a.owner.records.values()) | set(b.owner.records.values())
+    b.owner.ignore = True       # merges nothing: the winner's log stays short
+    assert ask(p, b, "split-resolve")["exit"] == OK
+    p.in_step(1, 20)
+    short = max(b.owner.records)
+    p.until("seeded", lambda: a.owner.records == b.owner.records, 10)
+    assert short < 40 and set(a.owner.records.values()) < known
+    # Numbers that its old log had too, one by one: each is seen once, and in both.
+    for n in range(60):
+        p.settled(b.owner, p.load(b.owner, 1, prefix=b"later%d" % n))
+    p.equal()
+    assert max(b.owner.records) > short + 50
+    with open(a.dir + "/stderr") as f:
+        assert "the log is another one now" in f.read()
 
 
 def case_merge_again(p):
@@ -344,6 +382,7 @@ base.CASES.update({n[5:]: f for n, f in list(globals().items()) if n.startswith(
 base.OPTIONS.clear()
 base.OPTIONS.update({n: {"hold-ms": 200, "silent-ms": 5000} for n in base.CASES})
 base.OPTIONS["merge_trimmed"]["retain-size"] = '"8M"'
+base.OPTIONS["merge_longer_trimmed"]["retain-size"] = '"8M"'
 
 if __name__ == "__main__":
     base.main()
