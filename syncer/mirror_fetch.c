@@ -34,6 +34,7 @@
 #include "mirror_conf.h"
 #include "mirror_spool.h"
 #include "tree_apply.h"
+#include "tree_moves.h"
 #include "tree_plan.h"
 
 #define BATCH_BYTES (64u << 20)		/* of file content asked for at once */
@@ -46,7 +47,8 @@ struct wanted {
 	struct tree_entry e;
 	int basis;			/* -1: comes whole */
 	struct tree_tmp tmp;
-	EVP_MD_CTX *sha;		/* of what an earlier pass left: tmp.have bytes */
+	EVP_MD_CTX *sha;		/* of what is in tmp already: tmp.have bytes */
+	char *held;			/* a new name for this path of the hold folder */
 	struct tree_entry now;		/* the source's entry when it read the file */
 	bool ready;			/* received, verified, not yet in place */
 };
@@ -57,7 +59,7 @@ struct fetch {
 	size_t n;
 	uint64_t bytes;			/* of content in this batch */
 	struct mirror_spool *again;	/* op: DATA = as before, CREATE = whole */
-	bool last_try;
+	bool second, last_try;
 	/* The file that is arriving: */
 	struct wanted *cur;
 	struct tree_entry now;
@@ -181,16 +183,29 @@ sha_now(const EVP_MD_CTX *sha, uint8_t out[32])
 	EVP_MD_CTX_free(copy);
 }
 
-/* What an earlier pass left of this file, and its digest; nothing is fine.  -1: the
- * pass is over. */
+/* Is this a file that had another name?  It is in the hold folder since the deletions. */
+static bool
+find_moved(struct fetch *f, struct wanted *w)
+{
+	const char *from = f->second ? NULL : tree_moves_from(f->t->moves, w->e.path);
+
+	if (from == NULL)
+		return false;
+	w->held = tree_apply_held(f->t->batch, from);
+	return tree_tmp_move(&w->tmp, f->t->root, w->held, w->e.path) == 0;
+}
+
+/* What is here of this file already, under another name or from an earlier pass, and its
+ * digest; nothing is fine.  -1: the pass is over. */
 static int
-find_left(struct fetch *f, struct wanted *w)
+find_present(struct fetch *f, enum tree_op op, struct wanted *w)
 {
 	uint8_t buf[MIRROR_CHUNK];
 	uint64_t at = 0;
 	ssize_t n = 0;
 
-	if (tree_tmp_find(&w->tmp, f->t->root, w->e.path) == -1)
+	if (!(op == TREE_OP_CREATE && find_moved(f, w)) &&
+	    (f->t->left == 0 || tree_tmp_find(&w->tmp, f->t->root, w->e.path) == -1))
 		return 0;
 	w->sha = sha_new();
 	while (at < w->tmp.have &&
@@ -236,14 +251,13 @@ static int
 want(struct fetch *f, enum tree_op op, struct tree_entry *e)
 {
 	struct wanted *w = &f->w[f->n++];
-	int rc = 0;
+	int rc;
 
 	*w = (struct wanted){ .e = *e, .basis = -1, .tmp = { .fd = -1, .dirfd = -1 } };
 	memset(e, 0, sizeof(*e));
 	if (op == TREE_OP_DATA)
 		w->basis = open_basis(f, &w->e);
-	if (f->t->left > 0)
-		rc = find_left(f, w);
+	rc = find_present(f, op, w);
 	if (rc == 0)
 		rc = send_want(f, w);
 	f->bytes += w->e.size;
@@ -281,6 +295,8 @@ begin_tmp(struct fetch *f)
 {
 	struct wanted *w = f->cur;
 
+	if (w->tmp.moved && f->got == 0)
+		tree_tmp_drop(&w->tmp);		/* another file, after all */
 	if (w->tmp.path == NULL && tree_tmp_open(&w->tmp, f->t->root, w->e.path) == -1)
 		spoil(f, "make a file beside");
 	else if (f->got == 0 && w->tmp.have > 0 && ftruncate(w->tmp.fd, 0) == -1)
@@ -375,6 +391,8 @@ write_bytes(struct fetch *f, const void *p, size_t n)
 {
 	int rc;
 
+	if (f->cur->tmp.moved)
+		f->spoiled = true;		/* it has grown meanwhile: whole, then */
 	if (f->spoiled || too_large(f, n))
 		return;
 	if (f->sparse)
@@ -397,6 +415,8 @@ take_hole(struct fetch *f, struct wire_in *in)
 
 	if (!wire_in_done(in) || f->cur == NULL || f->cur->basis != -1 || len == 0)
 		return mirror_chan_fail(f->t->c, "malformed hole");
+	if (f->cur->tmp.moved)
+		f->spoiled = true;
 	if (f->spoiled || too_large(f, len))
 		return 0;
 	if (ftruncate(f->cur->tmp.fd, (off_t)(f->got + len)) == -1)
@@ -538,7 +558,7 @@ end_file(struct fetch *f, struct wire_in *in)
 		return mirror_chan_fail(f->t->c, "malformed end of a file");
 	if (f->patch != NULL && patch_bytes(f, NULL, 0, true) == -1)
 		return -1;
-	if (f->sparse && !f->spoiled && ftruncate(f->cur->tmp.fd, (off_t)f->got) == -1)
+	if (f->sparse && !f->cur->tmp.moved && !f->spoiled && ftruncate(f->cur->tmp.fd, (off_t)f->got) == -1)
 		spoil(f, "write");
 	sha_now(f->sha, sha);
 	if (f->cur->tmp.path == NULL)
@@ -627,12 +647,16 @@ place_batch(struct fetch *f)
 		    strerror(errno));
 	for (size_t i = 0; i < f->n; i++) {
 		struct wanted *w = &f->w[i];
+		bool moved;
 
 		if (!w->ready)
 			continue;
 		count_file(f, w);
+		moved = w->tmp.moved;
 		if (tree_tmp_commit(&w->tmp) == -1)
 			mirror_target_trouble(f->t, "rename", w->e.path);
+		else if (moved && tree_apply_unlink(f->t->root, w->held) == 0)
+			f->t->r->moved++;	/* it is not deleted, so not held */
 	}
 	return 0;
 }
@@ -651,6 +675,7 @@ forget_batch(struct fetch *f, bool keep)
 		if (f->w[i].basis != -1)
 			close(f->w[i].basis);
 		EVP_MD_CTX_free(f->w[i].sha);
+		free(f->w[i].held);
 		tree_entry_clear(&f->w[i].e);
 		tree_entry_clear(&f->w[i].now);
 	}
@@ -738,6 +763,7 @@ fetch_again(struct fetch *f, bool last_try)
 	int rc;
 
 	f->again = mirror_spool_new(f->t->spool_dir);
+	f->second = true;
 	f->last_try = last_try;
 	rc = fetch_list(f, these);
 	mirror_spool_free(these);

@@ -24,6 +24,7 @@ static const struct {
 	{ "busy", offsetof(struct mirror_result, busy) },
 	{ "unreadable", offsetof(struct mirror_result, unreadable) },
 	{ "duration_ms", offsetof(struct mirror_result, duration_ms) },
+	{ "moved", offsetof(struct mirror_result, moved) },
 	{ "vanished", offsetof(struct mirror_result, vanished) },
 	{ "looked_at", offsetof(struct mirror_result, looked) },
 	{ "full_walk", offsetof(struct mirror_result, full) },

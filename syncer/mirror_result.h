@@ -20,6 +20,7 @@ struct mirror_result {
 					 * standby has an earlier state of it, whole */
 	uint64_t unreadable;		/* in the source: then nothing is deleted */
 	uint64_t duration_ms;
+	uint64_t moved;			/* had another name: counted as created and deleted too */
 	uint64_t vanished;		/* gone between the list and the copy */
 	uint64_t looked;		/* entries looked at in the source */
 	uint64_t full;			/* 1: by a full walk */

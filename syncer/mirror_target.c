@@ -30,6 +30,7 @@
 #include "mirror_source.h"
 #include "mirror_spool.h"
 #include "tree_apply.h"
+#include "tree_moves.h"
 #include "tree_plan.h"
 
 #define LEFT_MAX_S 86400	/* a half received file is of use for so long */
@@ -272,6 +273,34 @@ compare(struct mirror_target *t, struct tree_counts *counts)
 	return 0;
 }
 
+/* What goes here and comes there with another name (a Maildir's flags, a folder that was
+ * renamed) is no deletion, and need not be sent: mirror_fetch.c looks whether it is so. */
+static int
+find_moves(struct mirror_target *t, uint64_t *moved)
+{
+	static const uint8_t turns[] = { TREE_OP_DELETE, TREE_OP_CREATE };
+	uint64_t gone = 0, come = 0;	/* further names of a file: no content is lost with them */
+	struct tree_entry e;
+	uint8_t op;
+	int more = 0;
+
+	t->moves = tree_moves_new();
+	for (size_t i = 0; i < sizeof(turns) && more == 0; i++) {
+		mirror_spool_rewind(t->plan);
+		while ((more = mirror_spool_next(t->plan, &op, &e)) == 1) {
+			if (op == turns[i] && op == TREE_OP_DELETE)
+				tree_moves_gone(t->moves, &e);
+			else if (op == turns[i])
+				tree_moves_come(t->moves, &e);
+			gone += i == 0 && op == TREE_OP_DELETE && e.type == TREE_LINK;
+			come += i == 0 && op == TREE_OP_LINK && !tree_apply_linked(t->root, &e);
+			tree_entry_clear(&e);
+		}
+	}
+	*moved = tree_moves_count(t->moves) + (gone < come ? gone : come);
+	return more == 0 ? 0 : local_failure(t, "the plan cannot be read");
+}
+
 /* ---- the guard --------------------------------------------------------- */
 
 static bool
@@ -331,7 +360,7 @@ delete_entry(struct mirror_target *t, struct leaving *l, struct tree_entry *e)
 	if (e->type == TREE_DIR && l->n <= TREE_DEPTH_MAX) {
 		l->path[l->n++] = e->path;
 		e->path = NULL;
-	} else if (t->tree->hold_deleted_s > 0) {
+	} else if (t->tree->hold_deleted_s > 0 || tree_moves_count(t->moves) > 0) {
 		rc = tree_apply_hold(t->root, t->batch, e->path);
 	} else {
 		rc = tree_apply_unlink(t->root, e->path);
@@ -474,6 +503,9 @@ apply(struct mirror_target *t)
 	    sweep(t, SWEEP_LINKS, "linking") == -1 ||
 	    sweep(t, SWEEP_DIRS, "finishing") == -1)
 		return -1;
+	/* Held only because some of it was needed again. */
+	if (t->tree->hold_deleted_s == 0 && tree_moves_count(t->moves) > 0)
+		tree_apply_purge(t->root, clock_wall_ms() / 1000 + 1, 0);
 	return syncfs(t->root) == 0 ? 0 : local_failure(t, "cannot be synced");
 }
 
@@ -585,13 +617,15 @@ static int
 pass(struct mirror_target *t)
 {
 	struct tree_counts counts = { 0 };
+	uint64_t moved = 0;
 
 	if (say_ready(t) == -1 || get_lists(t) == -1)
 		return -1;
 	if (!dry(t) && !t->part)
 		tree_apply_purge(t->root, clock_wall_ms() / 1000, t->tree->hold_deleted_s);
-	if (compare(t, &counts) == -1)
+	if (compare(t, &counts) == -1 || (counts.del > 0 && find_moves(t, &moved) == -1))
 		return -1;
+	counts.del -= moved;
 	if (dry(t) && tell_plan(t) == -1)
 		return -1;
 	counts = mirror_rows_totals(t, &counts);
@@ -642,6 +676,7 @@ mirror_target_run(struct mirror_chan *c, const struct mirror_tree *tree,
 	mirror_spool_free(t.list);
 	mirror_spool_free(t.plan);
 	mirror_spool_free(t.own);
+	tree_moves_free(t.moves);
 	close(t.root);
 	return rc;
 }

@@ -15,6 +15,7 @@ struct mirror_spool;
 struct mirror_tree;
 struct tree_dirty_row;
 struct tree_entry;
+struct tree_moves;
 struct wire_in;
 
 struct mirror_target {
@@ -31,6 +32,7 @@ struct mirror_target {
 	struct mirror_spool *own;		/* what is here */
 	bool own_linked;		/* with files of several names */
 	uint64_t nfiles;		/* in the plan, whose content is wanted */
+	struct tree_moves *moves;	/* files in the plan that seem to have a new name */
 	struct mirror_memory *memory;
 	/* A pass by rows (mirror_rows.c): it builds on the one before. */
 	bool may_part, part;

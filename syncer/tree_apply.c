@@ -361,6 +361,12 @@ open_hold(int root_fd, const char *batch, const char *path)
 	return fd;
 }
 
+char *
+tree_apply_held(const char *batch, const char *path)
+{
+	return mem_printf("%s/%s/%s", TREE_HOLD_NAME, batch, path);
+}
+
 int
 tree_apply_hold(int root_fd, const char *batch, const char *path)
 {
@@ -459,9 +465,47 @@ tree_tmp_left(int dirfd, const char *name, int64_t max_age_s)
 }
 
 int
+tree_tmp_move(struct tree_tmp *t, int root_fd, const char *held, const char *path)
+{
+	const char *from, *name;
+	struct stat st;
+	int holddir = tree_open_parent(root_fd, held, &from);
+
+	*t = (struct tree_tmp){ .fd = -1, .dirfd = -1 };
+	if (holddir == -1)
+		return -1;
+	t->fd = openat(holddir, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	t->dirfd = t->fd == -1 ? -1 : tree_open_parent(root_fd, path, &name);
+	tmp_name(t->name);
+	errno = ESTALE;
+	if (t->dirfd == -1 || fstat(t->fd, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    st.st_nlink != 1 || linkat(holddir, from, t->dirfd, t->name, 0) == -1) {
+		close_quietly(t->fd);
+		close_quietly(t->dirfd);
+		close_quietly(holddir);
+		*t = (struct tree_tmp){ .fd = -1, .dirfd = -1 };
+		return -1;
+	}
+	close(holddir);
+	t->path = mem_dup(path);
+	t->have = (uint64_t)st.st_size;
+	t->moved = true;
+	return 0;
+}
+
+int
 tree_tmp_meta(struct tree_tmp *t, const struct tree_entry *e)
 {
-	return set_meta(t->fd, e, NULL);
+	struct tree_entry have;
+	int rc;
+
+	if (!t->moved)
+		return set_meta(t->fd, e, NULL);
+	if (tree_stat(t->dirfd, t->name, &have) == -1)
+		return -1;
+	rc = set_meta(t->fd, e, &have);
+	tree_entry_clear(&have);
+	return rc;
 }
 
 int
@@ -514,7 +558,7 @@ tree_tmp_leave(struct tree_tmp *t)
 
 	if (t->path == NULL)
 		return;
-	if (fstat(t->fd, &st) == 0 && st.st_size > 0)
+	if (!t->moved && fstat(t->fd, &st) == 0 && st.st_size > 0)
 		tmp_clear(t);
 	else
 		tree_tmp_drop(t);

@@ -26,6 +26,8 @@ int tree_apply_rmdir(int root_fd, const char *path);	/* ENOTEMPTY is success */
 int tree_apply_unlink(int root_fd, const char *path);
 /* Moves a non-directory into the batch of the hold folder. */
 int tree_apply_hold(int root_fd, const char *batch, const char *path);
+/* Where tree_apply_hold() put it; the caller frees it. */
+char *tree_apply_held(const char *batch, const char *path);
 /* Removes batches older than hold_s; batch names begin with seconds since 1970. */
 void tree_apply_purge(int root_fd, int64_t now_s, int64_t hold_s);
 
@@ -36,11 +38,15 @@ struct tree_tmp {
 	int fd, dirfd;
 	char name[48];		/* of the temporary file */
 	char *path;		/* where it will be */
-	uint64_t have;		/* bytes that an earlier pass left; not trusted */
+	uint64_t have;		/* bytes that are there already; not trusted */
+	bool moved;		/* another name of a file that was held: read only */
 };
 int tree_tmp_open(struct tree_tmp *, int root_fd, const char *path);
 /* Only what an earlier pass left; ENOENT: nothing. */
 int tree_tmp_find(struct tree_tmp *, int root_fd, const char *path);
+/* The file `held` (a path that tree_apply_held() made), to become `path`.  It keeps its
+ * name there too.  -1: not there, not a file, or it has other names already. */
+int tree_tmp_move(struct tree_tmp *, int root_fd, const char *held, const char *path);
 /* Is dirfd/name such a file, and was it used in the last max_age_s seconds? */
 bool tree_tmp_left(int dirfd, const char *name, int64_t max_age_s);
 int tree_tmp_meta(struct tree_tmp *, const struct tree_entry *);

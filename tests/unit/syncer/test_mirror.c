@@ -1396,6 +1396,78 @@ dry_run(void **state_)
 	equal(r);
 }
 
+/* Files that only got another name, most of a tree of them: neither sent nor held, and no
+ * matter for the guard. */
+static void
+renamed(void **state_)
+{
+	struct rig *r = *state_;
+	const struct mirror_result *m;
+
+	mkdir(at(r, 0, "d"), 0755);
+	numbered(r, true);
+	for (int i = 0; i < 60; i++) {			/* as different deliveries have */
+		struct timespec t[2] = { { 0, UTIME_OMIT }, { 1000000000, i } };
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "%s%02d", i % 2 ? "d/" : "", i);
+		assert_int_equal(utimensat(AT_FDCWD, at(r, 0, name), t, 0), 0);
+	}
+	big(r, 0, "large", 3000000, 5);
+	set(r, "d/01", "user.note", "x", 1);
+	pass_ok(r);
+	for (int i = 0; i < 60; i++) {
+		char from[32], to[32];
+
+		(void)snprintf(from, sizeof(from), "%s%02d", i % 2 ? "d/" : "", i);
+		(void)snprintf(to, sizeof(to), "%s%02d:2,S", i % 2 ? "" : "d/", i);
+		assert_int_equal(rename(at(r, 0, from), at(r, 0, to)), 0);
+	}
+	assert_int_equal(rename(at(r, 0, "large"), at(r, 0, "d/x")), 0);
+	chmod(at(r, 0, "d/x"), 0600);
+	assert_int_equal(removexattr(at(r, 0, "01:2,S"), "user.note"), 0);
+	m = pass_ok(r);
+	equal(r);
+	assert_int_equal(m->moved, 61);
+	assert_int_equal(r->data, 0);
+	assert_int_equal(held(r, "00") + held(r, "d/01") + held(r, "large"), 0);
+	assert_int_equal(strays(r), 0);
+	r->side[1].tree.hold_deleted_s = 0;
+	assert_int_equal(rename(at(r, 0, "d/x"), at(r, 0, "y")), 0);
+	unlink(at(r, 0, "01:2,S"));
+	m = pass_ok(r);
+	equal(r);
+	assert_int_equal(r->data, 0);
+	assert_int_equal(held(r, "d/x") + held(r, "01:2,S"), 0);
+}
+
+/* The same size and time, and another content: seen, and sent.  What the name belonged
+ * to is held, and not changed. */
+static void
+renamed_not(void **state_)
+{
+	static const struct timespec t[2] = { { 5, 5 }, { 1000000000, 7 } };
+	struct rig *r = *state_;
+
+	for (int i = 0; i < 2; i++) {
+		text(r, 0, "old", "the old content");
+		utimensat(AT_FDCWD, at(r, 0, "old"), t, 0);
+		text(r, 0, "other", "x");
+		hard(r, "other", "name");
+		pass_ok(r);
+		unlink(at(r, 0, "old"));
+		text(r, 0, "new", "the new content");
+		utimensat(AT_FDCWD, at(r, 0, "new"), t, 0);
+		(void)pass_ok(r);
+		equal(r);
+		assert_int_equal(held(r, "old"), 1);
+		unlink(at(r, 0, "new"));
+		unlink(at(r, 0, "name"));
+		(void)pass_ok(r);
+		fs_remove_tree(at(r, 1, ".mailpair-held"));
+	}
+}
+
 static void
 grow_while_read(struct rig *r, uint8_t type)
 {
@@ -1460,6 +1532,8 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(absence, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
 		cmocka_unit_test_setup_teardown(dry_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(renamed, setup, teardown),
+		cmocka_unit_test_setup_teardown(renamed_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(resumed, setup, teardown),
 		cmocka_unit_test_setup_teardown(resumed_delta, setup, teardown),
 		cmocka_unit_test_setup_teardown(resumed_after_kill, setup, teardown),
