@@ -9,12 +9,13 @@ cd "$(dirname "$0")/../.." || exit 1
 test=$build/tests/unit/syncer/test_mirror
 
 hooks_build "mirror hooks" "$test"
+hooks_build "mirror hooks" "${test}_content"
 found_by "$test" directions mirror-wrong-direction "mirror direction: the guard holds" \
 	"the mirror's test of directions"
 found_by "$test" absence mirror-absence-deletes "mirror absence: the guard holds" \
 	"the mirror's test of absence"
 found_by "$test" unreadable mirror-unread-deletes "mirror unreadable: nothing is deleted" \
 	"the mirror's test of what cannot be read"
-found_by "$test" never_torn mirror-torn-file "mirror torn: the old state stays" \
+found_by "${test}_content" never_torn mirror-torn-file "mirror torn: the old state stays" \
 	"the mirror's test of files that change while they are read"
 exit "$failed"
