@@ -105,7 +105,8 @@ committable(const struct commit *c)
 	uint64_t both = min64(c->durable_lsn, c->peer_durable_lsn);
 
 	if (c->role == DATA_STANDBY)
-		return min64(c->durable_lsn, c->told_lsn);
+		return hook_on("read-uncommitted") ? c->durable_lsn
+		    : min64(c->durable_lsn, c->told_lsn);
 	if ((c->fenced && !hook_on("fenced-acknowledges")) || c->failed || c->promoting)
 		return 0;
 	if (hook_on("ack-before-peer") && c->mode == DATA_SYNC)

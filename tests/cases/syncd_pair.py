@@ -1132,14 +1132,14 @@ def case_configuration(p):
     run(good, "-n")
 
 
-def hook_case(hook, where, check):
+def hook_case(hook, where, check, gate=1):
     """A planned mistake has to be found: the check fails with it.  Without it the same
     check passes, in a case of its own."""
     def run(p):
         probe = subprocess.run(["grep", "-c", "MAILPAIR_HOOK", SYNCD], stdout=subprocess.PIPE)
         if probe.stdout.strip() == b"0":
             return "built without HOOKS=1"
-        serve(p, hook, where)
+        serve(p, hook, where, gate)
         try:
             check(p)
         except Mistake as e:
@@ -1153,10 +1153,10 @@ def hook_case(hook, where, check):
 BOTH = 2
 
 
-def serve(p, hook=None, where=None):
-    """Both in step, the first active, the second with a gate before its disk."""
+def serve(p, hook=None, where=None, gate=1):
+    """Both in step, the first active, one of them with a gate before its disk."""
     for n in p.nodes:
-        n.start(hook=hook if where in (n.index, BOTH) else None, gate=n.index == 1)
+        n.start(hook=hook if where in (n.index, BOTH) else None, gate=n.index == gate)
     p.promote(0, CLEAN)
     p.in_step()
     p.serving()
@@ -1202,6 +1202,34 @@ def check_fsync(p):
     assert all(a.owner.acked[o][2] == 2 for o in origins), a.owner.acked
 
 
+def check_read(p):
+    """What the standby has on its disk, and the active not, is nobody's to see."""
+    a, b = p.nodes
+    a.gate.close()
+    p.until("equal", lambda: a.agent.state["durable"] == b.agent.state["durable"])
+    had, tip = dict(b.owner.records), b.agent.state["durable"]
+    origins = p.load(a.owner, 5)
+    p.until("the active syncs", a.gate.holds)
+    p.until("the standby has it", lambda: b.ctl("sync-status")["status"]["durable_lsn"] > tip)
+    bad = False
+    end = now() + EARLY_S
+    while now() < end and not bad:
+        b.poll()
+        bad = b.owner.records != had
+        time.sleep(0.002)
+    a.gate.open()
+    if bad:
+        raise Mistake("given to an owner before it was committed")
+    p.settled(a.owner, origins)
+    p.equal()
+
+
+def case_read_committed(p):
+    """owners are given what is committed, and nothing before"""
+    serve(p, gate=0)
+    check_read(p)
+
+
 def case_two_disks(p):
     """acknowledged only when the other node has it"""
     serve(p)
@@ -1220,6 +1248,7 @@ CASES["hook_ack_before_fsync"] = hook_case("ack-before-fsync", 1, check_fsync)
 CASES["hook_trim_ignores_peer"] = hook_case("trim-ignores-peer", 0, check_trim)
 # Without its own word the other node gives no leave either.
 CASES["hook_trim_ignores_own"] = hook_case("trim-ignores-own", BOTH, check_trim)
+CASES["hook_read_uncommitted"] = hook_case("read-uncommitted", 1, check_read, gate=0)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "far_behind": {"lag-max-size": '"1M"', "silent-ms": 10000},
@@ -1229,6 +1258,7 @@ OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},
            "hook_ack_before_peer": {"hold-ms": 20000},
            "hook_ack_before_fsync": {"hold-ms": 20000},
+           "hook_read_uncommitted": {"hold-ms": 20000}, "read_committed": {"hold-ms": 20000},
            "two_disks": {"hold-ms": 20000}, "two_syncs": {"hold-ms": 20000},
            "tail": {"hold-ms": 3000}, "syncd_killed_on_active": {"hold-ms": 3000},
            "undecided_after_restart": {"hold-ms": 5000},
