@@ -6,23 +6,26 @@
 
 #include "answer.h"
 
-/* What the parts of a report count; one that is missing or 0 is not printed. */
+/* What the parts of a report count; one that is missing or 0 is not printed.  No text:
+ * how the work went, which is for programs. */
 static const struct {
 	const char *key, *text;
 } counts[] = {
-	{ "loser_changes", "changes of the other node" },
-	{ "winner_changes", "changes of this node" },
-	{ "added", "messages added, with new UIDs" },
+	{ "loser", "changes of the other node's mailboxes" },
+	{ "winner", "changes of this node's mailboxes" },
+	{ "settled", "of them dealt with by a merge before this one" },
+	{ "added", "messages that come from the other node, with new UIDs" },
 	{ "same", "messages that both have" },
 	{ "removed", "removals carried out" },
 	{ "kept", "removals not carried out: the other side changed the message" },
 	{ "flags", "messages with other flags" },
 	{ "damaged", "messages with one id and two contents: both are kept" },
+	{ "missing", "messages whose bytes are on neither node" },
 	{ "boxes_created", "mailboxes created" },
 	{ "boxes_deleted", "mailboxes deleted" },
 	{ "boxes_renamed", "mailboxes renamed" },
 	{ "boxes_kept", "mailboxes not deleted: the other side has news in them" },
-	{ "names", "names that gave way" },
+	{ "names", "mailboxes whose name gave way" },
 	{ "users_added", "users added" },
 	{ "users_kept", "users kept, suspended: one node had deleted them" },
 	{ "users_renamed", "users under another address, suspended: somebody has theirs" },
@@ -45,9 +48,12 @@ static const struct {
 	{ "queue_released", "queued messages released" },
 	{ "queue_renamed", "queued messages with a new id" },
 	{ "queue_unsure", "queued messages that may have been sent there" },
-	{ "proposed", "changes of users and queue" },
-	{ "overtaken", "of them made by somebody else in the meantime" },
+	{ "overtaken", "changes of users and queue that somebody else made in the meantime" },
 	{ "notes_left_off", "more notes in the active's log" },
+	{ "proposed", NULL },
+	{ "to_propose", NULL },
+	{ "looks", NULL },
+	{ "conflicts_left_out", "more conflicts, which are not listed" },
 };
 
 static bool
@@ -66,7 +72,7 @@ print_counts(json_t *totals, FILE *out)
 	json_t *v;
 
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-		if (answer_int(totals, counts[i].key) > 0)
+		if (counts[i].text != NULL && answer_int(totals, counts[i].key) > 0)
 			fprintf(out, "  %8lld %s\n", answer_int(totals, counts[i].key),
 			    counts[i].text);
 	json_object_foreach(totals, key, v)
@@ -74,17 +80,22 @@ print_counts(json_t *totals, FILE *out)
 			fprintf(out, "  %8lld %s\n", (long long)json_integer_value(v), key);
 }
 
-/* Lines that an operator should read, of all shards. */
+/* What an operator should read, of all shards. */
 static void
 print_notes(json_t *shards, FILE *out)
 {
-	json_t *report, *note;
+	json_t *report, *c, *note;
 	size_t i, n;
 
-	json_array_foreach(shards, i, report)
+	json_array_foreach(shards, i, report) {
 		json_array_foreach(json_object_get(report, "notes"), n, note)
 			if (json_is_string(note))
 				fprintf(out, "NOTE    %.400s\n", json_string_value(note));
+		json_array_foreach(json_object_get(report, "conflicts"), n, c)
+			fprintf(out, "NOTE    %.20s: %.200s %.200s (user %lld)\n",
+			    answer_text(c, "what"), answer_text(c, "mailbox"),
+			    answer_text(c, "detail"), answer_int(c, "user"));
+	}
 }
 
 static void
