@@ -5,7 +5,8 @@
  * forgotten when nothing is: then the applied state alone counts.  UIDs of refused
  * proposals may be given again, because nobody ever saw them.
  * A takeover without release raises UIDs by the gap (shard_read.c shows UIDNEXT so);
- * in generations where the other node may serve as well, only UIDs of the own parity
+ * in generations where the other node may serve as well, only UIDs and UIDVALIDITYs of
+ * the own parity
  * are given, so that one UID never names two messages. */
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,16 @@ counter_modseq(struct store_shard *ss)
 	return ++ss->modseq;
 }
 
+/* Where the other node may serve as well: its numbers are the other half. */
+static bool
+of_other_node(const struct store_shard *ss, uint32_t number)
+{
+	const struct gen *g = &owner_role(ss->st->owner)->gen;
+	bool parity = g->kind == GEN_PRESUMED || g->kind == GEN_UNSAFE || g->kind == GEN_FORCED;
+
+	return parity && (number & 1) != g->node;
+}
+
 /* max(now, all before): no mailbox ever gets one that another of this name had */
 uint32_t
 counter_uidvalidity(struct store_shard *ss)
@@ -46,6 +57,8 @@ counter_uidvalidity(struct store_shard *ss)
 	if (ss->uidvalidity < f.uidvalidity)
 		ss->uidvalidity = f.uidvalidity;
 	ss->uidvalidity = ss->uidvalidity + 1 > now ? ss->uidvalidity + 1 : now;
+	if (of_other_node(ss, ss->uidvalidity))
+		ss->uidvalidity++;
 	return ss->uidvalidity;
 }
 
@@ -69,16 +82,9 @@ holds(const uint64_t *list, size_t n, uint64_t what)
 	return false;
 }
 
-static bool
-gen_kind_parity(uint8_t kind)
-{
-	return kind == GEN_PRESUMED || kind == GEN_UNSAFE || kind == GEN_FORCED;
-}
-
 uint32_t
 counter_uid(struct change *c, uint64_t box, uint32_t applied_uidnext)
 {
-	const struct gen *g = &owner_role(c->ss->st->owner)->gen;
 	struct vbox *v = vbox_find(c->ss, box);
 	uint32_t uid;
 
@@ -93,7 +99,7 @@ counter_uid(struct change *c, uint64_t box, uint32_t applied_uidnext)
 		v->holds++;
 	}
 	uid = v->uidnext > applied_uidnext ? v->uidnext : applied_uidnext;
-	if (gen_kind_parity(g->kind) && (uid & 1) != g->node)
+	if (of_other_node(c->ss, uid))
 		uid++;
 	v->uidnext = uid + 1;
 	return uid;

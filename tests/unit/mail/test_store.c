@@ -647,6 +647,14 @@ test_generations(void **state)
 	content_is(b.id, 65539, "two", 3);	/* odd: node 1 */
 	content_is(b.id, 65541, "three", 5);
 	assert_true(b.modseq > env->f.gen.no << 40);
+	env->f.hold = false;
+	for (int i = 0; i < 3; i++) {
+		char name[8] = { 'P', (char)('a' + i), '\0' };
+
+		store_box_create(env->st, 0, USER, name, "", done, &r[3 + i]);
+		UNTIL(env->told == 4 + (unsigned)i);
+		assert_int_equal(box_of(name).uidvalidity & 1, 1);
+	}
 	fake_generation(&env->f, GEN_JOIN, 1);
 	fake_loop(env->base, 10);
 	assert_int_equal(box_of("INBOX").uidnext, 65542);
