@@ -27,7 +27,7 @@ const char *
 merge_verb_name(enum merge_verb v)
 {
 	static const char *const names[] = { "box-delete", "box-rename", "box-renumber",
-		"box-create", "add", "flags", "remove" };
+		"box-reserve", "box-create", "add", "flags", "remove" };
 
 	return (unsigned)v < sizeof(names) / sizeof(names[0]) ? names[v] : "?";
 }

@@ -50,6 +50,7 @@ struct merge_box {
 	uint8_t guid[16];
 	uint64_t user;
 	uint32_t uidvalidity;
+	uint32_t uidnext;		/* UIDs below it may have been given by this side */
 	const char *base_name;		/* when they parted; NULL: made since */
 	const char *name;		/* NULL: deleted since */
 	const char *special;		/* "\\Sent" and so on, or "" */
@@ -67,6 +68,7 @@ enum merge_verb {
 	MERGE_BOX_DELETE,	/* box */
 	MERGE_BOX_RENAME,	/* box, name; its children keep theirs */
 	MERGE_BOX_RENUMBER,	/* box: a new UIDVALIDITY, both sides gave this one */
+	MERGE_BOX_RESERVE,	/* box, from: UIDs below from's UIDNEXT name nothing new */
 	MERGE_BOX_CREATE,	/* box, name, keep: with the UIDVALIDITY of from */
 	MERGE_ADD,		/* box, guid, msg (the loser's: object, date), flags, keywords; in
 				 * the order of the loser's UIDs; keep: with these UIDs */

@@ -246,6 +246,19 @@ validities(struct merge_work *w)
 	free(b);
 }
 
+/* A UID that a client of the loser saw must never name another message. */
+static void
+reserves(struct merge_work *w)
+{
+	for (size_t i = 0; i < w->nfates; i++) {
+		const struct merge_fate *f = &w->fates[i];
+
+		if (merge_alive(f->a) && !f->drop && f->b != NULL &&
+		    f->a->uidvalidity == f->b->uidvalidity && f->b->uidnext > f->a->uidnext)
+			merge_op_add(w->out, MERGE_BOX_RESERVE, f)->from = f->b;
+	}
+}
+
 /* ---- names ------------------------------------------------------------------ */
 
 static bool
@@ -418,6 +431,7 @@ merge_boxes(struct merge_work *w)
 	name_all(w, &names);
 	op_renames(w, &names);
 	validities(w);
+	reserves(w);
 	for (size_t i = 0; i < w->nfates; i++)
 		if (w->fates[i].make) {
 			op_named(w, MERGE_BOX_CREATE, &w->fates[i], w->fates[i].name);

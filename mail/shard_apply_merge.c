@@ -247,6 +247,9 @@ apply_mbox(struct shard *sh, const struct owner_record *rec, const void *origin,
 		return box_rename(sh, &r, out);
 	if (r.verb == REC_MBOX_RENUMBER)
 		return box_renumber(sh, &r, &b, origin);
+	if (r.verb == REC_MBOX_RESERVE)		/* with another UIDVALIDITY they are other UIDs */
+		return b.uidvalidity != r.was ? 0 :
+		    sql_run(shard_w(sh, W_BOX_RESERVE), "ii", (int64_t)r.reserve, (int64_t)r.box);
 	return box_drop(sh, rec, &r, origin, out);
 }
 

@@ -150,7 +150,7 @@ see_merge_box(struct work *w, const struct rec_merge_box *r)
 	struct event e = { .user = r->user, .box = r->box };
 
 	used(w, r->modseq);
-	if (r->verb == REC_MBOX_RENUMBER)
+	if (r->verb == REC_MBOX_RENUMBER || r->verb == REC_MBOX_RESERVE)
 		return;
 	e.what = r->verb == REC_MBOX_CREATE ? MADE : r->verb == REC_MBOX_RENAME ? RENAMED :
 	    DELETED;

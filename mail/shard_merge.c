@@ -549,6 +549,13 @@ subs_plan(struct merge_plan *p, sqlite3 *db)
 	return rc == -1 ? -1 : 0;
 }
 
+static void
+uids_told(struct changes *c)
+{
+	for (size_t i = 0; i < c->nboxes; i++)
+		c->boxes[i].uidnext = c->box_more[i].uidnext;
+}
+
 static int
 plan_make(struct shard_job *j, struct merge_plan *p, sqlite3 *db)
 {
@@ -562,6 +569,8 @@ plan_make(struct shard_job *j, struct merge_plan *p, sqlite3 *db)
 	if (leave_settled(p, db, &settled) == -1 || look_all(p, db) == -1 ||
 	    subs_plan(p, db) == -1)
 		return failed(j, "index");
+	uids_told(&p->ours);
+	uids_told(&p->theirs);
 	a = (struct merge_side){ p->ours.boxes, p->ours.nboxes, p->ours.msgs, p->ours.nmsgs };
 	b = (struct merge_side){ p->theirs.boxes, p->theirs.nboxes, p->theirs.msgs,
 		p->theirs.nmsgs };

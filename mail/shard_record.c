@@ -487,7 +487,7 @@ rec_merge_box_decode(struct span body, struct rec_merge_box *b)
 	wire_get_str(&in, b->special, sizeof(b->special));
 	named = b->verb == REC_MBOX_CREATE || b->verb == REC_MBOX_RENAME;
 	numbered = b->verb == REC_MBOX_CREATE || b->verb == REC_MBOX_RENUMBER;
-	return wire_in_done(&in) && b->verb >= REC_MBOX_DELETE && b->verb <= REC_MBOX_CREATE &&
+	return wire_in_done(&in) && b->verb >= REC_MBOX_DELETE && b->verb <= REC_MBOX_RESERVE &&
 	    b->box != 0 && b->box <= INT64_MAX && b->modseq <= INT64_MAX &&
 	    b->since <= INT64_MAX && (!named || b->name[0] != '\0') &&
 	    (!numbered || b->uidvalidity != 0);

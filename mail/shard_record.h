@@ -140,15 +140,16 @@ struct rec_key {			/* a message of the side that gives way */
 void rec_added_begin(struct wire_out *, const struct rec_key *);
 bool rec_added_decode(struct span, struct rec_key *, struct rec_mail *);
 
-enum rec_box_verb { REC_MBOX_DELETE = 1, REC_MBOX_RENAME, REC_MBOX_RENUMBER, REC_MBOX_CREATE };
+enum rec_box_verb { REC_MBOX_DELETE = 1, REC_MBOX_RENAME, REC_MBOX_RENUMBER, REC_MBOX_CREATE,
+	REC_MBOX_RESERVE };
 struct rec_merge_box {
 	enum rec_box_verb verb;
 	uint64_t user, box;		/* CREATE: the id that it gets, else the mailbox */
 	uint64_t modseq;
 	uint64_t since;			/* DELETE: unless a message in it is newer than this */
 	uint32_t uidvalidity;		/* CREATE, RENUMBER: the one that it gets */
-	uint32_t was;			/* RENUMBER: if it has this one */
-	uint32_t reserve;		/* CREATE: lower UIDs are for MERGE_ADD only */
+	uint32_t was;			/* RENUMBER, RESERVE: if it has this one */
+	uint32_t reserve;		/* CREATE, RESERVE: lower UIDs are for MERGE_ADD only */
 	uint8_t guid[16];		/* CREATE */
 	bool subscribe;			/* CREATE */
 	char from[STORE_NAME_MAX + 1];	/* RENAME: if it has this name */

@@ -192,7 +192,9 @@ box_record(struct change *c, struct rec_merge_box *r)
 	} else {
 		r->box = seen->id;
 		r->verb = op->verb == MERGE_BOX_DELETE ? REC_MBOX_DELETE :
-		    op->verb == MERGE_BOX_RENAME ? REC_MBOX_RENAME : REC_MBOX_RENUMBER;
+		    op->verb == MERGE_BOX_RENAME ? REC_MBOX_RENAME :
+		    op->verb == MERGE_BOX_RESERVE ? REC_MBOX_RESERVE : REC_MBOX_RENUMBER;
+		r->reserve = op->verb == MERGE_BOX_RESERVE ? op->from->uidnext : 0;
 		r->was = ours->uidvalidity;
 		if (op->verb == MERGE_BOX_RENUMBER)
 			r->uidvalidity = counter_uidvalidity(c->ss);

@@ -354,6 +354,8 @@ do_box(struct model *m, const struct merge_op *op, int box)
 		m->box[box].is = false;
 	} else if (op->verb == MERGE_BOX_RENUMBER) {
 		m->box[box].validity = ++m->validity;
+	} else if (op->verb == MERGE_BOX_RESERVE) {
+		fail_msg("no side of the model says which UIDs it gave");
 	} else {
 		assert_true(box_named(m, op->user, op->name) < 0);
 		assert_true(strlen(op->name) > 0 && strlen(op->name) <= STORE_NAME_MAX);
@@ -828,10 +830,41 @@ long_names(void **unused)
 	merge_clear(&m);
 }
 
+/* UIDs that the other side gave in a mailbox of both are not given again. */
+static void
+uids_are_reserved(void **unused)
+{
+	struct merge_box a = both, b = both;
+	struct merge_side win, lose;
+	struct merge m;
+
+	(void)unused;
+	for (int i = 0; i < 4; i++) {
+		a.uidnext = i == 1 ? 900 : 5;
+		b.uidnext = 900;
+		b.name = i == 2 ? NULL : both.name;		/* it was deleted there */
+		b.uidvalidity = i == 3 ? a.uidvalidity + 1 : a.uidvalidity;
+		win = side(&a, NULL, 0);
+		lose = side(&b, NULL, 0);
+		assert_int_equal(merge_shard(&m, &win, &lose, "xyz"), 0);
+		if (i == 0) {
+			assert_int_equal(m.nops, 1);
+			assert_int_equal(m.ops[0].verb, MERGE_BOX_RESERVE);
+			assert_int_equal(m.ops[0].from->uidnext, 900);
+		} else if (i == 2) {
+			assert_int_equal(m.ops[0].verb, MERGE_BOX_DELETE);
+		} else {
+			assert_int_equal(m.nops, 0);
+		}
+		merge_clear(&m);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(uids_are_reserved),
 		cmocka_unit_test(one_inbox),
 		cmocka_unit_test(one_mailbox_for_a_special_use),
 		cmocka_unit_test(one_id_two_contents),
