@@ -2,8 +2,10 @@
  *
  *   fault [-s SEED] [-m CASES] [-k CALL] [-w HOW] [-f FAILURES] [-v] [SUBJECT...]
  *   fault -c SUBJECT/HOW/N [-v]        one case again, as a failure names it
+ *   fault -d DIR -M FILE work|check SUBJECT    one part of a case, for power_cut.py: in DIR,
+ *                                      with the model in FILE; check comes after a power cut
  *
- * To be started with tests/lab/nthcall.c preloaded.  For each subject: the work is done
+ * But for the last, to be started with tests/lab/nthcall.c preloaded.  For each subject: the work is done
  * once to count its calls; then again for each call and each way to fail, in a process of
  * its own; and then fresh processes look at what is left:
  *   - as a power cut at that moment leaves it, in three ways (nthcall.h);
@@ -312,6 +314,33 @@ again(const char *text)
 	return false;
 }
 
+/* The work, or the look at what a power cut left of it, in this process. */
+static int
+part(const char *what, const char *name, const char *dir, const char *file)
+{
+	const struct subject *s = NULL;
+	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc = 0;
+
+	for (size_t i = 0; i < NSUBJECTS; i++)
+		if (strcmp(subjects[i]->name, name) == 0)
+			s = subjects[i];
+	if (s == NULL || fd == -1 || ftruncate(fd, (off_t)s->model) == -1)
+		return 2;
+	model = mmap(NULL, s->model, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (model == MAP_FAILED)
+		return 2;
+	if (s->prepare != NULL)
+		s->prepare(scratch);
+	puts("begins");		/* the cut may come */
+	fflush(stdout);
+	if (strcmp(what, "check") == 0)
+		s->check(dir, model, true);
+	else
+		rc = s->work(dir, model);
+	return rc == 0 ? 0 : EXIT_REFUSED;
+}
+
 static void
 find_library(void)
 {
@@ -360,12 +389,12 @@ int
 main(int argc, char **argv)
 {
 	unsigned long max = 0, seed = 1;
-	const char *text = NULL;
+	const char *text = NULL, *dir = NULL, *file = NULL;
 	size_t biggest = 0;
 	bool ok = true;
 	int c;
 
-	while ((c = getopt(argc, argv, "s:m:c:k:w:f:v")) != -1) {
+	while ((c = getopt(argc, argv, "s:m:c:k:w:f:d:M:v")) != -1) {
 		if (c == 's')
 			seed = strtoul(optarg, NULL, 10);
 		else if (c == 'm')
@@ -374,6 +403,10 @@ main(int argc, char **argv)
 			failures_max = strtoul(optarg, NULL, 10);
 		else if (c == 'c')
 			text = optarg;
+		else if (c == 'd')
+			dir = optarg;
+		else if (c == 'M')
+			file = optarg;
 		else if (c == 'k')
 			kind = optarg;
 		else if (c == 'w')
@@ -383,9 +416,15 @@ main(int argc, char **argv)
 		else
 			return 2;
 	}
-	find_library();
 	make_places();
 	log_init("fault", true, LOG_LEVEL_ERR);
+	if (dir != NULL && file != NULL && optind + 2 == argc) {
+		c = part(argv[optind], argv[optind + 1], dir, file);
+		if (fs_remove_tree(base) == -1)
+			perror(base);
+		return c;
+	}
+	find_library();
 	for (size_t i = 0; i < NSUBJECTS; i++)
 		biggest = subjects[i]->model > biggest ? subjects[i]->model : biggest;
 	model = mmap(NULL, biggest, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
