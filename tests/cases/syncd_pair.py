@@ -240,9 +240,10 @@ class Node:
         os.makedirs(self.dir)
         self.process = self.agent = self.owner = None
 
-    def start(self, attach=True, hook=None, gate=False, files=1024):
-        """hook: a planned mistake; gate: its syncs can be held up (see SyncGate)."""
-        env = dict(os.environ)
+    def start(self, attach=True, hook=None, gate=False, files=1024, more=None):
+        """hook: a planned mistake; gate: its syncs can be held up (see SyncGate); more: of
+        the environment."""
+        env = dict(os.environ, **(more or {}))
         env.pop("MAILPAIR_HOOK", None)
         if hook:
             env["MAILPAIR_HOOK"] = hook
@@ -313,8 +314,8 @@ class Node:
 
 
 class Pair:
-    def __init__(self, **options):
-        self.dir = tempfile.mkdtemp(prefix="syncd-pair-")
+    def __init__(self, within=None, **options):
+        self.dir = tempfile.mkdtemp(prefix="syncd-pair-", dir=within)
         os.chmod(self.dir, 0o755)
         self.newest = 0
         self.nodes = [Node(self, 0), Node(self, 1)]
@@ -1240,6 +1241,92 @@ def case_two_syncs(p):
     """acknowledged only when it is on the other node's disk"""
     serve(p)
     check_fsync(p)
+
+
+class NthCall:
+    """The n-th call of one syncd on its log's folder fails, or is its last
+    (tests/lab/nthcall.c)."""
+
+    def __init__(self, pair, victim, n, how, err):
+        self.pair, self.victim = pair, pair.nodes[victim]
+        self.how = how
+        lib = pair.dir + "/nthcall.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", lib,
+                        os.path.join(TOP, "tests/lab/nthcall.c")], check=True)
+        self.env = {"LD_PRELOAD": lib, "ASAN_OPTIONS": "verify_asan_link_order=0",
+                    "NTHCALL": "%d %s %d %s %s" % (n, how, err, self.victim.log, self.victim.run + "/once")}
+
+    def start(self):
+        for n in self.pair.nodes:
+            n.start(more=self.env if n is self.victim else None)
+        self.pair.nodes[0].agent.grant_alone = PRESUMED
+        self.pair.promote(0, CLEAN)
+        self.pair.in_step()
+        self.pair.serving()
+
+    def died(self):
+        """Has it ended?  Only as it may."""
+        code = self.victim.process.poll()
+        if code is None:
+            return False
+        assert code == 1 if self.how in ("fail", "all") else code == -signal.SIGKILL, "exit %d" % code
+        return True
+
+    def run(self):
+        """Appends until the fault has come, and all are settled or the active is dead."""
+        a, b = self.pair.nodes
+        origins, end = [], now() + 20
+        while now() < end and not self.died():
+            if len(origins) < 400:
+                origins.append(a.owner.append(b"n%d-" % len(origins) + os.urandom(15000)))
+            a.poll()
+            b.poll()
+            if len(origins) == 400 and all(o in a.owner.acked for o in origins):
+                break
+            time.sleep(0.002)
+        return self.died()
+
+    def back(self):
+        """A start without the fault is enough for both to be in step again."""
+        a, b = self.pair.nodes
+        mine = dict(a.owner.mine)
+        if self.died():
+            self.victim.kill()
+            if self.victim is a:
+                self.pair.promote(1, TAKEOVER)
+                self.pair.serving(1)
+            self.victim.start()
+        leader = 1 if self.victim is a and a.owner.mine != mine else 0
+        self.pair.in_step(leader)
+        self.pair.equal()
+        return mine
+
+
+def case_nth_call(p):
+    """a call on the disk of either node fails or is its last: nothing acknowledged is lost"""
+    rng = random.Random(4)
+    for victim, how, err in ((0, "fail", errno.EIO), (1, "fail", errno.EIO), (0, "kill", 0),
+                             (1, "after", 0), (0, "fail", errno.EDQUOT),
+                             (0, "all", errno.EROFS), (1, "all", errno.EROFS)):
+        q = Pair(within=p.dir, **{"hold-ms": 500})
+        n = rng.randrange(40, 160)
+        what = "node %d %s %d at %d" % (victim, how, err, n)
+        try:
+            fault = NthCall(q, victim, n, how, err)
+            fault.start()
+            died = fault.run()
+            acked = dict(q.nodes[0].owner.acked)
+            mine = fault.back()
+            kept = set(q.nodes[0].owner.records.values())
+            lost = [o for o in acked if mine[o] not in kept]
+            assert not lost, "%d of %d acknowledged are lost" % (len(lost), len(acked))
+            assert acked, "nothing was acknowledged"
+            print("   %s: %s, %d acknowledged" % (what, "ended" if died else "went on",
+                                                  len(acked)))
+        except Exception as e:
+            p.nodes += q.nodes      # whose last words are shown, and which are ended
+            raise AssertionError("%s: %s" % (what, e)) from e
+        q.close()
 
 
 CASES = {n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")}

@@ -60,6 +60,7 @@ static const struct way {
 	{ "EIO", NTH_FAIL, EIO, false }, { "EIO-all", NTH_FAIL, EIO, true },
 	{ "ENOSPC", NTH_FAIL, ENOSPC, false }, { "ENOSPC-all", NTH_FAIL, ENOSPC, true },
 	{ "EIO-kill", NTH_FAIL_KILL, EIO, false },
+	{ "EROFS-all", NTH_FAIL, EROFS, true },
 	{ "EDQUOT", NTH_FAIL, EDQUOT, false }, { "ENOMEM", NTH_FAIL, ENOMEM, false },
 };
 #define NWAYS (sizeof(ways) / sizeof(*ways))
@@ -228,6 +229,9 @@ one(const struct subject *s, const struct way *w, long n)
 		show_errors();
 	for (int how = 0; ok && how < NTH_CUTS; how++)
 		ok = !cut_wanted(n, how) || check_cut(s, where, "then", (enum nth_cut)how, (unsigned)n);
+	/* Such a file system has to be mounted again: nothing stays in memory. */
+	if (w->err == EROFS)
+		return ok ? 1 : -1;
 	if (ok && (status = run(s, CHECK_CRASH, root)) != 0)
 		ok = bad(where, status, "crash of the process");
 	for (int how = 0; ok && how < NTH_CUTS; how++)

@@ -1,6 +1,6 @@
 /* nthcall.c - see nthcall.h.  Preloaded into tests/fault, or into a daemon of a pair; there
- * the variable NTHCALL says what to do: "at how errno root once", with how = fail, kill or
- * after, errno as a number, and once = a file that says that it has happened (so that a
+ * the variable NTHCALL says what to do: "at how errno root once", with how = fail, all (it and
+ * those behind it fail), kill or after, errno as a number, and once = a file that says that it has happened (so that a
  * process that is started again meets no second fault).
  *
  * The picture of the disk is a folder: i<inode> holds the bytes of a file that were synced,
@@ -53,7 +53,7 @@ struct shared {
 };
 static struct shared *s;
 
-enum call { WRITE, SYNC, RENAME, LINK, UNLINK, OPEN, MAKE, TRUNCATE, ALLOCATE, MKDIR, CLOSE, MAP };
+enum call { WRITE, OVERWRITE, SYNC, RENAME, LINK, UNLINK, OPEN, MAKE, TRUNCATE, ALLOCATE, MKDIR, CLOSE, MAP };
 
 /* ---- the machine's own calls ---- */
 
@@ -536,14 +536,14 @@ from_environment(void)
 	share();
 	snprintf(s->root, sizeof(s->root), "%s", root);
 	snprintf(s->once, sizeof(s->once), "%s", once);
-	nthcall_arm(at, strcmp(how, "fail") == 0 ? NTH_FAIL : strcmp(how, "kill") == 0 ? NTH_KILL :
-	    NTH_AFTER, err, false);
+	nthcall_arm(at, strcmp(how, "kill") == 0 ? NTH_KILL : strcmp(how, "after") == 0 ?
+	    NTH_AFTER : NTH_FAIL, err, strcmp(how, "all") == 0);
 }
 
 /* ---- the fault ---- */
 
 static const char *const names[] = {
-	[WRITE] = "write", [SYNC] = "fsync", [RENAME] = "rename", [LINK] = "link",
+	[WRITE] = "write", [OVERWRITE] = "write", [SYNC] = "fsync", [RENAME] = "rename", [LINK] = "link",
 	[UNLINK] = "unlink", [OPEN] = "open", [MAKE] = "create", [TRUNCATE] = "ftruncate",
 	[ALLOCATE] = "fallocate", [MKDIR] = "mkdir", [CLOSE] = "close", [MAP] = "mmap",
 };
@@ -554,14 +554,26 @@ applies(enum call c, int err)
 	switch (err) {
 	case ENOSPC:
 	case EDQUOT:
-		return c == WRITE || c == SYNC || c == RENAME || c == LINK || c == MAKE ||
+		return c == WRITE || c == OVERWRITE || c == SYNC || c == RENAME || c == LINK || c == MAKE ||
 		    c == ALLOCATE || c == MKDIR;
+	case EROFS:	/* the file system stopped itself */
+		return c != OPEN && c != CLOSE && c != MAP;
 	case ENOMEM:
 		return c == RENAME || c == LINK || c == UNLINK || c == OPEN || c == MAKE ||
 		    c == MKDIR || c == MAP;
 	default:
 		return true;
 	}
+}
+
+/* Of those behind the first: a write into the page cache needs no disk, and what has its
+ * place needs no room. */
+static bool
+goes_on_failing(enum call c, int err)
+{
+	if (err == EIO)
+		return c != WRITE && c != OVERWRITE && c != OPEN && c != CLOSE && c != MAP;
+	return c != OVERWRITE || err == EROFS;
 }
 
 static void
@@ -601,7 +613,9 @@ fate(enum call c, const char *path)
 		snprintf(s->list[n], sizeof(s->list[n]), "%s %s", names[c], path + strlen(s->root));
 	if (s->at == 0 || n < s->at || (n > s->at && !s->sticky))
 		return 0;
-	if (((s->how == NTH_FAIL || s->how == NTH_FAIL_KILL) && !applies(c, s->err)) || (s->how == NTH_SHORT && c != WRITE))
+	if (((s->how == NTH_FAIL || s->how == NTH_FAIL_KILL) && !applies(c, s->err)) || (s->how == NTH_SHORT && c != WRITE && c != OVERWRITE))
+		return 0;
+	if (n > s->at && !goes_on_failing(c, s->err))
 		return 0;
 	if (!s->hit)
 		remember(c, path, n);
@@ -649,13 +663,14 @@ write_out(int fd, const struct iovec *iov, int n, off_t at)
 {
 	char path[PATH_MAX];
 	struct iovec part;
+	struct stat st;
 	ssize_t rc;
 	int what;
 
 	if (!watched_fd(fd, path))
 		return at < 0 ? syscall(SYS_writev, fd, iov, n) :
 		    syscall(SYS_pwritev, fd, iov, n, (long)at, 0L);
-	what = fate(WRITE, path);
+	what = fate(at >= 0 && fstat(fd, &st) == 0 && at < st.st_size ? OVERWRITE : WRITE, path);
 	if (what > 0)
 		return refuse(what);
 	if (what != 0 && iov[0].iov_len > 1) {
