@@ -566,14 +566,14 @@ applies(enum call c, int err)
 	}
 }
 
-/* Of those behind the first: a write into the page cache needs no disk, and what has its
- * place needs no room. */
+/* Of those behind the first: a write into the page cache needs no disk; and what has its
+ * place needs no room, nor does the sync of what was taken, whose room is reserved. */
 static bool
 goes_on_failing(enum call c, int err)
 {
 	if (err == EIO)
 		return c != WRITE && c != OVERWRITE && c != OPEN && c != CLOSE && c != MAP;
-	return c != OVERWRITE || err == EROFS;
+	return err == EROFS || (c != OVERWRITE && c != SYNC);
 }
 
 static void
