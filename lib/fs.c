@@ -219,23 +219,22 @@ fs_replace(const char *dir, const char *name, const void *p, size_t len, mode_t 
 int
 fs_overwrite(const char *dir, const char *name, const void *p, size_t len)
 {
-	int dirfd = open_dir(dir), fd;
-	struct stat st;
+	int dirfd = open_dir(dir), fd, rc = -1;
+	struct stat st = { .st_blocks = 0 };
 
 	if (dirfd == -1)
 		return -1;
 	fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1)
 		return fail_close(dirfd);
-	close(dirfd);
-	if (fstat(fd, &st) == -1)
-		return fail_close(fd);
-	if ((uint64_t)st.st_blocks * 512 < len) {
+	if (fstat(fd, &st) == 0 && (uint64_t)st.st_blocks * 512 < len)
 		errno = ENOSPC;
-		return fail_close(fd);
-	}
-	if (fs_pwrite_all(fd, p, len, 0) == -1 || ftruncate(fd, (off_t)len) == -1 ||
-	    fsync(fd) == -1)
+	/* The name may be younger than the last sync of the folder. */
+	else if (fs_pwrite_all(fd, p, len, 0) == 0 && ftruncate(fd, (off_t)len) == 0 &&
+	    fsync(fd) == 0 && sync_names(dirfd) == 0)
+		rc = 0;
+	fail_close(dirfd);
+	if (rc == -1)
 		return fail_close(fd);
 	return close(fd);
 }

@@ -253,8 +253,8 @@ object_store(struct shard *sh, struct rec_mail *m, uint64_t lsn)
 		return object_put(sh, m->sha, m->content);
 	}
 	rc = object_part_finish(sh, m->sha, m->size);
-	if (rc == 1 && object_good(sh->objects_fd, m->sha, m->size))
-		rc = 0;			/* a crash after the rename, before the commit */
+	if (rc == 1 && (rc = object_check(sh->objects_fd, m->sha, m->size)) != -1)
+		rc = rc == 0;		/* there: a crash after the rename, before the commit */
 	if (rc == 1)
 		rc = object_missing(sh, m->sha, lsn);
 	return rc;

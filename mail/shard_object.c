@@ -125,8 +125,9 @@ fd_sha256(int fd, uint64_t *size, uint8_t sha[32])
 	return n == 0 ? 0 : -1;
 }
 
-static bool
-file_good(int objects_fd, const char *name, const uint8_t sha[32], uint64_t size)
+/* 1 = it has these bytes, 0 = it has not, or is not there, -1 = cannot be opened now. */
+static int
+file_check(int objects_fd, const char *name, const uint8_t sha[32], uint64_t size)
 {
 	uint8_t is[32];
 	struct stat st;
@@ -135,7 +136,7 @@ file_good(int objects_fd, const char *name, const uint8_t sha[32], uint64_t size
 	int fd = openat(objects_fd, name, O_RDONLY | O_CLOEXEC);
 
 	if (fd == -1)
-		return false;
+		return errno == ENOENT ? 0 : -1;
 	good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	    (size == UINT64_MAX || (uint64_t)st.st_size == size) &&
 	    fd_sha256(fd, &n, is) == 0 && memcmp(is, sha, 32) == 0;
@@ -143,13 +144,25 @@ file_good(int objects_fd, const char *name, const uint8_t sha[32], uint64_t size
 	return good;
 }
 
-bool
-object_good(int objects_fd, const uint8_t sha[32], uint64_t size)
+static bool
+file_good(int objects_fd, const char *name, const uint8_t sha[32], uint64_t size)
+{
+	return file_check(objects_fd, name, sha, size) == 1;
+}
+
+int
+object_check(int objects_fd, const uint8_t sha[32], uint64_t size)
 {
 	char name[72];
 
 	object_name(sha, name);
-	return file_good(objects_fd, name, sha, size);
+	return file_check(objects_fd, name, sha, size);
+}
+
+bool
+object_good(int objects_fd, const uint8_t sha[32], uint64_t size)
+{
+	return object_check(objects_fd, sha, size) == 1;
 }
 
 /* The same piece may come twice, and pieces may come again after a crash. */
@@ -175,10 +188,11 @@ int
 object_part_finish(struct shard *sh, const uint8_t sha[32], uint64_t size)
 {
 	char part[80];
+	int rc;
 
 	part_name(sha, part);
-	if (!file_good(sh->objects_fd, part, sha, size))
-		return 1;
+	if ((rc = file_check(sh->objects_fd, part, sha, size)) != 1)
+		return rc == 0 ? 1 : -1;
 	return object_place(sh, part, sha);
 }
 

@@ -83,10 +83,13 @@ sqlite3 *shard_sql_extra(const char *dir, bool readonly);
 /* ---- shard_object.c ---- */
 void object_name(const uint8_t sha[32], char name[72]);	/* ab/<sha> */
 int object_put(struct shard *, const uint8_t sha[32], struct span content);
-/* Is the object in place, and does it have this hash (and size, unless UINT64_MAX)? */
+/* Is the object in place, and does it have this hash (and size, unless UINT64_MAX)?  1 = it
+ * is, 0 = it is not, -1 = it cannot be opened now (no memory, no descriptor, EIO): a reason
+ * to try again, not to take it for lost.  object_good(): the first only. */
+int object_check(int objects_fd, const uint8_t sha[32], uint64_t size);
 bool object_good(int objects_fd, const uint8_t sha[32], uint64_t size);
 int object_part_write(struct shard *, const struct rec_blob *);
-/* Makes the object of its finished part.  0; 1 = the part is not what it should be. */
+/* Makes the object of its finished part.  0; 1 = the part is not what it should be; -1. */
 int object_part_finish(struct shard *, const uint8_t sha[32], uint64_t size);
 int object_part_unlink(struct shard *, const uint8_t sha[32]);
 int object_unlink(struct shard *, const uint8_t sha[32]);
