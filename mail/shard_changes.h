@@ -13,7 +13,7 @@ struct owner_tail;
  * shard's records behind c->fork; when c->whole is false some of the first are lost, and
  * every message that may have been changed by them is there as changed and unknown.
  * A message that was changed by a record behind the tail's last one is there as changed
- * too, with a touch that keeps it.  users: whose mailboxes are told besides; may be NULL.
+ * too, with a touch that keeps it.  That a copy was made of it is known from the tail only.  users: whose mailboxes are told besides; may be NULL.
  * c has shard, fork and whole set; -1 with errno, EBADMSG: the tail or the index. */
 int shard_changes(struct changes *c, sqlite3 *db, struct owner_tail *tail,
     const uint64_t *users, size_t nusers);
