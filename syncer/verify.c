@@ -23,6 +23,7 @@
 #include "log_verify.h"
 #include "mem.h"
 #include "owners.h"
+#include "ship.h"
 
 #define NICE 10
 #define TELL_MS 5000		/* between two parts that only say how far it is */
@@ -60,6 +61,8 @@ struct verify {
 	struct ctl_call *call;		/* NULL: nobody waits */
 	json_t *failures;		/* texts: what could not be looked at */
 	json_int_t bad, mended, records, messages;
+	bool whole_bad;			/* an index, or the log: not to be mended piece by piece */
+	bool refilled;			/* and this node is filled anew for that */
 	uint64_t bytes;
 	int64_t began_ms, told_ms, due_ms;
 	json_t *last;			/* the summary of the last run */
@@ -182,6 +185,7 @@ on_looked(evutil_socket_t fd, short what, void *arg)
 		v->records = (json_int_t)l->log.records;
 		v->bytes += l->log.bytes;
 		v->bad += (json_int_t)l->log.nbad;
+		v->whole_bad = v->whole_bad || l->log.nbad > 0;
 		for (size_t i = 0; i < l->log.nbad && i < LOG_VERIFY_BAD_MAX; i++)
 			log_bad(v, &l->log.bad[i]);
 	}
@@ -253,6 +257,7 @@ verify_shard_done(struct verify *v, uint16_t shard, uint32_t run, bool ok, struc
 	p->state = SHARD_DONE;
 	v->bad += count_of(o, "bad_count");
 	v->mended += count_of(o, "mended");
+	v->whole_bad = v->whole_bad || json_is_true(json_object_get(o, "index_bad"));
 	v->messages += count_of(o, "objects");
 	v->bytes += (uint64_t)count_of(o, "bytes");
 	json_array_foreach(json_object_get(o, "bad"), i, one)
@@ -308,6 +313,40 @@ summary(const struct verify *v)
 	    (json_int_t)clock_wall_ms(), "not_looked_at", v->failures);
 }
 
+/* A damaged index or log of a standby: its copy of everything is made anew from the active,
+ * as for one that was away for too long.  Marked first, so that it is never promoted with
+ * what is damaged.  An active node's is not touched: the other one has to serve before. */
+static void
+refill(struct verify *v)
+{
+	struct syncd *s = v->s;
+	const struct commit *c = &s->commit;
+
+	if (c->role != DATA_STANDBY || c->seeding ||
+	    (c->mode != DATA_INSYNC && c->mode != DATA_TARGET) || !ship_seed_may(s->ship))
+		return;
+	if (core_mark_seeding(s, true) == -1) {
+		log_warn("verify: cannot mark this node as damaged");
+		return;
+	}
+	log_err("verify: an index or the log is damaged: this node is filled anew from the other one");
+	v->refilled = true;
+	/* The active took it for one that follows its log: it is asked anew. */
+	peerlink_drop(s->peer, "this node has to be filled anew");
+}
+
+static const char *
+next_step(const struct verify *v)
+{
+	if (v->refilled)
+		return "hactl sync status";
+	if (!v->repair)
+		return "hactl sync verify --repair";
+	if (v->whole_bad && v->s->commit.role == DATA_ACTIVE)
+		return "hactl switchover, and then, here: hactl sync verify --repair";
+	return "see syncd(8), DIAGNOSTICS";
+}
+
 static void
 answer(struct verify *v)
 {
@@ -325,9 +364,9 @@ answer(struct verify *v)
 	    (long long)v->bad, (long long)v->mended);
 	ctl_done(call, code, json_pack("{s:O}", "verify", v->last), code == CTL_OK ? NULL :
 	    code == CTL_HALF_DONE ? "not everything could be looked at" : text,
+	    v->refilled ? "an index or the log is damaged: this node is filled anew from the other one" :
 	    all ? NULL : json_string_value(json_array_get(v->failures, 0)),
-	    left <= 0 ? (all ? NULL : "hactl sync verify") :
-	    v->repair ? "see syncd(8), DIAGNOSTICS" : "hactl sync verify --repair");
+	    left > 0 ? next_step(v) : all ? NULL : "hactl sync verify");
 }
 
 static void
@@ -344,6 +383,8 @@ finish(struct verify *v)
 	log_info("verified records=%lld messages=%lld bytes=%llu bad=%lld mended=%lld ms=%lld",
 	    (long long)v->records, (long long)v->messages, (unsigned long long)v->bytes,
 	    (long long)v->bad, (long long)v->mended, (long long)(clock_ms() - v->began_ms));
+	if (v->repair && v->whole_bad)
+		refill(v);
 	answer(v);
 }
 
@@ -400,6 +441,7 @@ start(struct verify *v, bool repair)
 	v->run++;
 	v->bad = v->mended = v->records = v->messages = 0;
 	v->bytes = 0;
+	v->whole_bad = v->refilled = false;
 	v->began_ms = v->told_ms = clock_ms();
 	json_decref(v->failures);
 	v->failures = json_array();
