@@ -27,7 +27,6 @@
 #include "owners_wire.h"
 #include "wire.h"
 
-#define UNSENT_HIGH (4u << 20)	/* an owner that does not read gets no more */
 #define RUN_MAX 512		/* records before the loop looks at others */
 
 /* ---- who may own what ---- */
@@ -58,6 +57,33 @@ may_own_any(uid_t uid)
 {
 	return may_own(uid, SHARD_DIRECTORY) || may_own(uid, SHARD_QUEUE) ||
 	    may_own(uid, SHARD_STORE0);
+}
+
+/* ---- limits ---- */
+
+/* An owner that does not read gets no more than this. */
+static size_t
+unsent_max(const struct owners *o)
+{
+	return (size_t)o->s->conf.unsent_max;
+}
+
+/* A record in memory, whatever is in it. */
+static size_t
+weight(size_t payload)
+{
+	return record_size(payload);
+}
+
+/* Too much waits for this disk, or for the standby's.  While acknowledgements are held it is
+ * read on: what comes then is held or refused, and says so (commit_append()). */
+static bool
+too_much(const struct oconn *c, uint64_t max)
+{
+	const struct syncd *s = c->o->s;
+
+	return log_writer_bytes(s->writer) > max ||
+	    (c->uncommitted > max && s->commit.mode != DATA_FROZEN);
 }
 
 /* ---- connections ---- */
@@ -92,7 +118,7 @@ drop_held(struct owners *o, struct oconn *c)
 		if (h->conn != c)
 			continue;
 		TAILQ_REMOVE(&o->held, h, next);
-		commit_unheld(&o->s->commit, 1, h->payload.len);
+		commit_unheld(&o->s->commit, 1, weight(h->payload.len));
 		free(h);
 	}
 }
@@ -173,6 +199,7 @@ owners_role(struct owners *o)
 
 	TAILQ_FOREACH(c, &o->conns, next)
 		conn_role(c);
+	owners_room(o);
 }
 
 /* ---- delivery ---- */
@@ -220,9 +247,10 @@ static bool
 own_take(struct oconn *c, uint64_t lsn)
 {
 	while (c->own_at < c->nown && c->own[c->own_at].lsn < lsn)
-		c->own_at++;
+		c->uncommitted -= c->own[c->own_at++].bytes;
 	if (c->own_at == c->nown || c->own[c->own_at].lsn != lsn)
 		return false;
+	c->uncommitted -= c->own[c->own_at].bytes;
 	if (++c->own_at == c->nown)
 		c->own_at = c->nown = 0;
 	return true;
@@ -282,10 +310,10 @@ static void on_drained(struct ipc *, void *);
 static void
 conn_read(struct oconn *c)
 {
-	bool room = ipc_unsent(c->ipc) <= UNSENT_HIGH;
+	bool room = ipc_unsent(c->ipc) <= unsent_max(c->o);
 
 	if (!room)
-		ipc_on_drained(c->ipc, UNSENT_HIGH / 2, on_drained);
+		ipc_on_drained(c->ipc, unsent_max(c->o) / 2, on_drained);
 	ipc_read_enable(c->ipc, room && !c->choked);
 }
 
@@ -305,8 +333,8 @@ conn_deliver(struct oconn *c)
 	if (c->cursor < oldest)
 		c->cursor = oldest;
 	while (c->cursor <= s->commit.commit_lsn && n++ < RUN_MAX) {
-		if (ipc_unsent(c->ipc) > UNSENT_HIGH) {
-			ipc_on_drained(c->ipc, UNSENT_HIGH / 2, on_drained);
+		if (ipc_unsent(c->ipc) > unsent_max(c->o)) {
+			ipc_on_drained(c->ipc, unsent_max(c->o) / 2, on_drained);
 			break;
 		}
 		if (feed_read(s->feed, &c->reader, c->cursor, &r) != 1) {
@@ -344,6 +372,7 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	TAILQ_FOREACH(c, &o->conns, next)
 		more = conn_deliver(c) || more;
+	owners_room(o);
 	if (more)
 		owners_kick(o);
 }
@@ -357,7 +386,7 @@ owners_kick(struct owners *o)
 /* ---- appends ---- */
 
 static void
-own_add(struct oconn *c, uint64_t lsn, uint64_t origin)
+own_add(struct oconn *c, uint64_t lsn, uint64_t origin, size_t bytes)
 {
 	if (c->nown == c->own_cap) {
 		if (c->own_at > 0)
@@ -370,6 +399,8 @@ own_add(struct oconn *c, uint64_t lsn, uint64_t origin)
 			c->own = mem_grow(c->own, c->own_cap, sizeof(*c->own));
 		}
 	}
+	c->uncommitted += bytes;
+	c->own[c->nown].bytes = bytes;
 	c->own[c->nown].lsn = lsn;
 	c->own[c->nown++].origin = origin;
 }
@@ -392,7 +423,7 @@ write_append(struct oconn *c, const struct held *h)
 {
 	uint64_t lsn = core_write(c->o->s, h->shard, h->type, h->origin, h->payload);
 
-	own_add(c, lsn, h->origin);
+	own_add(c, lsn, h->origin, weight(h->payload.len));
 }
 
 static bool
@@ -408,10 +439,10 @@ got_append(struct oconn *c, struct wire_in *in)
 	if (!wire_in_ok(in) || h.payload.len > RECORD_PAYLOAD_MAX ||
 	    h.type == OWNER_REC_GENERATION || owners_attach_of(c, h.shard) == NULL)
 		return false;
-	switch (commit_append(&s->commit, h.payload.len, &why)) {
+	switch (commit_append(&s->commit, weight(h.payload.len), &why)) {
 	case COMMIT_DO_WRITE:
 		write_append(c, &h);
-		c->choked = log_writer_bytes(s->writer) > s->conf.pending_max;
+		c->choked = too_much(c, s->conf.pending_max);
 		break;
 	case COMMIT_DO_HOLD:
 		hold(c, &h);
@@ -428,10 +459,8 @@ owners_room(struct owners *o)
 {
 	struct oconn *c;
 
-	if (log_writer_bytes(o->s->writer) > o->s->conf.pending_max / 2)
-		return;
 	TAILQ_FOREACH(c, &o->conns, next)
-		if (c->choked) {
+		if (c->choked && !too_much(c, o->s->conf.pending_max / 2)) {
 			c->choked = false;
 			conn_read(c);
 		}
@@ -480,8 +509,10 @@ owners_cut(struct owners *o, uint64_t lsn)
 	struct oconn *c;
 
 	TAILQ_FOREACH(c, &o->conns, next) {
-		while (c->nown > c->own_at && c->own[c->nown - 1].lsn > lsn)
-			conn_refused(c, c->own[--c->nown].origin, OWNER_NOT_ACTIVE);
+		while (c->nown > c->own_at && c->own[c->nown - 1].lsn > lsn) {
+			c->uncommitted -= c->own[--c->nown].bytes;
+			conn_refused(c, c->own[c->nown].origin, OWNER_NOT_ACTIVE);
+		}
 		feed_reader_clear(&c->reader);
 		if (c->cursor > lsn + 1)
 			c->cursor = lsn + 1;

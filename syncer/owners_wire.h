@@ -31,9 +31,10 @@ struct oconn {
 	size_t nattach;
 	uint64_t cursor;		/* next LSN to look at */
 	struct feed_reader reader;
-	struct { uint64_t lsn, origin; } *own;	/* written, not yet committed */
+	struct { uint64_t lsn, origin; size_t bytes; } *own;	/* written, not yet committed */
 	size_t nown, own_at, own_cap;
-	bool choked;		/* the writer has too much to do to read more from here */
+	size_t uncommitted;		/* bytes of own[] */
+	bool choked;		/* too much waits for a disk to read more from here */
 	bool role_told;
 	uint8_t told_active, told_live, told_copies;
 	uint64_t told_gen;

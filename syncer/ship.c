@@ -30,9 +30,6 @@
 
 #define BATCH_BYTES (1u << 20)
 #define BATCH_RECORDS 1024
-#define UNSENT_HIGH (4u << 20)
-#define WRITER_HIGH (32u << 20)		/* standby: stop reading from the peer */
-#define WRITER_LOW (16u << 20)
 
 enum ship_state { SHIP_IDLE, SHIP_SEARCH, SHIP_CUTTING, SHIP_MATCHED, SHIP_STUCK };
 
@@ -460,7 +457,7 @@ ship_flush(struct ship *h)
 		return;
 	while (h->state == SHIP_MATCHED && c->role == DATA_ACTIVE &&
 	    (c->peer_trouble & DATA_PEER_FULL) == 0 &&
-	    peerlink_unsent(h->s->peer) < UNSENT_HIGH && send_batch(h))
+	    peerlink_unsent(h->s->peer) < h->s->conf.unsent_max && send_batch(h))
 		;
 	if (h->told_commit >= c->commit_lsn)
 		return;
@@ -531,7 +528,7 @@ ship_durable(struct ship *h)
 {
 	struct syncd *s = h->s;
 
-	if (log_writer_bytes(s->writer) < WRITER_LOW)
+	if (log_writer_bytes(s->writer) <= s->conf.pending_max / 2)
 		peerlink_read_enable(s->peer, true);
 	if (taking(h) && s->commit.durable_lsn != h->acked)
 		send_ack(h, s->commit.durable_lsn);
@@ -610,7 +607,7 @@ got_batch(struct ship *h, struct wire_in *in)
 		send_ack(h, s->commit.tip_lsn);
 	commit_told(&s->commit, commit, &acts);
 	core_run(s, &acts);
-	if (log_writer_bytes(s->writer) > WRITER_HIGH)
+	if (log_writer_bytes(s->writer) > s->conf.pending_max)
 		peerlink_read_enable(s->peer, false);
 }
 

@@ -42,6 +42,7 @@ static const struct size_option sizes[] = {
 	{ "retain-size", offsetof(struct syncd_conf, retain_size), 8 * MIB, 1ull << 44, false },
 	{ "low-water-size", offsetof(struct syncd_conf, low_water_size), 0, 1ull << 44, false },
 	{ "pending-max", offsetof(struct syncd_conf, pending_max), 2 * MIB, 4096 * MIB, false },
+	{ "unsent-max", offsetof(struct syncd_conf, unsent_max), 64 << 10, 256 * MIB, false },
 	{ "recent-size", offsetof(struct syncd_conf, recent_size), 1 * MIB, 4096 * MIB, false },
 	/* Well above a step of lag.h, below which a standby that lacks nothing passes for one
 	 * that lags, and above the largest record of a message (512 KiB), which it lacks for a
@@ -103,7 +104,8 @@ static const struct conf_check checks[] = {
 	{ "commit", check_commit },	{ "ship", check_ship },
 	{ "port", conf_check_port },	{ "segment-size", check_size },
 	{ "retain-size", check_size },	{ "low-water-size", check_size },
-	{ "pending-max", check_size },	{ "recent-size", check_size },
+	{ "pending-max", check_size },	{ "unsent-max", check_size },
+	{ "recent-size", check_size },
 	{ "hold-ms", check_int },	{ "rejoin-stable-ms", check_int },
 	{ "silent-ms", check_int },	{ "ping-ms", check_int },
 	{ "retry-ms", check_int },	{ "join-lag", check_int },
@@ -227,6 +229,7 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_STR("retain-size", "4G", CFGF_NONE),
 		CFG_STR("low-water-size", "256M", CFGF_NONE),
 		CFG_STR("pending-max", "64M", CFGF_NONE),
+		CFG_STR("unsent-max", "4M", CFGF_NONE),
 		CFG_STR("recent-size", "32M", CFGF_NONE),
 		CFG_STR("lag-max-size", "64M", CFGF_NONE),
 		CFG_STR("bandwidth-limit", "0", CFGF_NONE),

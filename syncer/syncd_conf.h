@@ -28,7 +28,7 @@ struct syncd_conf {
 	bool ship_log;
 	int hold_ms, rejoin_stable_ms, silent_ms, ping_ms, retry_ms, join_lag, owners_max;
 	int slow_sync_ms, slow_window_ms;
-	uint64_t segment_size, retain_size, low_water_size, pending_max, recent_size;
+	uint64_t segment_size, retain_size, low_water_size, pending_max, unsent_max, recent_size;
 	uint64_t lag_max_size;
 	uint64_t bandwidth_limit;	/* bytes a second of the bulk connection; 0: none */
 	uint64_t verify_rate;		/* bytes in a second; 0: no limit */

@@ -157,6 +157,7 @@ class Owner:
         self.acked = {}       # origin -> (lsn, gen, copies)
         self.refused = {}
         self.mine = {}
+        self.flooded, self.rest = [], b""
         self.active = self.live = False
         self.gens = []
         self.prefix = random.getrandbits(31) << 32
@@ -168,6 +169,32 @@ class Owner:
         self.mine[origin] = payload
         self.ipc.send(3, struct.pack(">QHB", origin, SHARD, 7) + payload)
         return origin
+
+    def flood(self, size, count, wait=False):
+        """Appends without an end, as far as they are taken; wait: all of them.  How many."""
+        sock, taken, end = self.ipc.sock, 0, now() + 20
+        rest, self.rest = self.rest, b""
+        while taken < count or rest:
+            if not rest:
+                self.count += 1
+                origin = self.prefix | self.count
+                self.mine[origin] = b"f" * size
+                self.flooded.append(origin)
+                rest = struct.pack(">IHBBIQHB", 11 + size, 3, 1, 0, 0, origin, SHARD, 7) + \
+                    self.mine[origin]
+                taken += 1
+            if not select.select([], [sock], [], 0.5)[1]:
+                # Half a second without room: not read any more.  The rest of the last one
+                # has to follow before anything else.
+                if not wait:
+                    self.rest = rest
+                    return taken
+                assert now() < end, "not taken"
+                self.poll()
+                continue
+            rest = rest[sock.send(rest):]
+            self.poll()
+        return taken
 
     def poll(self):
         for type_, body in self.ipc.receive():
@@ -391,9 +418,10 @@ class Pair:
     def serving(self, i=0):
         self.until("serving", lambda: self.nodes[i].owner.active)
 
-    def start(self):
+    def start(self, gate=None):
+        """gate: the syncs of this node can be held up."""
         for n in self.nodes:
-            n.start()
+            n.start(gate=n.index == gate)
         self.promote(0, CLEAN)
         self.in_step()
         self.serving()
@@ -434,6 +462,80 @@ def case_append(p):
     assert w["records"] == st["durable_lsn"] and w["waiting_bytes"] == 0, w
     assert 1 < w["syncs"] < w["records"] and 1 < w["batch_max"] <= 500, w
     assert w["bytes"] >= 72 * w["records"], w
+
+
+def case_disk_pending(p):
+    """a disk that stands still: owners are not read any more, and go on with it"""
+    a, b = p.start(gate=0)
+    a.gate.close()
+    p.until("a sync is held", lambda: a.gate.holds() or a.owner.append(b"x") is None)
+    sent = a.owner.flood(100000, 80)
+    assert sent < 80, "taken without an end"
+    waiting = a.ctl("sync-status")["status"]["writer"]["waiting_bytes"]
+    assert (2 << 20) < waiting < (4 << 20), waiting
+    a.gate.open()
+    a.owner.flood(100000, 80 - sent, wait=True)
+    p.settled(a.owner, a.owner.flooded)
+    p.equal()
+
+
+def case_standby_pending(p):
+    """a standby whose disk stands still: what only one disk has is bounded"""
+    a, b = p.start(gate=1)
+    b.gate.close()
+    p.until("a sync is held", lambda: b.gate.holds() or a.owner.append(b"x") is None)
+    sent = a.owner.flood(100000, 80)
+    assert sent < 80, "taken without an end"
+    st = a.ctl("sync-status")["status"]
+    open_ = (st["durable_lsn"] - st["commit_lsn"]) * 100072
+    assert st["mode"] == "sync" and (2 << 20) - 200000 < open_ < (4 << 20), st
+    b.gate.open()
+    a.owner.flood(100000, 80 - sent, wait=True)
+    p.settled(a.owner, a.owner.flooded)
+    p.equal()
+
+
+def case_held_pending(p):
+    """appends held while the standby is away: as many as have room, also empty ones"""
+    a, b = p.start()
+    b.kill()
+    p.until("frozen", lambda: a.agent.state.get("mode") == FROZEN)
+    most = (2 << 20) // 72
+    a.owner.flood(0, most + 500, wait=True)
+    p.until("the last is refused", lambda: a.owner.flooded[-1] in a.owner.refused)
+    assert set(a.owner.refused.values()) == {BUSY}, set(a.owner.refused.values())
+    assert 0 < a.ctl("sync-status")["status"]["held"] <= most
+    assert len(a.owner.refused) >= 500
+
+
+def case_unsent(p):
+    """an owner that reads nothing, and a standby that reads nothing: what waits is bounded"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 300, 100000))
+
+    def rss():
+        with open("/proc/%d/status" % a.process.pid) as f:
+            return next(int(x.split()[1]) for x in f if x.startswith("VmRSS"))
+    before = rss()
+    deaf = owner_ipc(a)
+    deaf.send(1, struct.pack(">HH", 1, 4) + b"deaf")
+    deaf.send(2, struct.pack(">HQ", SHARD + 1, 0))
+    deaf.send(2, struct.pack(">HQ", SHARD, 0))
+    p.until("it is given records", lambda: select.select([deaf.sock], [], [], 0)[0])
+    for _ in range(30):
+        a.ctl("sync-status")
+    assert rss() - before < 8000, "%d kB more for an owner that does not read" % (rss() - before)
+    deaf.close()
+    a.attach()
+    p.until("a live owner", lambda: a.owner.active)
+    b.process.send_signal(signal.SIGSTOP)
+    a.owner.flood(100000, 80)
+    unsent = [a.ctl("sync-status")["status"]["unsent_bytes"] for _ in range(30)]
+    b.process.send_signal(signal.SIGCONT)
+    # One batch more than the limit; without one the two megabytes that are open would wait.
+    assert max(unsent) <= 64 * 1024 + (1 << 20) + 200000, max(unsent)
+    a.owner.flood(0, 0, wait=True)
+    p.until("all committed", lambda: all(o in a.owner.acked for o in a.owner.flooded))
 
 
 def case_latency(p):
@@ -1337,7 +1439,10 @@ CASES["hook_trim_ignores_peer"] = hook_case("trim-ignores-peer", 0, check_trim)
 CASES["hook_trim_ignores_own"] = hook_case("trim-ignores-own", BOTH, check_trim)
 CASES["hook_read_uncommitted"] = hook_case("read-uncommitted", 1, check_read, gate=0)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
-OPTIONS = {"strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
+SMALL = {"pending-max": '"2M"', "silent-ms": 60000, "hold-ms": 60000, "ping-ms": 1000}
+OPTIONS = {"disk_pending": SMALL, "standby_pending": SMALL, "held_pending": SMALL,
+           "unsent": {**SMALL, "unsent-max": '"64K"', "recent-size": '"1M"'},
+           "strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "far_behind": {"lag-max-size": '"1M"', "silent-ms": 10000},
            "full_standby": {"low-water-size": '"16M"', "silent-ms": 10000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
