@@ -70,31 +70,37 @@ new(enum delta_kind kind, bool digest)
 	return d;
 }
 
-/* The length that librsync recommends (about the square root), but never so small
- * that the signature outgrows its limit. */
+/* The length that librsync recommends: about the square root. */
 static size_t
-block_len(uint64_t size)
+usual_block(uint64_t size)
 {
 	rs_magic_number magic = RS_RK_BLAKE2_SIG_MAGIC;
-	size_t block = 0, strong = STRONG, least = (size_t)(size / BLOCKS_MAX) + 1;
+	size_t block = 0, strong = STRONG;
 	rs_long_t known = size > INT64_MAX ? INT64_MAX : (rs_long_t)size;
 
-	if (rs_sig_args(known, &magic, &block, &strong) != RS_DONE)
-		block = RS_DEFAULT_BLOCK_LEN;
+	return rs_sig_args(known, &magic, &block, &strong) == RS_DONE ? block :
+	    RS_DEFAULT_BLOCK_LEN;
+}
+
+struct delta *
+delta_sig_block(uint64_t size, size_t block)
+{
+	struct delta *d = new(KIND_SIG, false);
+	size_t least = (size_t)(size / BLOCKS_MAX) + 1;
+
 	least = (least + 127) / 128 * 128;
 	if (block < least)
 		block = least;
-	return block > BLOCK_MAX ? BLOCK_MAX : block;
+	d->max = DELTA_SIG_MAX;
+	d->job = rs_sig_begin(block < BLOCK_MAX ? block : BLOCK_MAX, STRONG,
+	    RS_RK_BLAKE2_SIG_MAGIC);
+	return d;
 }
 
 struct delta *
 delta_sig_new(uint64_t size)
 {
-	struct delta *d = new(KIND_SIG, false);
-
-	d->max = DELTA_SIG_MAX;
-	d->job = rs_sig_begin(block_len(size), STRONG, RS_RK_BLAKE2_SIG_MAGIC);
-	return d;
+	return delta_sig_block(size, usual_block(size));
 }
 
 struct delta *

@@ -12,6 +12,7 @@
 #define SYNCER_DELTA_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct evbuffer;
@@ -29,6 +30,9 @@ enum delta_rc {
 
 /* Basis bytes in, signature out.  size: of the basis, chooses the block length. */
 struct delta *delta_sig_new(uint64_t size);
+/* With blocks of this length, or longer where the signature would outgrow its limit: for
+ * files in which what is equal lies in short runs. */
+struct delta *delta_sig_block(uint64_t size, size_t block);
 /* Signature in, nothing out; then delta_take_sums(). */
 struct delta *delta_load_new(void);
 struct delta_sums *delta_take_sums(struct delta *);	/* NULL before DELTA_DONE */

@@ -30,6 +30,9 @@
 #include "mirror_wire.h"
 
 #define STEP MIRROR_CHUNK
+/* A message more shifts every page behind it, and each begins with what belongs to no other
+ * page: of two states of an index only short runs are equal. */
+#define OLDER_BLOCK 512
 
 static void
 close_fd(int *fd)
@@ -192,6 +195,7 @@ seed_recv_index(struct seed_recv *r, const char *dir, uint16_t shard, int old_fd
 
 	seed_recv_stop(r);
 	r->old_fd = old_fd;
+	r->older = length(old_fd) > 0;
 	if (open_folder(r, dir) == -1)
 		return -1;
 	r->index = true;
@@ -253,7 +257,7 @@ seed_recv_sums(struct seed_recv *r, struct evbuffer *out)
 	if (all == 0)
 		return SEED_RECV_DONE;
 	if (r->sig == NULL)
-		r->sig = delta_sig_new(all);
+		r->sig = r->older ? delta_sig_block(all, OLDER_BLOCK) : delta_sig_new(all);
 	if (r->joined < all && (n = next_of_basis(r, buf)) == -1)
 		return SEED_RECV_FAIL;
 	if (n > 0 && evbuffer_add(r->in, buf, (size_t)n) == -1)

@@ -26,6 +26,7 @@ struct seed_recv {
 	EVP_MD_CTX *sha;
 	/* an index: what is here of it */
 	int old_fd, part_fd, basis_fd;	/* last whole one; cut one; both in a row */
+	bool older;			/* the whole one is the owner's, of an older state */
 	uint64_t joined;		/* bytes of the basis so far */
 	struct delta *sig, *patch;
 	struct evbuffer *in, *out;
