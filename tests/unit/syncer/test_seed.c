@@ -387,6 +387,8 @@ teardown(void **state)
 		bulk_free(w.end[i].bulk);
 		assert_int_equal(fs_remove_tree(w.end[i].spool), 0);
 	}
+	/* what a connection put off is let go */
+	event_base_loop(w.base, EVLOOP_NONBLOCK);
 	event_base_free(w.base);
 	return 0;
 }
