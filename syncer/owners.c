@@ -75,15 +75,16 @@ weight(size_t payload)
 	return record_size(payload);
 }
 
-/* Too much waits for this disk, or for the standby's.  While acknowledgements are held it is
- * read on: what comes then is held or refused, and says so (commit_append()). */
+/* Too much waits for this disk, or, while two copies are acknowledged, for the standby's.
+ * Else an owner is read on: what it proposes then is held or refused, and it hears so
+ * (commit_append()); and its answers are wanted. */
 static bool
 too_much(const struct oconn *c, uint64_t max)
 {
 	const struct syncd *s = c->o->s;
 
 	return log_writer_bytes(s->writer) > max ||
-	    (c->uncommitted > max && s->commit.mode != DATA_FROZEN);
+	    (c->uncommitted > max && s->commit.mode == DATA_SYNC);
 }
 
 /* ---- connections ---- */

@@ -479,7 +479,12 @@ def case_disk_pending(p):
     p.equal()
 
 
-def case_standby_pending(p):
+def case_demoted_pending(p):
+    """an owner that is not read because of the standby is read when this node stops serving"""
+    case_standby_pending(p, "demote")
+
+
+def case_standby_pending(p, then=None):
     """a standby whose disk stands still: what only one disk has is bounded"""
     a, b = p.start(gate=1)
     b.gate.close()
@@ -489,6 +494,13 @@ def case_standby_pending(p):
     st = a.ctl("sync-status")["status"]
     open_ = (st["durable_lsn"] - st["commit_lsn"]) * 100072
     assert st["mode"] == "sync" and (2 << 20) - 200000 < open_ < (4 << 20), st
+    # It serves no more: what is open may stay so for long, and the owner is heard again.
+    if then == "demote":
+        a.agent.ipc.send(DEMOTE, struct.pack(">QI", p.newest, 0))
+        a.owner.flood(0, 0, wait=True)
+        p.until("the next one is refused", lambda: a.owner.flooded[-1] in a.owner.refused)
+        b.gate.open()
+        return
     b.gate.open()
     a.owner.flood(100000, 80 - sent, wait=True)
     p.settled(a.owner, a.owner.flooded)
@@ -1440,7 +1452,7 @@ CASES["hook_trim_ignores_own"] = hook_case("trim-ignores-own", BOTH, check_trim)
 CASES["hook_read_uncommitted"] = hook_case("read-uncommitted", 1, check_read, gate=0)
 CASES["hook_accept_old_generation"] = hook_case("accept-old-generation", 0, check_older_batch)
 SMALL = {"pending-max": '"2M"', "silent-ms": 60000, "hold-ms": 60000, "ping-ms": 1000}
-OPTIONS = {"disk_pending": SMALL, "standby_pending": SMALL, "held_pending": SMALL,
+OPTIONS = {"disk_pending": SMALL, "standby_pending": SMALL, "demoted_pending": SMALL, "held_pending": SMALL,
            "unsent": {**SMALL, "unsent-max": '"64K"', "recent-size": '"1M"'},
            "strict": {"commit": "strict"}, "short_absence": {"hold-ms": 3000},
            "far_behind": {"lag-max-size": '"1M"', "silent-ms": 10000},
