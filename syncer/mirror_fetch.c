@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@
 #define DELTA_MIN 4096			/* below that a signature costs more than it saves */
 #define SYNC_EACH 4u			/* a larger batch is synced at once by syncfs */
 #define TRIES 3				/* for a file that is torn or does not verify */
+#define FILES_SPARE 100u		/* descriptors for everything else */
 #define BLOCK 4096u			/* zeros that are left out of a file with holes */
 
 struct wanted {
@@ -56,7 +58,7 @@ struct wanted {
 struct fetch {
 	struct mirror_target *t;
 	struct wanted w[MIRROR_BATCH];
-	size_t n;
+	size_t n, max;			/* max: as many as files can be open */
 	uint64_t bytes;			/* of content in this batch */
 	struct mirror_spool *again;	/* op: DATA = as before, CREATE = whole */
 	bool second, last_try;
@@ -731,7 +733,7 @@ finish_batch(struct fetch *f)
 static bool
 batch_full(const struct fetch *f, const struct tree_entry *next)
 {
-	return f->n > 0 && (f->n == MIRROR_BATCH || f->bytes + next->size > BATCH_BYTES);
+	return f->n > 0 && (f->n == f->max || f->bytes + next->size > BATCH_BYTES);
 }
 
 static int
@@ -770,6 +772,18 @@ fetch_again(struct fetch *f, bool last_try)
 	return rc;
 }
 
+/* Each file of a batch has up to three descriptors. */
+static size_t
+batch_max(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur <= 3 + FILES_SPARE)
+		return 1;
+	r.rlim_cur = (r.rlim_cur - FILES_SPARE) / 3;
+	return r.rlim_cur < MIRROR_BATCH ? (size_t)r.rlim_cur : MIRROR_BATCH;
+}
+
 int
 mirror_fetch_run(struct mirror_target *t)
 {
@@ -781,6 +795,7 @@ mirror_fetch_run(struct mirror_target *t)
 		return 0;
 	f = mem_alloc(sizeof(*f));
 	f->t = t;
+	f->max = batch_max();
 	f->again = mirror_spool_new(t->spool_dir);
 	if ((f->in = evbuffer_new()) == NULL || (f->out = evbuffer_new()) == NULL)
 		log_fatal("no memory");

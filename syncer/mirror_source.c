@@ -249,7 +249,7 @@ open_file(struct source *s, const char *path, struct reading *f)
 {
 	const char *name;
 	struct stat st;
-	int dirfd;
+	int dirfd, rc, saved;
 
 	*f = (struct reading){ .fd = -1 };
 	if (tree_excluded(path, s->tree->exclude, s->tree->nexclude)) {
@@ -261,10 +261,12 @@ open_file(struct source *s, const char *path, struct reading *f)
 	f->fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME);
 	if (f->fd == -1 && errno == EPERM)
 		f->fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	rc = f->fd == -1 || settled_stat(f->fd, &st) == -1 ? -1 :
+	    tree_stat_at(dirfd, path, &f->e);
+	saved = errno;
 	close(dirfd);
-	if (f->fd == -1 || settled_stat(f->fd, &st) == -1)
-		return -1;
-	if (tree_stat(s->root, path, &f->e) == -1)
+	errno = saved;
+	if (rc == -1)
 		return -1;
 	if (!S_ISREG(st.st_mode) || f->e.type != TREE_FILE) {
 		errno = ESTALE;

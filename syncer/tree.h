@@ -91,6 +91,8 @@ int tree_walk(struct tree_walk *);
 int tree_walk_rows(struct tree_walk *, const struct tree_dirty_row *, size_t);
 /* Reads one entry anew; target is only set for symbolic links.  -1 with errno. */
 int tree_stat(int root_fd, const char *path, struct tree_entry *);
+/* The same, when the directory that holds it is open. */
+int tree_stat_at(int dirfd, const char *path, struct tree_entry *);
 /* Opens the directory that holds path, never through a link; *name is the last part
  * (inside path).  For "" the directory is the root and the name ".". */
 int tree_open_parent(int root_fd, const char *path, const char **name);

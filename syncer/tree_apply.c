@@ -94,14 +94,14 @@ drop_xattrs(const char *proc, const struct tree_entry *have, const struct tree_e
 	return 0;
 }
 
+static const char acl_name[] = "system.posix_acl_access";
+
 /* Something new below a directory with a default ACL was given that one. */
 static int
 drop_inherited(const char *proc, const struct tree_entry *want)
 {
-	static const char acl[] = "system.posix_acl_access";
-
-	if (has_xattr(want, (struct span){ acl, sizeof(acl) - 1 }) ||
-	    removexattr(proc, acl) == 0 || errno == ENODATA || errno == ENOTSUP)
+	if (has_xattr(want, (struct span){ acl_name, sizeof(acl_name) - 1 }) ||
+	    removexattr(proc, acl_name) == 0 || errno == ENODATA || errno == ENOTSUP)
 		return 0;
 	return -1;
 }
@@ -493,6 +493,28 @@ tree_tmp_move(struct tree_tmp *t, int root_fd, const char *held, const char *pat
 	return 0;
 }
 
+/* As set_meta(), for a file that was just made and is open: without paths, and without
+ * what is so already.  Once for each new file it is felt. */
+static int
+new_meta(const struct tree_tmp *t, const struct tree_entry *e)
+{
+	struct timespec times[2] = { { 0, UTIME_OMIT },
+		{ (time_t)e->mtime_s, (long)e->mtime_ns } };
+	char proc[PROC_MAX];
+	struct stat st;
+
+	if (fstat(t->fd, &st) == -1 || ((st.st_uid != e->uid || st.st_gid != e->gid) &&
+	    fchown(t->fd, e->uid, e->gid) == -1))
+		return -1;
+	if (!has_xattr(e, (struct span){ acl_name, sizeof(acl_name) - 1 }) &&
+	    fremovexattr(t->fd, acl_name) == -1 && errno != ENODATA && errno != ENOTSUP)
+		return -1;
+	if (fchmod(t->fd, e->mode) == -1 ||
+	    (e->xattrs_len > 0 && set_xattrs(proc_path(t->fd, proc), e) == -1))
+		return -1;
+	return futimens(t->fd, times);
+}
+
 int
 tree_tmp_meta(struct tree_tmp *t, const struct tree_entry *e)
 {
@@ -500,7 +522,7 @@ tree_tmp_meta(struct tree_tmp *t, const struct tree_entry *e)
 	int rc;
 
 	if (!t->moved)
-		return set_meta(t->fd, e, NULL);
+		return new_meta(t, e);
 	if (tree_stat(t->dirfd, t->name, &have) == -1)
 		return -1;
 	rc = set_meta(t->fd, e, &have);

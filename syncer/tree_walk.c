@@ -524,19 +524,29 @@ tree_open_parent(int root_fd, const char *path, const char **name)
 }
 
 int
-tree_stat(int root_fd, const char *path, struct tree_entry *e)
+tree_stat_at(int dirfd, const char *path, struct tree_entry *e)
 {
-	const char *name;
+	const char *slash = strrchr(path, '/');
 	struct stat st;
-	int rc, dirfd = tree_open_parent(root_fd, path, &name);
+	int rc = entry_read(dirfd, path[0] == '\0' ? "." : slash != NULL ? slash + 1 : path, e,
+	    &st);
 
-	if (dirfd == -1)
-		return -1;
-	rc = entry_read(dirfd, name, e, &st);
-	close(dirfd);
 	if (rc == -1)
 		tree_entry_clear(e);
 	else
 		e->path = mem_dup(path);
+	return rc;
+}
+
+int
+tree_stat(int root_fd, const char *path, struct tree_entry *e)
+{
+	const char *name;
+	int rc, dirfd = tree_open_parent(root_fd, path, &name);
+
+	if (dirfd == -1)
+		return -1;
+	rc = tree_stat_at(dirfd, path, e);
+	close(dirfd);
 	return rc;
 }

@@ -139,6 +139,13 @@ class RsyncDaemon(Rsync):
 class MirrorPair(syncd_pair.Pair):
     tree = None
 
+    def start(self):
+        for n in self.nodes:
+            n.start(files=4096)
+        self.promote(0, syncd_pair.CLEAN)
+        self.in_step()
+        self.serving()
+
     def write(self, n, pins):
         super().write(n, pins)
         with open(n.conf, "a") as f:

@@ -60,6 +60,7 @@ struct rig {
 	uint64_t relayed;
 	bool writing;			/* `scribble` before each message of the source */
 	void (*scribble)(struct rig *);
+	bool both;			/* the target's result is waited for too */
 	void (*between)(struct rig *, uint8_t type);	/* before a message of the target */
 	struct mirror_pack *opened[2];	/* what each side says, read along */
 	uint64_t data, holes;		/* bytes of file content, or of holes, that came over */
@@ -263,7 +264,7 @@ relay(struct rig *r, int from)
 static inline void
 run_frames(struct rig *r)
 {
-	while (!r->side[0].done) {
+	while (!r->side[0].done || (r->both && !r->side[1].done)) {
 		struct pollfd p[2] = { { .fd = r->side[0].fd, .events = POLLIN },
 			{ .fd = r->side[1].dead ? -1 : r->side[1].fd, .events = POLLIN } };
 

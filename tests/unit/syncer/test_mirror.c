@@ -214,6 +214,7 @@ takeover_in_the_middle(void **state_)
 	text(r, 0, "f", "old");
 	text(r, 1, "f", "good data");
 	r->between = on_ready_promote;
+	r->both = true;
 	assert_int_equal(pass(r, 0)->outcome, MIRROR_FAILED);
 	assert_int_equal(r->side[1].result.outcome, MIRROR_FAILED);
 	assert_true(r->side[1].result.error[0] != 0);
