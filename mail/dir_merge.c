@@ -277,11 +277,25 @@ dir_merge_changes(struct directory *d, uint64_t fork, bool whole, int tail_fd)
 
 /* ---- the other node's side --------------------------------------------------- */
 
+/* What no operator could have made here does not come in by a merge either. */
+static bool
+names_good(uint8_t type, const char *name, const char *target)
+{
+	char copy[ADDRESS_MAX + 1];
+
+	if (type == ITEM_DOMAIN)
+		return address_domain_ok(span_of(name));
+	if (type == ITEM_USER || type == ITEM_ALIAS)
+		return address_mailbox(span_of(name), copy) == PARSE_OK &&
+		    (type == ITEM_USER || address_mailbox(span_of(target), copy) == PARSE_OK);
+	return true;
+}
+
 static bool
 read_item(struct side *x, uint8_t type, struct span body)
 {
 	struct dir_user u = { 0 };
-	char name[ADDRESS_MAX + 1], target[ADDRESS_MAX + 1];
+	char name[ADDRESS_MAX + 1] = "", target[ADDRESS_MAX + 1] = "";
 	struct wire_in in;
 	uint8_t marks = 0;
 
@@ -300,8 +314,8 @@ read_item(struct side *x, uint8_t type, struct span body)
 		wire_get_str(&in, u.hash, sizeof(u.hash));
 	else if (type == ITEM_ALIAS || type == ITEM_CUT)
 		wire_get_str(&in, target, sizeof(target));
-	if (!wire_in_done(&in) || type > ITEM_GONE || (type == ITEM_CUT && marks > MERGE_DIR_ALIAS)
-	    || (type == ITEM_USER && (u.id == 0 || u.id > INT64_MAX)))
+	if (!wire_in_done(&in) || type > ITEM_GONE || !names_good(type, name, target)
+	    || (type == ITEM_CUT && marks > MERGE_DIR_ALIAS) || (type == ITEM_USER && (u.id == 0 || u.id > INT64_MAX)))
 		return false;
 	if (type == ITEM_USER) {
 		memcpy(u.address, name, sizeof(name));

@@ -346,6 +346,23 @@ directories_refused(void **unused)
 	end_of_directories();
 }
 
+/* An address that no operator could have made. */
+static void
+directories_strange(void **unused)
+{
+	uint64_t fork = parted_directories(), before = one.f.lsn;
+	long long n;
+
+	(void)unused;
+	named(&two, DIR_USER_ADD, "a\r\nb@a.test", "x");
+	assert_true(until(both_follow));
+	changes(SHARD_DIRECTORY, fork);
+	assert_false(merge(SHARD_DIRECTORY, fork, false, &n));
+	assert_non_null(strstr(one.f.merged, "damaged"));
+	assert_int_equal(one.f.lsn, before);
+	end_of_directories();
+}
+
 /* ---- the queue ----------------------------------------------------------------- */
 
 static void
@@ -605,6 +622,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(directories),
 		cmocka_unit_test(directories_refused),
+		cmocka_unit_test(directories_strange),
 		cmocka_unit_test(queues),
 		cmocka_unit_test(queues_refused),
 		cmocka_unit_test(queues_damaged),
