@@ -22,6 +22,7 @@
 #include "core.h"
 #include "hook.h"
 #include "log.h"
+#include "log_tail.h"
 #include "mem.h"
 #include "owners.h"
 #include "peer_wire.h"
@@ -623,35 +624,6 @@ got_commit(struct ship *h, struct wire_in *in)
 	core_run(h->s, &acts);
 }
 
-/* Does the log hold anything but generations behind lsn?  What cannot be read may be
- * anything. */
-static bool
-tail_has_data(struct ship *h, uint64_t lsn)
-{
-	struct feed_reader rd = { 0 };
-	struct record r;
-	struct gen g;
-	bool data = false;
-	int rc;
-
-	while (!data && (rc = feed_read(h->s->feed, &rd, ++lsn, &r)) != 0)
-		data = rc == -1 || !feed_gen(&r, &g);
-	feed_reader_clear(&rd);
-	return data;
-}
-
-static enum history_tail
-tail_behind(struct ship *h, uint64_t fork)
-{
-	struct syncd *s = h->s;
-	uint64_t committed = owners_known(s->owners);
-
-	if (committed < s->commit.commit_lsn)
-		committed = s->commit.commit_lsn;
-	return history_tail(feed_history(s->feed), fork, feed_tip(s->feed).lsn, committed,
-	    tail_has_data(h, fork));
-}
-
 /* Standby: what is here stays as it is, and the active hears why. */
 static void
 keep_out(struct ship *h, uint64_t fork)
@@ -707,7 +679,7 @@ got_truncate(struct ship *h, struct wire_in *in)
 		return;
 	}
 	/* A place that is trimmed here cannot be cut at: the lists of generations say it. */
-	if (tail_behind(h, fork) != HISTORY_TAIL_ACKED) {
+	if (log_tail(h->s, fork) != HISTORY_TAIL_ACKED) {
 		if (known)
 			cut(h, fork);
 		else
@@ -743,7 +715,7 @@ ship_seed_may(struct ship *h)
 	if (s->commit.seeding || h->follows || feed_tip(s->feed).lsn == 0)
 		return true;	/* it was allowed before; or the log is a piece of theirs */
 	fork = common_most(h);
-	switch (tail_behind(h, fork)) {
+	switch (log_tail(h->s, fork)) {
 	case HISTORY_TAIL_NONE:
 		return true;
 	case HISTORY_TAIL_UNACKED:
@@ -769,7 +741,7 @@ check_before_seed(struct ship *h)
 
 	if (!h->s->conf.ship_log || c->split || c->seeding || fork + 1 >= h->peer.oldest)
 		return;
-	if (tail_behind(h, fork) == HISTORY_TAIL_ACKED)
+	if (log_tail(h->s, fork) == HISTORY_TAIL_ACKED)
 		keep_out(h, fork);
 }
 

@@ -1,0 +1,34 @@
+/* log_tail.c - see log_tail.h. */
+#include "log_tail.h"
+
+#include <stdbool.h>
+
+#include "core.h"
+#include "owners.h"
+
+/* Does the log hold anything but generations behind lsn? */
+static bool
+has_data(struct feed *f, uint64_t lsn)
+{
+	struct feed_reader rd = { 0 };
+	struct record r;
+	struct gen g;
+	bool data = false;
+	int rc;
+
+	while (!data && (rc = feed_read(f, &rd, ++lsn, &r)) != 0)
+		data = rc == -1 || !feed_gen(&r, &g);
+	feed_reader_clear(&rd);
+	return data;
+}
+
+enum history_tail
+log_tail(struct syncd *s, uint64_t fork)
+{
+	uint64_t committed = owners_known(s->owners);
+
+	if (committed < s->commit.commit_lsn)
+		committed = s->commit.commit_lsn;
+	return history_tail(feed_history(s->feed), fork, feed_tip(s->feed).lsn, committed,
+	    has_data(s->feed, fork));
+}
