@@ -17,9 +17,11 @@ where violations are all the rest: read and then gone, changed bytes, a flag or 
 that was answered OK and does not hold, a pair that does not heal.  Exit 1 unless all
 but the first two are 0.
 
-Not among the faults: everything between the nodes cut while both reach clients and ping
-target and cannot ask for each other's addresses.  That is a split, which a pair without
-fence device and quorum cannot exclude.
+One schedule of ten is a split: everything between the nodes is cut while both reach clients
+and ping target, and cannot ask for each other's addresses, which a pair without fence device
+and quorum cannot exclude.  Both serve then; afterwards `hactl split resolve` makes them one, and
+what was acknowledged by either is looked for.  What a client read may have another UID then,
+but its UID names nothing else; a flag or a removal that the other side contradicts may not hold.
 """
 import multiprocessing
 import os
@@ -137,6 +139,14 @@ def switchover(rng, lab, node):
     return lambda: None
 
 
+def parted(rng, lab, node):
+    lab.part()
+    return lambda: lab.part(False)
+
+
+SPLITS = 0.1            # share of schedules with nothing else
+
+
 # (fault, weight, longest time)
 FAULTS = ((power, 5, 5.0), (wires, 4, 5.0), (serial, 1, 4.0), (pause, 3, 5.0), (hang, 2, 4.0),
           (service, 4, 0.5), (agent, 1, 0.5), (lost_sync, 2, 1.0), (slow_sync, 2, 5.0),
@@ -146,6 +156,8 @@ FAULTS = ((power, 5, 5.0), (wires, 4, 5.0), (serial, 1, 4.0), (pause, 3, 5.0), (
 def plan(rng):
     """[(seconds after the one before, fault, seconds until it ends, wait for step)]"""
     out = []
+    if rng.random() < SPLITS:
+        return [(rng.uniform(0.2, 2.5), parted, rng.uniform(1.0, 9.0), True)]
     for _ in range(rng.randint(1, 3)):
         fault, _, longest = rng.choices(FAULTS, [w for _, w, _ in FAULTS])[0]
         out.append((rng.uniform(0.2, 2.5), fault, rng.uniform(0.05, longest),
@@ -188,6 +200,7 @@ class Schedule:
         self.books, self.counts = load.Books(), Counts()
         self.done = threading.Event()
         self.told = []
+        self.split = False      # two histories were merged
 
     def _messages(self):
         """Until the faults are over and enough is acknowledged."""
@@ -212,8 +225,21 @@ class Schedule:
             pending.append((time.monotonic() + lasts, fault(self.rng, self.lab, node)))
             if wait:
                 self._heal(pending)
-                self.lab.wait_in_step(HEAL_S)
+                self._united()
         self._heal(pending)
+        self._united()
+
+    def _modes(self):
+        return [((self.lab.status(n) or {}).get("data") or {}).get("mode") for n in NODES]
+
+    def _united(self):
+        """In step; two histories are made one on the way."""
+        lab_module.wait_for("in step, or a split", HEAL_S, lambda: self.lab.in_step() or
+                            ("SPLIT" in self._modes() and self.lab.active()), 0.1)
+        if "SPLIT" in self._modes():
+            self.split = True
+            r = self.lab.execute(self.lab.active(), "hactl", "split", "resolve", timeout=120)
+            self.told.append("merged: %s" % " ".join(r.stdout.split())[:160])
         self.lab.wait_in_step(HEAL_S)
 
     def _until(self, when, pending):
@@ -272,8 +298,9 @@ class Schedule:
         for _ in range(r.changed):
             c.violation("changed bytes")
         for w in watchers:
-            w.check(boxes[w.user], c)
-        changer.check(load.in_client(lab, readers.read_all, lab, changer.user, changer.NAME), c)
+            w.check(boxes[w.user], c, self.split)
+        changer.check(load.in_client(lab, readers.read_all, lab, changer.user, changer.NAME), c,
+                      self.split)
         c.acknowledged = self.books.count_acked() + changer.acknowledged
         c.schedules = 1
 
