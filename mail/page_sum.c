@@ -152,6 +152,7 @@ static int
 v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *got)
 {
 	struct file *x = (struct file *)f;
+	sqlite3_int64 size = 0;
 	int rc;
 
 	if ((flags & SQLITE_OPEN_MAIN_DB) == 0)
@@ -159,9 +160,13 @@ v_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *got)
 	memset(x, 0, sizeof(*x));
 	x->name = name != NULL ? name : "-";
 	rc = below(v)->xOpen(below(v), name, real(f), flags, got);
-	if (rc == SQLITE_OK)
-		x->base.pMethods = &methods;
-	return rc;
+	if (rc != SQLITE_OK)
+		return rc;
+	x->base.pMethods = &methods;
+	/* A copy's first page may be written last. */
+	x->summed = (flags & SQLITE_OPEN_CREATE) != 0 &&
+	    real(f)->pMethods->xFileSize(real(f), &size) == SQLITE_OK && size == 0;
+	return SQLITE_OK;
 }
 
 static sqlite3_vfs vfs;
@@ -191,7 +196,8 @@ page_sum_open(const char *path, sqlite3 **db, int flags)
 
 	pthread_once(&once, make_vfs);
 	rc = sqlite3_open_v2(path, db, flags, PAGE_SUM_VFS);
-	if (rc == SQLITE_OK && (flags & SQLITE_OPEN_CREATE) != 0)
+	/* Of a file that is there it is what each copy of it gets. */
+	if (rc == SQLITE_OK)
 		rc = sqlite3_file_control(*db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
 	return rc;
 }

@@ -13,7 +13,8 @@
 
 #define PAGE_SUM_VFS "page-sum"
 
-/* sqlite3_open_v2() with this VFS, and a file that is made new gets its sums. */
+/* sqlite3_open_v2() with this VFS, and a file that is made new, and each copy by VACUUM INTO, gets
+ * its sums. */
 int page_sum_open(const char *path, sqlite3 **db, int flags);
 /* Does the last error of this connection say that the file is damaged? */
 bool page_sum_damage(sqlite3 *);

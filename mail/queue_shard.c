@@ -18,7 +18,8 @@ enum sql {
 	SQL_CHUNK_ADD, SQL_CHUNKS, SQL_TEXT, SQL_CHUNKS_DELETE, SQL_ADD, SQL_RCPT_ADD, SQL_HAVE,
 	SQL_DONE, SQL_DEFER, SQL_FAIL, SQL_ATTEMPT, SQL_REPORTED, SQL_WARNED, SQL_LEFT,
 	SQL_DELETE, SQL_RCPTS_DELETE, SQL_HOLD, SQL_RELEASE, SQL_RETRY, SQL_COUNT, SQL_MESSAGE,
-	SQL_RCPTS, SQL_NEXT, SQL_ADOPT, SQL_ADOPT_RCPT, SQL_ADOPTED_ADD, SQL_ADOPTED, SQL_WANT,
+	SQL_RCPTS, SQL_NEXT, SQL_ADOPT, SQL_ADOPT_RCPT, SQL_ADOPTED_ADD, SQL_ADOPTED,
+	SQL_ADOPTED_IS, SQL_WANT,
 	SQL_N = SQL_WANT + QUEUE_WANTS
 };
 
@@ -60,6 +61,7 @@ static const char *const sql[SQL_N] = {
 			   "VALUES (?, ?, ?, ?, ?)",
 	[SQL_ADOPTED_ADD] = "INSERT OR IGNORE INTO adopted (id) VALUES (?)",
 	[SQL_ADOPTED] = "SELECT id FROM adopted ORDER BY id",
+	[SQL_ADOPTED_IS] = "SELECT 1 FROM adopted WHERE id = ?",
 	/* A message with failures only has nothing to send, and waits for its report. */
 	[SQL_WANT + QUEUE_WANT_SEND] = "SELECT id FROM message WHERE held = 0 AND (next_ms <= ?1 "
 				       "OR next_ms > ?2) AND EXISTS (SELECT 1 FROM rcpt WHERE "
@@ -222,7 +224,9 @@ apply_adopt(struct queue_shard *s, struct span payload)
 
 	if (queue_adopt_get(payload, &a) != PARSE_OK)
 		return MAIL_BAD;
-	if (index_db_has(s->db, get(s, SQL_HAVE, (int64_t)a.id, 0, 0)))
+	/* Also one that is sent and gone since. */
+	if (index_db_has(s->db, get(s, SQL_HAVE, (int64_t)a.id, 0, 0)) ||
+	    index_db_has(s->db, get(s, SQL_ADOPTED_IS, (int64_t)a.id, 0, 0)))
 		return MAIL_EXISTS;
 	if (a.content.len > 0)
 		chunk_add(s, a.id, 0, a.content);

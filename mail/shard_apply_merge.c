@@ -37,16 +37,6 @@ merged_add(struct shard *sh, const struct rec_key *k)
 /* ---- a message that comes ---- */
 
 static int
-drop_part(struct shard *sh, const struct rec_mail *m)
-{
-	if (m->inlined)
-		return 0;
-	if (object_part_unlink(sh, m->sha) == -1)
-		return -1;
-	return sql_run(shard_w(sh, W_PART_DEL), "b", m->sha);
-}
-
-static int
 apply_added(struct shard *sh, const struct owner_record *rec, const void *origin,
     struct shard_outcome *out)
 {
@@ -62,13 +52,13 @@ apply_added(struct shard *sh, const struct owner_record *rec, const void *origin
 	rec_mail_entry(&m, &e);
 	if ((rc = merged_has(sh, &key)) == -1)
 		return -1;
-	if (rc == 1)
-		return drop_part(sh, &m);
+	if (rc == 1)		/* its pieces may be those of another proposal as well */
+		return m.inlined ? 0 : mail_object(sh, &m, rec->lsn);
 	if ((rc = box_get(sh, e.box, &b)) == -1)
 		return -1;
 	if (rc == 0) {			/* deleted meanwhile; the message must not be lost */
 		out->rc = MAIL_EXISTS;
-		return drop_part(sh, &m);
+		return m.inlined ? 0 : mail_object(sh, &m, rec->lsn);
 	}
 	if (mail_object(sh, &m, rec->lsn) == -1)
 		return -1;
@@ -176,7 +166,8 @@ box_make(struct shard *sh, const struct owner_record *rec, const struct rec_merg
 	memcpy(b.special, r->special, sizeof(b.special));
 	if (apply_create_box(sh, &b, rec, &id) == -1)
 		return -1;
-	return sql_run(shard_w(sh, W_BOX_RESERVE), "ii", (int64_t)r->reserve, (int64_t)id);
+	return sql_run(shard_w(sh, W_BOX_RESERVE), "iii", (int64_t)r->reserve, (int64_t)id,
+	    (int64_t)0);
 }
 
 static int
@@ -247,9 +238,10 @@ apply_mbox(struct shard *sh, const struct owner_record *rec, const void *origin,
 		return box_rename(sh, &r, out);
 	if (r.verb == REC_MBOX_RENUMBER)
 		return box_renumber(sh, &r, &b, origin);
-	if (r.verb == REC_MBOX_RESERVE)		/* with another UIDVALIDITY they are other UIDs */
-		return b.uidvalidity != r.was ? 0 :
-		    sql_run(shard_w(sh, W_BOX_RESERVE), "ii", (int64_t)r.reserve, (int64_t)r.box);
+	/* With another UIDVALIDITY they are other UIDs.  Clients saw this UIDNEXT there. */
+	if (r.verb == REC_MBOX_RESERVE)
+		return b.uidvalidity != r.was ? 0 : sql_run(shard_w(sh, W_BOX_RESERVE), "iii",
+		    (int64_t)r.reserve, (int64_t)r.box, (int64_t)1);
 	return box_drop(sh, rec, &r, origin, out);
 }
 

@@ -684,14 +684,19 @@ mbox_read(struct work *w, sqlite3_stmt *st, struct mbox *m)
 	m->made = m->x.id > w->high || (!w->c->whole && m->x.id >= w->low);
 }
 
+/* The UIDNEXT that clients were shown, with a gap that waits for the next write. */
+#define SHOWN_NEXT "max(uidnext, reserve) + CASE WHEN gap_gen < (SELECT gap_gen FROM state)" \
+	" THEN 65536 ELSE 0 END"
+_Static_assert(SHARD_UID_GAP == 65536, "SHOWN_NEXT has it as text");
+
 static int
 mboxes_read(struct work *w, struct mbox **v, size_t *n)
 {
 	sqlite3_stmt *st = query(w, "SELECT id, user, guid, name, special, uidvalidity,"
-	    " deleted_lsn, max(uidnext, reserve), EXISTS (SELECT 1 FROM subscriptions s WHERE"
+	    " deleted_lsn, " SHOWN_NEXT ", EXISTS (SELECT 1 FROM subscriptions s WHERE"
 	    " s.user = boxes.user AND s.name = boxes.name) FROM boxes WHERE user = ?1 AND"
 	    " deleted_lsn = 0 UNION ALL SELECT id, user, guid, name, special, uidvalidity,"
-	    " deleted_lsn, max(uidnext, reserve), 0 FROM boxes WHERE user = ?1 AND deleted_lsn >"
+	    " deleted_lsn, " SHOWN_NEXT ", 0 FROM boxes WHERE user = ?1 AND deleted_lsn >"
 	    " ?2");
 	int rc = st == NULL ? -1 : SQLITE_DONE;
 

@@ -380,7 +380,9 @@ shard_index_install(struct shard *sh, uint64_t lsn, int fd)
 	shard_sql_close(sh);
 	/* A boot id that is not ours: until the next checkpoint everything from lsn on is
 	 * taken as after a power cut, so unfinished objects get all their pieces. */
-	if (index_swap(sh) == 0 && durable_write(sh->dir, lsn, SEEDED) == 0)
+	/* Between the two the old number would promise too much of the new index. */
+	if (durable_write(sh->dir, 0, SEEDED) == 0 && index_swap(sh) == 0 &&
+	    durable_write(sh->dir, lsn, SEEDED) == 0)
 		rc = 0;
 	e = errno;
 	if (shard_sql_open(sh, err, sizeof(err)) == -1)

@@ -117,7 +117,8 @@ static const char *const write_sql[W_COUNT] = {
 	[W_BOX_IS] = "SELECT 1 FROM boxes WHERE id = ? AND name = ? AND deleted_lsn = 0",
 	[W_BOX_GUID] = "SELECT id FROM boxes WHERE guid = ? AND deleted_lsn = 0",
 	[W_BOX_RENUMBER] = "UPDATE boxes SET uidvalidity = ? WHERE id = ?",
-	[W_BOX_RESERVE] = "UPDATE boxes SET reserve = max(reserve, ?) WHERE id = ?",
+	[W_BOX_RESERVE] = "UPDATE boxes SET reserve = max(reserve, ?1), uidnext = max(uidnext, CASE WHEN ?3 THEN ?1"
+	    " ELSE 0 END) WHERE id = ?2",
 	[W_MSG_LATER] = "SELECT 1 FROM messages WHERE box = ? AND modseq > ? LIMIT 1",
 	[W_MERGED_GET] = "SELECT 1 FROM merged WHERE fork = ? AND box = ? AND guid = ?",
 	[W_MERGED_ADD] = "INSERT OR IGNORE INTO merged VALUES (?, ?, ?)",

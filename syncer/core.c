@@ -331,6 +331,7 @@ core_log_changed(struct syncd *s)
 
 	lag_init(&s->fitness.lag);
 	verify_log_changed(s->verify);
+	trim_log_changed(s->trim);
 	commit_recovered(&s->commit, &g, tip.lsn, tip.hash, s->commit.outdated_no);
 }
 

@@ -253,6 +253,7 @@ static int
 want(struct fetch *f, enum tree_op op, struct tree_entry *e)
 {
 	struct wanted *w = &f->w[f->n++];
+	struct stat st;
 	int rc;
 
 	*w = (struct wanted){ .e = *e, .basis = -1, .tmp = { .fd = -1, .dirfd = -1 } };
@@ -263,8 +264,11 @@ want(struct fetch *f, enum tree_op op, struct tree_entry *e)
 	if (rc == 0)
 		rc = send_want(f, w);
 	f->bytes += w->e.size;
-	if (rc == 0 && w->basis != -1)
+	if (rc == 0 && w->basis != -1) {
+		if (fstat(w->basis, &st) == 0 && (uint64_t)st.st_size > w->e.size)
+			f->bytes += (uint64_t)st.st_size - w->e.size;	/* so long is its signature */
 		rc = send_signature(f, w->basis);
+	}
 	return rc;
 }
 

@@ -45,7 +45,7 @@ enum mirror_type {
 	MM_ALIVE = 64,	/* a long step goes on: str phase, u64 done, u64 of */
 	MM_ABORT,	/* str error */
 	MM_PACK,	/* several messages, see mirror_pack.h */
-	/* 96 to 127: seeding, see seed_wire.h */
+	/* 96 to 127: seeding, see seed_link.h */
 	MM_SEED_FIRST = 96, MM_SEED_LAST = 127,
 	/* making two histories one, see split.h */
 	MM_SPLIT_FIRST = 128, MM_SPLIT_LAST = 143,

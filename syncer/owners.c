@@ -713,7 +713,7 @@ owners_applied(const struct owners *o)
 
 			if (a->applied < a->from && a->applied < least)
 				least = a->applied;
-			else if (!a->live && c->cursor > 0 && c->cursor - 1 < least)
+			else if (c->cursor > 0 && c->cursor - 1 < least)
 				least = c->cursor - 1;
 		}
 	return least;

@@ -74,7 +74,7 @@ struct mirror_host {
 	 * and goes on behind (lsn, hash): seed_done clears the mark and the session
 	 * continues with the log. */
 	bool (*seed_may)(void *arg);	/* false: there is something that must stay */
-	void (*seed_start)(void *arg);
+	int (*seed_start)(void *arg);	/* -1: errno, the mark cannot be written */
 	int (*seed_done)(void *arg, uint64_t lsn, const uint8_t hash[16], const struct gen *gens,
 	    size_t ngens);
 };

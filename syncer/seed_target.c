@@ -485,7 +485,11 @@ begin(struct seed_target *t, const struct gen *sender)
 		seed_target_stop(t, "the standby may hold what was acknowledged alone");
 		return false;
 	}
-	t->host->seed_start(t->host->arg);
+	if (t->host->seed_start(t->host->arg) == -1) {
+		log_warn("seeding: cannot mark the log as being seeded");
+		seed_target_stop(t, "the standby cannot write its mark");
+		return false;
+	}
 	return true;
 }
 

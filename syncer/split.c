@@ -188,6 +188,9 @@ split_resolve(struct split *p, struct ctl_call *call, json_t *request)
 
 	if (ctl_uid(call) != 0 && ctl_uid(call) != geteuid()) {
 		ctl_done(call, CTL_DENIED, NULL, "only root may merge", NULL, NULL);
+	} else if (p->keeper.owed != 0) {
+		ctl_done(call, CTL_CONFLICT, NULL, "an owner still works for a merge that was stopped",
+		    NULL, "repeat it in a moment");
 	} else if (p->keeper.step != KEEPER_IDLE) {
 		ctl_done(call, CTL_CONFLICT, NULL, "a merge is running", NULL, "hactl split show");
 	} else if (s->commit.role != DATA_ACTIVE && s->commit.split) {

@@ -16,7 +16,7 @@
  *                                          the fork (the tail goes to forks/NAME)
  *                <-- SP_GIVEN              and is seeded like any stale standby
  *
- * Nothing at the giver changes before SP_MERGED.  Whatever fails leaves both as they
+ * Before SP_MERGED the giver changes nothing but this: its owners are given all of its log.  Whatever fails leaves both as they
  * are; asking again is safe, because a merge that was made before proposes nothing.
  * Everything runs on syncd's loop in small pieces: the active goes on serving. */
 #ifndef SYNCER_SPLIT_H

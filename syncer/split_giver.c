@@ -185,7 +185,8 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 		return;
 	rc = split_tails_step(&g->tails);
 	if (rc == -1)
-		split_giver_stop(g, "the other node's log cannot be read, or copied");
+		split_giver_stop(g, errno == ESRCH ? "an owner of a shard is away on the other node" :
+		    "the other node's log cannot be read, or copied");
 	else if (rc == 0)
 		event_active(g->pump, EV_TIMEOUT, 0);
 	else
@@ -339,13 +340,18 @@ give_up(struct split_giver *g)
 {
 	struct syncd *s = g->s;
 	struct commit_acts acts = { .n = 0 };
-	char *dir = g->keep_dir;
-	const char *name = strrchr(dir, '/') + 1;
+	char *dir;
+	const char *name;
 
+	if (core_mark_seeding(s, true) == -1) {
+		log_warn("merge: cannot mark the log as being seeded");
+		split_giver_stop(g, "the other node cannot write its mark; nothing was given up");
+		return;
+	}
+	dir = g->keep_dir;
+	name = strrchr(dir, '/') + 1;
 	g->keep_dir = NULL;
 	forget(g);		/* what changes now is meant to */
-	if (core_mark_seeding(s, true) == -1)
-		log_fatal("cannot mark the log as being seeded: %s", strerror(errno));
 	if (feed_oldest(s->feed) <= g->fork + 1 && feed_cut(s->feed, g->fork, name) == -1)
 		core_log_lost(s, "the tail cannot be cut", errno);
 	log_warnx("merged: the records from=%llu to=%llu were given up, the other node has what "

@@ -107,6 +107,8 @@ split_keeper_stop(struct split_keeper *k, const char *why)
 		wire_put_str(&w, why);
 		send_wire(k, SP_FAIL, &w);
 	}
+	if (k->step == KEEPER_MERGING)
+		k->owed = k->shard;
 	finish(k, why);
 }
 
@@ -192,7 +194,8 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 		return;
 	rc = split_tails_step(&k->tails);
 	if (rc == -1)
-		split_keeper_stop(k, "the log of this node cannot be read, or copied");
+		split_keeper_stop(k, errno == ESRCH ? "an owner of a shard is away on this node" :
+		    "the log of this node cannot be read, or copied");
 	else if (rc == 0)
 		event_active(k->pump, EV_TIMEOUT, 0);
 	else
@@ -271,8 +274,10 @@ merge_shard_here(struct split_keeper *k)
 	step_to(k, KEEPER_MERGING);
 	if (m.tail_fd == -1) {
 		close(m.theirs_fd);
+		step_to(k, KEEPER_ASKED);
 		split_keeper_stop(k, "a shard of the other node has no owner here");
 	} else if (owners_ask_merge(k->s->owners, &m) == -1) {
+		step_to(k, KEEPER_ASKED);	/* nobody will answer */
 		split_keeper_stop(k, "an owner of a shard is away on this node");
 	}
 }
@@ -317,6 +322,10 @@ split_keeper_merged(struct split_keeper *k, uint16_t shard, bool ok, struct span
 	struct wire_out w;
 	char why[300];
 
+	if (shard == k->owed) {
+		k->owed = 0;
+		return;
+	}
 	if (k->step != KEEPER_MERGING || shard != k->shard)
 		return;
 	report = json_loadb(text.p, text.len, 0, NULL);
@@ -325,6 +334,7 @@ split_keeper_merged(struct split_keeper *k, uint16_t shard, bool ok, struct span
 		report = json_object();
 	}
 	if (!ok) {
+		step_to(k, KEEPER_ASKED);	/* it has answered */
 		(void)snprintf(why, sizeof(why), "shard %u: %.200s", shard,
 		    json_is_string(json_object_get(report, "error"))
 		    ? json_string_value(json_object_get(report, "error")) : "it was not merged");
@@ -346,6 +356,8 @@ split_keeper_gone(struct split_keeper *k, uint16_t shard)
 {
 	if (k->step == KEEPER_MERGING && shard == k->shard)
 		split_keeper_stop(k, "the owner of a shard went away on this node");
+	if (shard == k->owed)
+		k->owed = 0;		/* it answers nothing any more */
 }
 
 /* ---- the end ---- */

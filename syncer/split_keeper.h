@@ -28,6 +28,8 @@ struct split_keeper {		/* owned by split.c; members are this half's own */
 	char stamp[OWNER_STAMP_MAX + 1];
 	struct split_tails tails;
 	uint16_t shard;
+	uint16_t owed;			/* its owner still works for a merge that was
+					 * stopped; 0: none */
 	int fd;
 	uint64_t bytes;			/* of this shard's file; of all */
 	uint64_t all_bytes;

@@ -67,11 +67,20 @@ static int
 put_record(struct split_tails *t, const struct record *r)
 {
 	struct gen g;
-	bool all = feed_gen(r, &g);
+	bool all = feed_gen(r, &g), placed = all || r->shard == SHARD_PAIR;
 
-	for (size_t i = 0; i < t->n; i++)
-		if ((all || t->shards[i] == r->shard) && put(t, i, r) == -1)
+	for (size_t i = 0; i < t->n; i++) {
+		if (!all && t->shards[i] != r->shard)
+			continue;
+		placed = true;
+		if (put(t, i, r) == -1)
 			return -1;
+	}
+	if (!placed) {		/* it would be left out */
+		log_warnx("merge: shard %u has records behind the fork, and no owner", r->shard);
+		errno = ESRCH;
+		return -1;
+	}
 	return 0;
 }
 
@@ -87,8 +96,9 @@ split_tails_step(struct split_tails *t)
 		if (rc != 1 || put_record(t, &r) == -1) {
 			if (rc == 0)
 				errno = ERANGE;
-			log_warn("merge: the log cannot be read lsn=%llu",
-			    (unsigned long long)t->next);
+			if (errno != ESRCH)
+				log_warn("merge: the log cannot be read lsn=%llu",
+				    (unsigned long long)t->next);
 			return -1;
 		}
 		bytes += r.payload.len;

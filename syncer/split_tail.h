@@ -25,7 +25,8 @@ struct split_tails {		/* zeroed = none; members are for reading */
 
 /* For all shards that are attached now; records behind fork, up to `to`.  -1: errno. */
 int split_tails_begin(struct split_tails *, struct syncd *, uint64_t fork, uint64_t to);
-int split_tails_step(struct split_tails *);	/* 1 all done, 0 call again, -1 errno */
+/* 1 all done, 0 call again, -1: errno, logged; ESRCH: a shard has no owner here. */
+int split_tails_step(struct split_tails *);
 /* The shard's file at its beginning, given away; -1: no such shard. */
 int split_tails_take(struct split_tails *, uint16_t shard);
 void split_tails_clear(struct split_tails *);

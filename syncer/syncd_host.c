@@ -112,13 +112,10 @@ host_seed_may(void *arg)
 	return ship_seed_may(((struct syncd *)arg)->ship);
 }
 
-static void
+static int
 host_seed_start(void *arg)
 {
-	struct syncd *s = arg;
-
-	if (core_mark_seeding(s, true) == -1)
-		log_fatal("cannot mark the log as being seeded: %s", strerror(errno));
+	return core_mark_seeding(arg, true);
 }
 
 static int

@@ -57,11 +57,19 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 }
 
 static bool
+over(const struct trim *t)
+{
+	return log_store_bytes(t->s->store) > t->s->conf.retain_size;
+}
+
+static bool
 needed_here(const struct trim *t)
 {
 	if (t->last >= t->s->commit.commit_lsn)
 		return true;
-	if (t->keep_from != 0 && t->last >= t->keep_from)
+	/* What is kept for a standby that is being seeded; not at the price of the disk when
+	 * it is away. */
+	if (t->keep_from != 0 && t->last >= t->keep_from && (t->s->commit.peer_up || !over(t)))
 		return true;
 	for (uint16_t shard = SHARD_PAIR + 1; shard < SHARD_MAX && !hook_on("trim-ignores-own"); shard++)
 		if (t->shard_last[shard] > owners_checkpoint(t->s->owners, shard))
@@ -83,7 +91,6 @@ trim_second(struct trim *t)
 {
 	struct syncd *s = t->s;
 	uint64_t first, last;
-	bool over;
 
 	if (!log_store_oldest_full(s->store, &first, &last) || last > s->commit.durable_lsn)
 		return;
@@ -94,12 +101,24 @@ trim_second(struct trim *t)
 	if (t->at <= t->last || needed_here(t))
 		return;
 	t->own = t->last;
-	over = log_store_bytes(s->store) > s->conf.retain_size;
-	if (s->conf.ship_log && !over && ship_peer_trim(s->ship) < t->last &&
+	if (s->conf.ship_log && !over(t) && ship_peer_trim(s->ship) < t->last &&
 	    !hook_on("trim-ignores-peer"))
 		return;
 	if (log_store_trim(s->store, t->last) > 0)
 		log_info("log trimmed to lsn=%llu", (unsigned long long)t->last);
+}
+
+void
+trim_log_changed(struct trim *t)
+{
+	uint64_t tip;
+
+	if (t == NULL)
+		return;			/* the log is being opened */
+	tip = feed_tip(t->s->feed).lsn;
+	t->first = t->last = t->at = 0;
+	if (t->own > tip)
+		t->own = tip;
 }
 
 uint64_t

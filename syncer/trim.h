@@ -12,6 +12,8 @@ struct trim *trim_new(struct syncd *);
 void trim_free(struct trim *);
 void trim_second(struct trim *);
 uint64_t trim_own(const struct trim *);		/* this node needs nothing up to here */
+/* The log was cut or reset: what was found out about its segments is void. */
+void trim_log_changed(struct trim *);
 void trim_keep_from(struct trim *, uint64_t lsn);	/* nothing from lsn on; 0: released */
 
 #endif

@@ -54,6 +54,7 @@ struct verify {
 	struct event *ev;		/* of the look's event_fd, or NULL */
 	struct look *look;		/* NULL: the log is looked through */
 	bool running, repair;
+	bool asked;			/* by an operator, not by the clock */
 	bool log_moved;			/* cut or reset since it began */
 	uint32_t run;
 	struct part *parts;
@@ -383,7 +384,8 @@ finish(struct verify *v)
 	log_info("verified records=%lld messages=%lld bytes=%llu bad=%lld mended=%lld ms=%lld",
 	    (long long)v->records, (long long)v->messages, (unsigned long long)v->bytes,
 	    (long long)v->bad, (long long)v->mended, (long long)(clock_ms() - v->began_ms));
-	if (v->repair && v->whole_bad)
+	/* Not by itself: while it is filled anew this node cannot take over. */
+	if (v->asked && v->repair && v->whole_bad && !v->log_moved)
 		refill(v);
 	answer(v);
 }

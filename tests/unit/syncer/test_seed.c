@@ -271,10 +271,11 @@ seed_may_(void *arg)
 	return !((struct end *)arg)->split;
 }
 
-static void
+static int
 seed_start_(void *arg)
 {
 	((struct end *)arg)->started++;
+	return 0;
 }
 
 static int
