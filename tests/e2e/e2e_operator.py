@@ -40,7 +40,7 @@ def hactl_commands(t):
                          (("standby", standby, "--peer-is-off"), "--peer-is-off"),
                          (("links", "--yes"), "--yes"), (("failover", "-w"), "--watch"),
                          (("status", "-w", "0"), "--watch"),
-                         (("sync", "now", "--dry-run"), "--dry-run"),
+                         (("sync", "now", "--fire"), "--fire"),
                          (("sync", "status", "--path", "/srv"), "--path")):
         text = hactl(active, *args, code=10)
         t.true("ERROR " in text and option in text, "%s: %s" % (" ".join(args), text))
