@@ -436,9 +436,10 @@ start_shards(struct verify *v)
 }
 
 static void
-start(struct verify *v, bool repair)
+start(struct verify *v, bool asked, bool repair)
 {
 	v->running = true;
+	v->asked = asked;
 	v->repair = repair;
 	v->run++;
 	v->bad = v->mended = v->records = v->messages = 0;
@@ -463,7 +464,7 @@ verify_request(struct verify *v, struct ctl_call *call, json_t *request)
 	} else {
 		v->call = call;
 		ctl_on_gone(call, on_call_gone, v);
-		start(v, json_is_true(json_object_get(request, "repair")));
+		start(v, true, json_is_true(json_object_get(request, "repair")));
 	}
 }
 
@@ -517,7 +518,7 @@ verify_second(struct verify *v)
 		return;
 	v->due_ms = now + every;
 	log_info("verify: by itself, verify-interval-h=%d", v->s->conf.verify_interval_h);
-	start(v, true);
+	start(v, false, true);
 }
 
 struct verify *
