@@ -1,8 +1,6 @@
 /* log_tail.c - see log_tail.h. */
 #include "log_tail.h"
 
-#include <stdbool.h>
-
 #include "core.h"
 #include "owners.h"
 
@@ -31,4 +29,15 @@ log_tail(struct syncd *s, uint64_t fork)
 		committed = s->commit.commit_lsn;
 	return history_tail(feed_history(s->feed), fork, feed_tip(s->feed).lsn, committed,
 	    has_data(s->feed, fork));
+}
+
+bool
+log_tail_given(const struct syncd *s, uint64_t fork)
+{
+	const struct history *h = feed_history(s->feed);
+
+	for (size_t i = h->n; i > 0 && h->gen[i - 1].start_lsn > fork; i--)
+		if (gen_kind_alone((enum gen_kind)h->gen[i - 1].kind))
+			return true;
+	return owners_known(s->owners) > fork;
 }

@@ -648,6 +648,12 @@ cut(struct ship *h, uint64_t fork)
 	snprintf(name, sizeof(name), "gen-%llu-lsn-%llu",
 	    (unsigned long long)history_last(feed_history(s->feed)).no,
 	    (unsigned long long)fork + 1);
+	/* First: a crash behind it leaves a node that asks to be seeded. */
+	if (log_tail_given(s, fork) && core_mark_seeding(s, true) == -1) {
+		log_warn("cannot mark the log as being seeded; its tail stays");
+		peerlink_drop(s->peer, "the tail cannot be cut");
+		return;
+	}
 	if (!log_writer_settle(s->writer) || feed_cut(s->feed, fork, name) == -1)
 		core_log_lost(s, "the tail cannot be cut", errno);
 	log_warnx("log tail set aside from=%llu to=%llu in=forks/%s: never acknowledged",

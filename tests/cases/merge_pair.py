@@ -384,6 +384,39 @@ def case_merge_trimmed(p):
     p.equal()
 
 
+def case_numbers_taken(p):
+    """a node alone made only generations, which its owners have applied: what the other one
+    wrote under the same numbers is not lost there"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 20, prefix=b"both"))
+    p.equal()
+    a.agent.grant_alone = PRESUMED
+    b.kill()
+    p.until("alone", lambda: a.agent.state.get("mode") == SOLO)
+    for _ in range(2):
+        had = dict(a.owner.records)
+        a.kill()
+        a.start(attach=False)
+        a.owner = Merger(a, max(had))
+        a.owner.records = had
+        p.promote(0, PRESUMED)
+        p.until("applied", lambda: a.owner.active and a.owner.newest == a.agent.state["commit"])
+    applied, had = a.owner.newest, dict(a.owner.records)
+    assert not [x for x in had.values() if not x.startswith(b"both")]
+    a.kill()
+    b.start()
+    p.promote(1, FORCED)
+    p.serving(1)
+    p.settled(b.owner, p.load(b.owner, 10, prefix=b"B"))
+    before = {lsn: x for lsn, x in b.owner.records.items() if lsn <= applied}
+    assert [x for x in before.values() if x.startswith(b"B")], "no number is taken twice"
+    a.start(attach=False)
+    a.owner = Merger(a, applied)        # as it says after a restart
+    a.owner.records = had
+    p.in_step(1, 20)
+    p.equal()
+
+
 base.CASES.clear()
 base.CASES.update({n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")})
 base.OPTIONS.clear()
