@@ -292,6 +292,14 @@ fs_read(const char *path, size_t max, char **buf, size_t *len)
 	return fs_read_at(AT_FDCWD, path, max, buf, len);
 }
 
+void
+fs_close(int *fd)
+{
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
+}
+
 int
 fs_sync_dir(const char *path)
 {

@@ -31,6 +31,8 @@ int fs_read_at(int dirfd, const char *name, size_t max, char **buf, size_t *len)
 int fs_write_all(int fd, const void *, size_t);		/* EINTR and short writes */
 int fs_pwrite_all(int fd, const void *, size_t, off_t);
 ssize_t fs_pread_all(int fd, void *, size_t, off_t);	/* short only at the end */
+/* Closes what was only read, or has no name; -1 is none, and *fd is -1 then. */
+void fs_close(int *fd);
 int fs_sync_dir(const char *path);
 /* Creates path with exactly this mode, and its parents (0755), where missing; all of them
  * are durable then.  What exists keeps its mode. */

@@ -22,6 +22,7 @@
 #include <event2/event.h>
 
 #include "clock.h"
+#include "fs.h"
 #include "hex.h"
 #include "ipc.h"
 #include "log.h"
@@ -496,17 +497,9 @@ got_seed(struct owner *o, uint16_t type, struct wire_in *in, int fd)
 }
 
 static void
-close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
-static void
 forget_merge(struct owner *o)
 {
-	close_fd(&o->merge.tail_fd);
+	fs_close(&o->merge.tail_fd);
 	o->merge.shard = 0;
 }
 
@@ -540,8 +533,8 @@ got_theirs(struct owner *o, struct wire_in *in, int fd)
 		o->ops.merge(o->arg, &m);
 		return true;
 	}
-	close_fd(&m.tail_fd);
-	close_fd(&m.theirs_fd);
+	fs_close(&m.tail_fd);
+	fs_close(&m.theirs_fd);
 	if (good)
 		owner_merge_done(o, m.shard, false, "{\"error\": \"the shard cannot be merged\"}");
 	return good;
@@ -555,14 +548,14 @@ got_changes_wanted(struct owner *o, struct wire_in *in, int fd)
 	bool whole = wire_get_u8(in) != 0;
 
 	if (!wire_in_done(in) || fd == -1) {
-		close_fd(&fd);
+		fs_close(&fd);
 		return false;
 	}
 	if (o->ops.changes != NULL) {
 		o->ops.changes(o->arg, shard, fork, whole, fd);
 		return true;
 	}
-	close_fd(&fd);
+	fs_close(&fd);
 	owner_changes_done(o, shard, -1);
 	return true;
 }

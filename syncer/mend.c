@@ -67,14 +67,6 @@ static void ask(struct mend *);
 static void serve_pump(struct mend *);
 
 static void
-close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
-static void
 send_frame(struct mend *m, enum mend_type type, const struct wire_out *w)
 {
 	bulk_send(m->bulk, (uint8_t)type, &m->host->commit->gen, w->p, w->len);
@@ -85,7 +77,7 @@ send_frame(struct mend *m, enum mend_type type, const struct wire_out *w)
 static void
 forget_answer(struct mend *m)
 {
-	close_fd(&m->fd);
+	fs_close(&m->fd);
 	EVP_MD_CTX_free(m->md);
 	m->md = NULL;
 	m->asked = false;
@@ -220,7 +212,7 @@ serve_end(struct mend *m, enum owner_mend rc)
 {
 	struct wire_out w;
 
-	close_fd(&m->out_fd);
+	fs_close(&m->out_fd);
 	m->opening = false;
 	m->given += rc == OWNER_MEND_OK;
 	if (m->bulk == NULL)
@@ -243,7 +235,7 @@ on_want(struct mend *m, struct wire_in *in)
 	if (!wire_in_done(in))
 		return;
 	/* who asks anew has given up the question before */
-	close_fd(&m->out_fd);
+	fs_close(&m->out_fd);
 	m->opening = true;
 	m->their_id = id;
 	m->their_shard = shard;
@@ -259,7 +251,7 @@ mend_object(struct mend *m, uint16_t shard, const uint8_t sha[32], bool ok, int 
 		return false;
 	m->opening = false;
 	if (!ok || fd == -1) {
-		close_fd(&fd);
+		fs_close(&fd);
 		serve_end(m, OWNER_MEND_ABSENT);
 		return true;
 	}
@@ -339,7 +331,7 @@ mend_down(struct mend *m)
 {
 	m->bulk = NULL;
 	forget_answer(m);
-	close_fd(&m->out_fd);
+	fs_close(&m->out_fd);
 	m->opening = false;
 }
 

@@ -34,14 +34,6 @@
  * page: of two states of an index only short runs are equal. */
 #define OLDER_BLOCK 512
 
-static void
-close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
 void
 seed_recv_init(struct seed_recv *r)
 {
@@ -54,10 +46,10 @@ seed_recv_stop(struct seed_recv *r)
 {
 	int dirfd = r->dirfd;
 
-	close_fd(&r->fd);
-	close_fd(&r->old_fd);
-	close_fd(&r->part_fd);
-	close_fd(&r->basis_fd);
+	fs_close(&r->fd);
+	fs_close(&r->old_fd);
+	fs_close(&r->part_fd);
+	fs_close(&r->basis_fd);
 	EVP_MD_CTX_free(r->sha);
 	delta_free(r->sig);
 	delta_free(r->patch);
@@ -73,7 +65,7 @@ void
 seed_recv_clear(struct seed_recv *r)
 {
 	seed_recv_stop(r);
-	close_fd(&r->dirfd);
+	fs_close(&r->dirfd);
 }
 
 bool

@@ -77,19 +77,11 @@ send_wire(struct seed_source *s, enum seed_type type, struct wire_out *w)
 }
 
 static void
-close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
-static void
 forget_shard(struct seed_source *s)
 {
 	seed_send_clear(&s->file);
-	close_fd(&s->index_fd);
-	close_fd(&s->list_fd);
+	fs_close(&s->index_fd);
+	fs_close(&s->list_fd);
 	s->have_index = s->have_list = false;
 }
 
@@ -248,11 +240,11 @@ seed_source_snapshot(struct seed_source *s, uint16_t shard, uint64_t lsn, bool o
 	uint64_t oldest;
 
 	if (!expected(s, SEED_SNAPSHOT, shard) || s->have_index) {
-		close_fd(&fd);
+		fs_close(&fd);
 		return;
 	}
 	if (!ok || fd == -1 || lseek(fd, 0, SEEK_SET) == -1) {
-		close_fd(&fd);
+		fs_close(&fd);
 		stop_at_shard(s, "no snapshot");
 		return;
 	}
@@ -269,11 +261,11 @@ void
 seed_source_list(struct seed_source *s, uint16_t shard, bool ok, int fd)
 {
 	if (!expected(s, SEED_SNAPSHOT, shard) || s->have_list) {
-		close_fd(&fd);
+		fs_close(&fd);
 		return;
 	}
 	if (!ok || (fd != -1 && lseek(fd, 0, SEEK_SET) == -1)) {
-		close_fd(&fd);
+		fs_close(&fd);
 		stop_at_shard(s, "no list of objects");
 		return;
 	}
@@ -426,11 +418,11 @@ seed_source_object(struct seed_source *s, uint16_t shard, const uint8_t sha[32],
 {
 	if (!expected(s, SEED_OBJECT, shard) ||
 	    memcmp(sha, s->missing + 32 * s->at_missing, 32) != 0) {
-		close_fd(&fd);
+		fs_close(&fd);
 		return;
 	}
 	if (!ok || fd == -1) {
-		close_fd(&fd);
+		fs_close(&fd);
 		s->skipped++;
 		s->at_missing++;
 		next_object(s);

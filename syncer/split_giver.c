@@ -47,18 +47,10 @@ send_wire(struct split_giver *g, enum split_type type, struct wire_out *w)
 }
 
 static void
-close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
-static void
 forget(struct split_giver *g)
 {
-	close_fd(&g->fd);
-	close_fd(&g->keep_fd);
+	fs_close(&g->fd);
+	fs_close(&g->keep_fd);
 	EVP_MD_CTX_free(g->sha);
 	g->sha = NULL;
 	split_tails_clear(&g->tails);
@@ -261,7 +253,7 @@ split_giver_changes(struct split_giver *g, uint16_t shard, int fd)
 	struct wire_out w;
 
 	if (g->step != GIVER_ASKED || shard != g->tails.shards[g->at]) {
-		close_fd(&fd);
+		fs_close(&fd);
 		return;
 	}
 	g->fd = fd;
@@ -297,8 +289,8 @@ end_file(struct split_giver *g)
 		log_fatal("no SHA-256");
 	EVP_MD_CTX_free(g->sha);
 	g->sha = NULL;
-	close_fd(&g->fd);
-	close_fd(&g->keep_fd);
+	fs_close(&g->fd);
+	fs_close(&g->keep_fd);
 	g->step = GIVER_WAITING;
 	send_frame(g, SP_END, sha, sizeof(sha));
 }

@@ -53,17 +53,9 @@ send_wire(struct split_keeper *k, enum split_type type, struct wire_out *w)
 }
 
 static void
-close_fd(int *fd)
-{
-	if (*fd != -1)
-		close(*fd);
-	*fd = -1;
-}
-
-static void
 forget_file(struct split_keeper *k)
 {
-	close_fd(&k->fd);
+	fs_close(&k->fd);
 	EVP_MD_CTX_free(k->sha);
 	k->sha = NULL;
 }

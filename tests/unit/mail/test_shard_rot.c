@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <glob.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -162,19 +163,16 @@ take(const char *name)
 static void
 remember(void)
 {
-	char name[120], text[120], *at;
-	FILE *p;
+	char *at = mem_printf("%s/objects/*/*", path);
+	glob_t found;
 
 	take("index.db");
 	take("index.db-wal");
 	take("durable");
-	at = mem_printf("cd %s && find objects -type f", path);
-	assert_non_null(p = popen(at, "r"));
-	while (fgets(text, sizeof(text), p) != NULL) {
-		snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, "\n"), text);
-		take(name);
-	}
-	pclose(p);
+	assert_int_equal(glob(at, 0, NULL, &found), 0);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		take(found.gl_pathv[i] + strlen(path) + 1);
+	globfree(&found);
 	free(at);
 }
 
