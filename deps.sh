@@ -26,7 +26,8 @@ deb_names() {
 		ca-certificates valgrind shellcheck corosync corosync-qdevice corosync-qnetd \
 		fence-agents resource-agents ;;
 	lint) echo clang clang-tidy clang-format cppcheck mandoc rpm ;;
-	bench) echo heartbeat keepalived net-tools corosync pacemaker pacemaker-cli-utils rsync ;;
+	bench) echo heartbeat keepalived net-tools corosync pacemaker pacemaker-cli-utils rsync \
+		openssh-client openssh-server ;;
 	*) return 1 ;;
 	esac
 }
@@ -43,7 +44,8 @@ rpm_names() {
 		curl socat ca-certificates valgrind ShellCheck corosync corosync-qdevice \
 		corosync-qnetd fence-agents-dummy resource-agents ;;
 	lint) echo clang clang-tools-extra cppcheck mandoc rpm-build ;;
-	bench) echo keepalived net-tools corosync pacemaker pacemaker-cli rsync ;;
+	bench) echo keepalived net-tools corosync pacemaker pacemaker-cli rsync \
+		openssh-clients openssh-server ;;
 	*) return 1 ;;
 	esac
 }

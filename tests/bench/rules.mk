@@ -18,5 +18,5 @@ bench-latency: all
 	O=$(O) tests/with_users.sh tests/bench/latency $(SECONDS)
 bench-sync: all
 	O=$(O) FILES="$(FILES)" CHANGED="$(CHANGED)" BIG_MB="$(BIG_MB)" ROUNDS="$(ROUNDS)" CASES="$(CASES)" \
-	    DIR="$(DIR)" tests/bench/sync.py
+	    SYSTEMS="$(SYSTEMS)" DIR="$(DIR)" tests/bench/sync.py
 .PHONY: bench-failover bench-commit bench-steady bench-latency bench-sync

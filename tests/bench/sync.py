@@ -5,10 +5,11 @@ Usage (root): O=build tests/bench/sync.py        by "make bench-sync"
 FILES  messages in the Maildir tree (20000)     CHANGED  of them changed (FILES / 20)
 BIG_MB the large file (200)                     ROUNDS   of each case (3)
 DIR    where the trees lie (/var/tmp)           CASES    first,idle,walk,changed,big
-Systems: rsync-ssh (-e ssh -avz --delete; by a pipe instead where no sshd is), rsync-daemon
-(-a --delete, no compression), ours (two syncds, TLS).  Everything runs in a network
-namespace of its own; bytes are what went over its loopback, both ways, with headers (for a
-pipe: what rsync --stats says).  CPU is of both sides.  The last line: figures as key=value.
+SYSTEMS  all of rsync-ssh (-e ssh -avz --delete, by an sshd of our own), rsync-daemon (-a
+--delete, no compression), rsync-daemon-fsync (and --fsync), ours (two syncds, TLS).
+Everything runs in a network and a mount namespace of its own; bytes are what went over its
+loopback, both ways, with headers.  CPU is of both sides.  The last line: figures as
+key=value.
 """
 import json, os, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
@@ -21,7 +22,8 @@ CHANGED = int(os.environ.get("CHANGED") or max(1, FILES // 20))
 BIG_MB = int(os.environ.get("BIG_MB") or 200)
 ROUNDS = int(os.environ.get("ROUNDS") or 3)
 CASES = (os.environ.get("CASES") or "first,idle,walk,changed,big").split(",")
-DAEMON_PORT = 8730
+SYSTEMS = (os.environ.get("SYSTEMS") or "rsync-ssh,rsync-daemon,rsync-daemon-fsync,ours").split(",")
+PORTS = {"rsync-ssh": 2200, "rsync-daemon": 8730, "rsync-daemon-fsync": 8731}
 IN_A_FOLDER = 1000
 
 
@@ -40,10 +42,13 @@ def family(pid):
     out, todo = [], [pid]
     while todo:
         p = todo.pop()
-        out.append(p)
-        for task in os.listdir("/proc/%d/task" % p):
-            with open("/proc/%d/task/%s/children" % (p, task)) as f:
-                todo += [int(x) for x in f.read().split()]
+        try:
+            for task in os.listdir("/proc/%d/task" % p):
+                with open("/proc/%d/task/%s/children" % (p, task)) as f:
+                    todo += [int(x) for x in f.read().split()]
+            out.append(p)
+        except (FileNotFoundError, ProcessLookupError):
+            assert p != pid, "the server ended"
     return out
 
 
@@ -63,77 +68,97 @@ def cpu_of(pids):
 # ---- the systems ----------------------------------------------------------------
 
 class Rsync:
-    """-e ssh where an sshd is; else a helper that takes the far end's command and runs it:
-    the same two programs and options, without ssh's encryption (in rsync's favour)."""
-    name = "rsync-ssh"
+    """A server of one's own for the far end; each run is a client."""
 
     def __init__(self, top, source):
-        self.source, self.target = source, top + "/" + self.name
+        self.source, self.target, self.port = source, top + "/" + self.name, PORTS[self.name]
         os.makedirs(self.target)
-        self.shell = top + "/far-end"
-        with open(self.shell, "w") as f:
-            f.write('#!/bin/sh\n# rsync calls: far-end HOST rsync --server ...\nshift\nexec "$@"\n')
-        os.chmod(self.shell, 0o755)
-        self.pipe = True
+        self.server = subprocess.Popen(self.serve(top), stderr=subprocess.DEVNULL)
+        self.listening()
 
-    def command(self):
-        return ["rsync", "-e", self.shell, "-avz", "--delete", "--stats", self.source + "/",
-                "far:" + self.target + "/"]
+    def listening(self):
+        end = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < end, "%s: the server does not answer" % self.name
+                assert self.server.poll() is None, "%s: the server ended" % self.name
+                time.sleep(0.01)
+        self.at_rest()
 
-    def far_cpu(self):
-        return 0.0      # a child of the client: in its figure
+    def at_rest(self):
+        """Until the server has taken leave of who served a client: then that one's CPU is in
+        the server's figure."""
+        end = time.monotonic() + 10
+        while len(family(self.server.pid)) > 1:
+            assert time.monotonic() < end, "%s: the far end does not end" % self.name
+            time.sleep(0.001)
 
     def run(self, full=False):
-        far, wire, t = self.far_cpu(), lo_bytes(), time.monotonic()
-        p = subprocess.Popen(self.command(), stdout=subprocess.PIPE)
-        out = p.stdout.read().decode(errors="replace")
+        far, wire, t = cpu_of([self.server.pid]), lo_bytes(), time.monotonic()
+        p = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(p.pid, 0)
         wall = time.monotonic() - t
         p.returncode = os.waitstatus_to_exitcode(status)
         assert p.returncode == 0, "%s: exit %d" % (self.name, p.returncode)
-        nbytes = lo_bytes() - wire
-        if self.pipe:
-            nbytes = sum(int("".join(c for c in line.split(":")[1] if c.isdigit()))
-                         for line in out.splitlines()
-                         if line.startswith(("Total bytes sent", "Total bytes received")))
-        return wall, usage.ru_utime + usage.ru_stime + self.far_cpu() - far, nbytes
+        self.at_rest()
+        cpu = usage.ru_utime + usage.ru_stime + cpu_of([self.server.pid]) - far
+        return wall, cpu, lo_bytes() - wire
 
     def close(self):
-        pass
+        self.server.terminate()
+        self.server.wait(10)
+
+
+class RsyncSsh(Rsync):
+    name = "rsync-ssh"
+
+    def serve(self, top):
+        work = top + "/ssh"
+        os.makedirs(work, 0o700)
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+                            work + "/" + name], check=True)
+        with open(work + "/host.pub") as f, open(work + "/known", "w") as g:
+            g.write("[127.0.0.1]:%d %s" % (self.port, f.read()))
+        with open(work + "/sshd_config", "w") as f:
+            f.write("Port %d\nListenAddress 127.0.0.1\nHostKey %s/host\nPidFile none\n"
+                    "AuthorizedKeysFile %s/user.pub\nStrictModes no\nUsePAM no\n"
+                    "PermitRootLogin prohibit-password\n" % (self.port, work, work))
+        self.config = work + "/ssh_config"
+        with open(self.config, "w") as f:
+            f.write("Port %d\nIdentityFile %s/user\nIdentitiesOnly yes\nBatchMode yes\n"
+                    "UserKnownHostsFile %s/known\n" % (self.port, work, work))
+        return [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin"), "-D", "-e", "-f",
+                work + "/sshd_config"]
+
+    def command(self):
+        return ["rsync", "-e", "ssh -F " + self.config, "-avz", "--delete", self.source + "/",
+                "root@127.0.0.1:" + self.target + "/"]
 
 
 class RsyncDaemon(Rsync):
     name = "rsync-daemon"
+    options = []
 
-    def __init__(self, top, source):
-        super().__init__(top, source)
-        self.pipe = False
-        conf = top + "/rsyncd.conf"
+    def serve(self, top):
+        conf = top + "/" + self.name + ".conf"
         with open(conf, "w") as f:
-            f.write("use chroot = no\nuid = 0\ngid = 0\n[tree]\npath = %s\nread only = no\n"
-                    % self.target)
-        self.daemon = subprocess.Popen(["rsync", "--daemon", "--no-detach", "--config", conf,
-                                        "--address", "127.0.0.1", "--port", str(DAEMON_PORT)])
-        end = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", DAEMON_PORT), 1).close()
-                return
-            except ConnectionRefusedError:
-                assert time.monotonic() < end, "the rsync daemon does not answer"
-                assert self.daemon.poll() is None, "the rsync daemon ended"
-                time.sleep(0.01)
+            f.write("use chroot = no\nuid = 0\ngid = 0\nlog file = /dev/null\n"
+                    "[tree]\npath = %s\nread only = no\n" % self.target)
+        return ["rsync", "--daemon", "--no-detach", "--config", conf, "--address", "127.0.0.1",
+                "--port", str(self.port)]
 
     def command(self):
-        return ["rsync", "-a", "--delete", self.source + "/",
-                "rsync://127.0.0.1:%d/tree/" % DAEMON_PORT]
+        return ["rsync", "-a", "--delete"] + self.options + [
+            self.source + "/", "rsync://127.0.0.1:%d/tree/" % self.port]
 
-    def far_cpu(self):
-        return cpu_of([self.daemon.pid])
 
-    def close(self):
-        self.daemon.terminate()
-        self.daemon.wait(10)
+class RsyncDaemonFsync(RsyncDaemon):
+    name = "rsync-daemon-fsync"
+    options = ["--fsync"]
 
 
 class MirrorPair(syncd_pair.Pair):
@@ -281,9 +306,8 @@ def same(a, b):
 # ---- the comparison -------------------------------------------------------------
 
 class Bench:
-    def __init__(self, top, have_rsync):
-        self.top, self.turn = top, 0
-        self.kinds = ([Rsync, RsyncDaemon] if have_rsync else []) + [Ours]
+    def __init__(self, top, kinds):
+        self.top, self.turn, self.kinds = top, 0, kinds
         self.seen = {}
 
     def start(self, source):
@@ -310,7 +334,7 @@ class Bench:
             s = self.systems[(i + self.turn) % n]
             figures = s.run(full)
             self.seen.setdefault((case, s.name), []).append(figures)
-            print("  %-8s %-13s %9.1f ms  cpu %9.1f ms  %12d bytes" % (
+            print("  %-8s %-18s %9.1f ms  cpu %9.1f ms  %12d bytes" % (
                 case, s.name, figures[0] * 1e3, figures[1] * 1e3, figures[2]), flush=True)
 
     def check(self):
@@ -353,18 +377,20 @@ class Bench:
         for case in CASES:
             print("%s:" % case)
             for k, (unit, scale) in enumerate((("wall_ms", 1e3), ("cpu_ms", 1e3), ("bytes", 1))):
-                ours = [f[k] * scale for f in self.seen[(case, "ours")]]
-                figures.append("%s_ours_%s=%.1f" % (case, unit, statistics.median(ours)))
-                line = "  %-8s ours %s" % (unit, spread(ours))
-                for kind in self.kinds[:-1]:
-                    theirs = [f[k] * scale for f in self.seen[(case, kind.name)]]
-                    ratios = [a / b for a, b in zip(ours, theirs)]
-                    line += "; %s %s, ratio %.3f (%.3f..%.3f)" % (
-                        kind.name, spread(theirs), statistics.median(ratios), min(ratios),
-                        max(ratios))
-                    figures.append("%s_%s_%s=%.1f %s_ratio_%s_%s=%.4f" % (
-                        case, kind.name, unit, statistics.median(theirs), case, kind.name, unit,
-                        statistics.median(ratios)))
+                ours = [f[k] * scale for f in self.seen.get((case, "ours"), [])]
+                line = "  %-8s" % unit
+                for kind in self.kinds:
+                    v = [f[k] * scale for f in self.seen[(case, kind.name)]]
+                    line += " %s %s" % (kind.name, spread(v))
+                    figures.append("%s_%s_%s=%.1f" % (case, kind.name, unit,
+                                                      statistics.median(v)))
+                    if kind is Ours or not ours:
+                        continue
+                    ratios = [a / b for a, b in zip(ours, v)]
+                    line += ", ratio %.3f (%.3f..%.3f);" % (
+                        statistics.median(ratios), min(ratios), max(ratios))
+                    figures.append("%s_ratio_%s_%s=%.4f" % (case, kind.name, unit,
+                                                            statistics.median(ratios)))
                 print(line)
         print(" ".join(figures))
 
@@ -379,17 +405,19 @@ def main():
         sys.exit("bench-sync: root is needed (mount and network namespaces)")
     if "BENCH_SYNC_INSIDE" not in os.environ:
         os.environ["BENCH_SYNC_INSIDE"] = "1"
-        os.execvp("unshare", ["unshare", "-n", sys.executable] + sys.argv)
+        os.execvp("unshare", ["unshare", "-n", "-m", sys.executable] + sys.argv)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    os.mkdir("/run/sshd", 0o755)
     REAL = syncd_pair.SYNCD = os.path.abspath(os.environ.get("O") or "build") + "/syncd"
-    have = shutil.which("rsync") is not None
-    if have:
-        print("no sshd: rsync-ssh runs its far end by a pipe, without encryption")
-    else:
-        print("rsync is not installed (sh deps.sh bench): only our own figures")
+    kinds = [k for k in (RsyncSsh, RsyncDaemon, RsyncDaemonFsync, Ours) if k.name in SYSTEMS]
+    if set(kinds) - {Ours} and (shutil.which("rsync") is None or shutil.which(
+            "sshd", path="/usr/sbin:/usr/local/sbin") is None):
+        sys.exit("bench-sync: rsync or sshd is not installed: sh deps.sh bench (SYSTEMS=ours "
+                 "needs neither)")
     top = tempfile.mkdtemp(prefix="bench-sync-", dir=os.environ.get("DIR") or "/var/tmp")
     os.chmod(top, 0o755)
-    bench = Bench(top, have)
+    bench = Bench(top, kinds)
     try:
         if set(CASES) - {"big"}:
             bench.maildir()
