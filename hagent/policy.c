@@ -133,7 +133,7 @@ note_peer(struct turn *t)
 	/* Switches may have forgotten us while a path was cut, and learned somebody else. */
 	if (p->role == ROLE_ACTIVE && (v->links_alive > p->links_were
 	    || t->v->ping_score > p->score_was)) {
-		turn_add(t, ACT_ANNOUNCE);
+		announce_soon(t);
 		contest_soon(t);
 	}
 	p->links_were = v->links_alive;

@@ -378,6 +378,7 @@ struct policy {
 	int64_t failback_ms;		/* the preferred node could take over since; -1 */
 	int64_t contest_ms;		/* last check of our own addresses */
 	uint64_t contest_no;		/* the probe that is one */
+	bool announce;			/* the addresses, once it is sure that they are ours */
 
 	int64_t maint_until_ms;		/* maintenance, of our own clock; 0 none */
 	bool maint_loaded;

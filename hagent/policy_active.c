@@ -19,7 +19,7 @@ active_begin(struct turn *t)
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
 	p->failback_ms = p->slow_ms = p->full_ms = -1;
 	p->contest_ms = t->v->now_ms;	/* the addresses were asked for just now */
-	p->refused = false;
+	p->refused = p->announce = false;
 	p->repromote = false;
 	res_begin(t);
 	turn_alarm(t, ALARM_RES_FAILED, false, "");

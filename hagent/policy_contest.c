@@ -6,6 +6,26 @@
 #include "policy_int.h"
 
 void
+announce_soon(struct turn *t)
+{
+	t->p->announce = true;
+}
+
+/* Not by a node that just woke and has not heard the other one since: that one may serve
+ * by now, and its clients would be drawn to old data.  After deadtime it has spoken, or is
+ * silent. */
+static void
+announce_turn(struct turn *t)
+{
+	struct policy *p = t->p;
+
+	if (!p->announce || (p->slept && t->v->now_ms - p->awake_ms <= p->conf->dead_ms))
+		return;
+	p->announce = false;
+	turn_add(t, ACT_ANNOUNCE);
+}
+
+void
 contest_soon(struct turn *t)
 {
 	t->p->contest_ms = t->v->now_ms - t->p->conf->vip_check_ms;
@@ -20,7 +40,7 @@ answered(struct turn *t)
 		return;
 	if (e->probe == PROBE_TAKEN) {
 		turn_alarm(t, ALARM_CONTESTED, true, "another host answers for a service address");
-		turn_add(t, ACT_ANNOUNCE);
+		announce_soon(t);
 	} else if (e->probe == PROBE_CLEAR) {
 		turn_alarm(t, ALARM_CONTESTED, false, "");
 	}
@@ -32,6 +52,7 @@ contest_turn(struct turn *t)
 	struct policy *p = t->p;
 
 	answered(t);
+	announce_turn(t);
 	/* Evidence for syncd comes first, and probes share one place. */
 	if (p->conf->vip_check_ms == 0 || p->conf->nvips == 0 || p->probe_out || p->alone_no != 0
 	    || t->v->now_ms - p->contest_ms < p->conf->vip_check_ms)

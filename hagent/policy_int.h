@@ -90,6 +90,7 @@ void maint_set(struct turn *, int64_t ms);
 void maint_turn(struct turn *);		/* in every role */
 /* policy_contest.c */
 void contest_soon(struct turn *);	/* a path came back */
+void announce_soon(struct turn *);	/* the addresses, as soon as they are ours for sure */
 void contest_turn(struct turn *);	/* active */
 /* policy_op.c */
 void op_tell_maintenance(struct turn *, int64_t ms, uint32_t caller);
