@@ -21,7 +21,8 @@ One schedule of ten is a split: everything between the nodes is cut while both r
 and ping target, and cannot ask for each other's addresses, which a pair without fence device
 and quorum cannot exclude.  Both serve then; afterwards `hactl split resolve` makes them one, and
 what was acknowledged by either is looked for.  What a client read may have another UID then,
-but its UID names nothing else; a flag or a removal that the other side contradicts may not hold.
+but its UID names nothing else, and UIDNEXT is not below what either side told; a flag or a removal
+that the other side contradicts may not hold.
 """
 import multiprocessing
 import os

@@ -28,8 +28,8 @@ class Message:
 
 
 class Box:
-    def __init__(self, validity, messages):
-        self.validity, self.messages = validity, messages
+    def __init__(self, validity, messages, uidnext=0):
+        self.validity, self.messages, self.uidnext = validity, messages, uidnext
 
 
 def connect(lab, user, timeout=3.0):
@@ -41,6 +41,11 @@ def connect(lab, user, timeout=3.0):
 
 def validity_of(box):
     return int(box.response("UIDVALIDITY")[1][0])
+
+
+def uidnext_of(box):
+    """0 if it was not told."""
+    return int(box.response("UIDNEXT")[1][0] or 0)
 
 
 def parse(data):
@@ -61,14 +66,14 @@ def read_all(lab, user, name):
         typ, _ = box.select(name, readonly=True)
         if typ != "OK":
             return Box(0, [])           # the Changer may never have made it
-        validity = validity_of(box)
+        validity, uidnext = validity_of(box), uidnext_of(box)
         typ, data = box.uid("FETCH", "1:*", "(UID FLAGS BODY.PEEK[])")
         box.shutdown()
     except ERRORS as e:
         raise Trouble("cannot read %s of %s: %s" % (name, user, e)) from e
     if typ != "OK":
         raise Trouble("cannot read %s of %s" % (name, user))
-    return Box(validity, parse(data))
+    return Box(validity, parse(data), uidnext)
 
 
 class Client(threading.Thread):
@@ -111,14 +116,13 @@ class Watcher(Client):
             self.reused.append("uid %d of %s names another message now"
                                % (message.uid, self.user))
 
-    def uidnext(self, validity):
-        value = self.box.response("UIDNEXT")[1][0]
-        if value is None:
+    def uidnext(self, validity, value):
+        if value == 0:
             return
-        if int(value) < self.highest.get(validity, 0):
+        if value < self.highest.get(validity, 0):
             self.back.append("UIDNEXT of %s went back from %d to %d"
-                             % (self.user, self.highest[validity], int(value)))
-        self.highest[validity] = max(self.highest.get(validity, 0), int(value))
+                             % (self.user, self.highest[validity], value))
+        self.highest[validity] = max(self.highest.get(validity, 0), value)
 
     def session(self):
         self.box = connect(self.lab, self.user)
@@ -126,7 +130,7 @@ class Watcher(Client):
         if typ != "OK":
             return
         validity = validity_of(self.box)
-        self.uidnext(validity)
+        self.uidnext(validity, uidnext_of(self.box))
         last = max((u for v, u in self.seen if v == validity), default=0)
         while not self.stop_event.is_set():
             typ, data = self.box.uid("FETCH", "%d:*" % (last + 1), "(UID FLAGS BODY.PEEK[])")
@@ -143,6 +147,9 @@ class Watcher(Client):
             self.note(box.validity, m)
         counts.uid_reused += len(self.reused)
         counts.notes += self.reused
+        if merged:
+            self.back = []      # of two nodes that cannot hear each other; now it holds
+        self.uidnext(box.validity, box.uidnext)
         for text in self.back:
             counts.violation(text)
         if any(v != box.validity for v, _ in self.seen):
