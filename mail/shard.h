@@ -105,7 +105,8 @@ bool shard_name_clean(const char *name, char clean[STORE_NAME_MAX + 1]);
 int shard_object_have(struct shard *, const uint8_t sha[32]);
 int shard_object_install(struct shard *, const uint8_t sha[32], int fd);
 /* Replaces the index by the one in fd, which needs records after lsn; durable.
- * On failure the old one is open as before. */
+ * On failure the old one is open as before; EBADMSG: the one in fd is damaged, of a format
+ * to come, or not an index of a shard. */
 int shard_index_install(struct shard *, uint64_t lsn, int fd);
 
 /* All rows as text in a fixed order, for tests and digests. */

@@ -338,6 +338,33 @@ index_write(struct shard *sh, int fd)
 	return rc;
 }
 
+/* Looks at index.db.new before it takes the place of anything. */
+static int
+index_check(struct shard *sh, uint64_t lsn)
+{
+	static const char *const beside[] = { "index.db.new-wal", "index.db.new-shm" };
+	char *path = mem_printf("%s/index.db.new", sh->dir), *old, err[300];
+	int rc = 0, e;
+
+	/* What an earlier one left must not meet this one. */
+	for (size_t i = 0; i < 2 && rc == 0; i++) {
+		old = mem_printf("%s/%s", sh->dir, beside[i]);
+		if (unlink(old) == -1 && errno != ENOENT)
+			rc = -1;
+		free(old);
+	}
+	if (rc == 0 && (rc = shard_sql_sound(path, lsn, err, sizeof(err))) == -1)
+		log_err("store %s: the index that came from the other node is refused: %s",
+		    sh->dir, err);
+	if (rc == -1) {
+		e = errno;
+		unlink(path);
+		errno = e;
+	}
+	free(path);
+	return rc;
+}
+
 /* index.db.new becomes index.db.  The old one's write-ahead log goes first: it must
  * never meet the new file.  A crash in between leaves the old file as of its last
  * checkpoint, which is consistent, and the seeding begins again. */
@@ -367,7 +394,7 @@ shard_index_install(struct shard *sh, uint64_t lsn, int fd)
 	int rc = -1, e;
 
 	shard_rollback(sh);
-	if (boot_id(boot) == -1 || index_write(sh, fd) == -1)
+	if (boot_id(boot) == -1 || index_write(sh, fd) == -1 || index_check(sh, lsn) == -1)
 		return -1;
 	if (syncfs(sh->objects_fd) == -1) {
 		e = errno;

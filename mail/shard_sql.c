@@ -384,6 +384,52 @@ shard_sql_open(struct shard *sh, char *err, size_t errlen)
 	return rc;
 }
 
+/* The first column of the first row; "" when there is none. */
+static void
+first_text(sqlite3 *db, const char *sql, char *text, size_t size)
+{
+	sqlite3_stmt *st = NULL;
+	const char *is = NULL;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_ROW)
+		is = (const char *)sqlite3_column_text(st, 0);
+	snprintf(text, size, "%s", is != NULL ? is : "");
+	sqlite3_finalize(st);
+}
+
+int
+shard_sql_sound(const char *path, uint64_t lsn, char *err, size_t errlen)
+{
+	char version[24] = "", applied[24] = "", check[200] = "";
+	uint64_t form = 0, at = 0;
+	sqlite3 *db = NULL;
+	int rc = -1;
+
+	if (page_sum_open(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX) == SQLITE_OK) {
+		first_text(db, "PRAGMA user_version", version, sizeof(version));
+		first_text(db, "SELECT applied_lsn FROM state", applied, sizeof(applied));
+		first_text(db, "PRAGMA quick_check(1)", check, sizeof(check));
+	}
+	if (span_u64(span_of(version), INT32_MAX, &form) == PARSE_OK && form > SHARD_SCHEMA)
+		snprintf(err, errlen, "it has format %llu, this program reads %d",
+		    (unsigned long long)form, SHARD_SCHEMA);
+	else if (strcmp(check, "ok") != 0)
+		snprintf(err, errlen, "it is damaged: %s", check[0] != '\0' ? check :
+		    sqlite3_errmsg(db));
+	else if (form == 0 || span_u64(span_of(applied), INT64_MAX, &at) != PARSE_OK)
+		snprintf(err, errlen, "it is not a shard's index");
+	else if (at < lsn)
+		snprintf(err, errlen, "it ends at record %llu and was announced with %llu",
+		    (unsigned long long)at, (unsigned long long)lsn);
+	else
+		rc = 0;
+	sqlite3_close(db);
+	if (rc == -1)
+		errno = EBADMSG;
+	return rc;
+}
+
 void
 shard_sql_close(struct shard *sh)
 {

@@ -1,15 +1,19 @@
 /* test_shard_sql.c - statements of a shard: all of them compile, and none is compiled
  * before it is needed but those that end a transaction. */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "fs.h"
 #include "log.h"
 #include "mem.h"
+#include "page_sum.h"
 #include "shard_priv.h"
 
 static char dir[64];
@@ -116,11 +120,82 @@ test_upgrade(void **state)
 	free(other);
 }
 
+/* A copy of the index at record `at`, changed by sql, and of its bytes those from `from` on
+ * overwritten. */
+static int
+seed_of(struct shard *sh, const char *sql, off_t from)
+{
+	char *path = mem_printf("%s/seed", dir), *into = mem_printf("VACUUM INTO '%s'", path), junk[64];
+	sqlite3 *db = NULL;
+	int fd;
+
+	memset(junk, 0x5a, sizeof(junk));
+	unlink(path);
+	assert_int_equal(sqlite3_exec(sh->db, into, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(page_sum_open(path, &db, SQLITE_OPEN_READWRITE), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd != -1);
+	if (from >= 0)
+		assert_int_equal(pwrite(fd, junk, sizeof(junk), from), sizeof(junk));
+	free(into);
+	free(path);
+	return fd;
+}
+
+/* An index from the other node is looked at before it takes the place of ours. */
+static void
+test_install_refused(void **state)
+{
+	static const struct { const char *sql; off_t from; uint64_t lsn; } bad[] = {
+		{ "PRAGMA user_version = 3", -1, 5 },	/* of a format to come */
+		{ "PRAGMA user_version = 0", -1, 5 },	/* would be made anew, empty */
+		{ "SELECT 1", 0, 5 },			/* the header */
+		{ "SELECT 1", 4096 * 2 + 100, 5 },	/* a page whose sum is wrong */
+		{ "DROP TABLE state", -1, 5 },
+		{ "DELETE FROM state", -1, 5 },
+		{ "SELECT 1", -1, 6 },			/* ends before it was to */
+	};
+	char *other = mem_printf("%s/installed", dir), err[300] = "", *extra;
+	struct shard *sh = shard_open(other, err, sizeof(err));
+	int fd;
+
+	(void)state;
+	assert_non_null(sh);
+	assert_int_equal(sqlite3_exec(sh->db, "UPDATE state SET applied_lsn = 5", NULL, NULL, NULL),
+	    SQLITE_OK);
+	assert_int_equal(shard_state_load(sh), 0);
+	log_init("test", true, LOG_LEVEL_ERR);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		fd = seed_of(sh, bad[i].sql, bad[i].from);
+		errno = 0;
+		assert_int_equal(shard_index_install(sh, bad[i].lsn, fd), -1);
+		assert_int_equal(errno, EBADMSG);
+		assert_int_equal(sh->committed.applied_lsn, 5);
+		assert_int_equal(number(sh, "PRAGMA user_version"), 2);
+		close(fd);
+		extra = mem_printf("%s/index.db.new", other);
+		assert_int_equal(access(extra, F_OK), -1);
+		free(extra);
+	}
+	/* of the form before this one, and as it is */
+	fd = seed_of(sh, "ALTER TABLE boxes DROP COLUMN reserve; DROP TABLE merged;"
+	    "UPDATE state SET applied_lsn = 7; PRAGMA user_version = 1", -1);
+	assert_int_equal(shard_index_install(sh, 7, fd), 0);
+	close(fd);
+	assert_int_equal(sh->committed.applied_lsn, 7);
+	assert_int_equal(number(sh, "PRAGMA user_version"), 2);
+	shard_close(sh);
+	free(other);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_none_before),
-		cmocka_unit_test(test_all_compile), cmocka_unit_test(test_does_not_compile), cmocka_unit_test(test_upgrade) };
+		cmocka_unit_test(test_all_compile), cmocka_unit_test(test_does_not_compile), cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_install_refused) };
 
 	return cmocka_run_group_tests_name("shard_sql", tests, set_up, tear_down);
 }
