@@ -206,9 +206,9 @@ shard_job_new(struct shard *sh, enum shard_job_kind kind)
 	j->objects_fd = fd;
 	j->index_fd = j->list_fd = j->from_fd = j->changes_fd = -1;
 	j->before = sh->checkpoint_lsn;
-	/* While objects are being looked through, the old checkpoint stands. */
+	j->recovering = sh->recovering;
 	j->lsn = part_bound(sh, sh->committed.applied_lsn);
-	if (sh->recovering || j->lsn < sh->checkpoint_lsn)
+	if (j->lsn < sh->checkpoint_lsn)
 		j->lsn = sh->checkpoint_lsn;
 	return j;
 }
@@ -220,6 +220,13 @@ run_checkpoint(struct shard_job *j)
 	sqlite3 *db;
 	int rc;
 
+	/* Until all are looked through, the old checkpoint stands, and the boot in which it was
+	 * made: with this one's name the next process would not go on looking. */
+	if (j->recovering) {
+		snprintf(j->error, sizeof(j->error), "%s: no checkpoint: objects are being looked "
+		    "through after the machine went down", j->dir);
+		return -1;
+	}
 	if (!hook_on("objects-not-synced") && syncfs(j->objects_fd) == -1) {
 		j->lost = !hook_on("checkpoint-retried");
 		return -1;

@@ -23,6 +23,7 @@ struct shard_job {
 	int objects_fd;
 	bool ok;
 	bool lost;			/* CHECKPOINT: a sync failed, see shard_lost() */
+	bool recovering;		/* CHECKPOINT: objects were being looked through */
 	uint64_t before;		/* the checkpoint that stands */
 	char error[200];
 	uint64_t lsn;			/* CHECKPOINT, SNAPSHOT: what it holds */

@@ -396,6 +396,41 @@ test_power_cut(void **state)
 	shard_close(whole);
 }
 
+/* While objects are looked through nothing is checkpointed: a process that comes then would
+ * take them for good. */
+static void
+test_checkpoint_recovering(void **state)
+{
+	struct shard *sh;
+	struct shard_job *j;
+	struct shard_facts f;
+
+	(void)state;
+	boot_is("first");
+	sh = up("r");
+	apply(sh, 0, 28, 9);
+	checkpoint(sh);
+	shard_facts(sh, &f);
+	apply(sh, 28, nstream, 9);
+	shard_close(sh);
+	lose_objects("r", f.checkpoint_lsn);
+	boot_is("second");
+	sh = up("r");
+	assert_non_null(j = shard_job_new(sh, SHARD_CHECKPOINT));
+	shard_job_run(j);
+	assert_false(j->ok);
+	assert_non_null(strstr(j->error, "looked through"));
+	shard_job_end(sh, j);
+	shard_job_free(j);
+	shard_close(sh);
+	sh = up("r");
+	assert_int_equal(shard_attach_from(sh), f.checkpoint_lsn);
+	apply(sh, f.checkpoint_lsn, nstream, 13);
+	verified(sh);
+	checkpoint(sh);
+	shard_close(sh);
+}
+
 /* Pieces before the checkpoint, the message after it: the checkpoint waits for it. */
 static void
 test_part_holds_checkpoint(void **state)
@@ -511,7 +546,7 @@ main(int argc, char **argv)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_batchings), T(test_crashes), T(test_power_cut),
-		T(test_part_holds_checkpoint), T(test_reap), T(test_make), T(test_index_gone),
+		T(test_checkpoint_recovering), T(test_part_holds_checkpoint), T(test_reap), T(test_make), T(test_index_gone),
 	};
 	int rc;
 
