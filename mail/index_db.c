@@ -5,7 +5,13 @@
  * comes, and when it is durable, is decided here.  After a failure the transaction is
  * undone, and nothing is applied until index_db_resume(): a record is never skipped
  * because of a disk.  A file that cannot be opened counts as one that fails: every
- * statement is NULL then, which SQLite takes for an empty one. */
+ * statement is NULL then, which SQLite takes for an empty one.
+ *
+ * A sync that fails is not among that: the kernel has given up what it was to keep, says so
+ * only once, and the write-ahead log on the disk may end before what the file holds.  The
+ * file "suspect" says so, and the process ends; who opens next makes a new file of
+ * what can be read.  So SQLite may sync where its errors are seen only: not by itself
+ * behind a commit, and not when it closes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -22,6 +28,7 @@
 #include "span.h"
 
 #define SAY_MS 1000			/* between two lines about failing */
+#define WAL_PAGES 1000			/* then a commit begins the write-ahead log anew */
 
 enum sql { SQL_BEGIN, SQL_COMMIT, SQL_TRY, SQL_UNDO, SQL_TRIED, SQL_APPLIED, SQL_SET_APPLIED,
 	SQL_N };
@@ -55,6 +62,7 @@ struct index_db {
 	enum mail_rc why;		/* why nothing is applied */
 	uint64_t failures;
 	int64_t said_ms;
+	int wal_pages;
 };
 
 /* ---- failing ------------------------------------------------------------- */
@@ -80,12 +88,31 @@ is_the_disk(int code)
 	}
 }
 
+static bool
+sync_failed(sqlite3 *db)
+{
+	int code = sqlite3_extended_errcode(db);
+
+	return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+static _Noreturn void
+lost(struct index_db *x, const char *what)
+{
+	if (index_file_suspect(x->dir, true) == -1)
+		log_err("%s: a sync failed, and it cannot be noted: %s; seed this node anew",
+		    x->path, strerror(errno));
+	log_fatal("%s: %s: a sync failed: %s", x->path, what, sqlite3_errmsg(x->db));
+}
+
 static void
 failed(struct index_db *x, const char *what)
 {
 	int code = sqlite3_errcode(x->db), e = sqlite3_system_errno(x->db);
 	int64_t now = clock_ms();
 
+	if (sync_failed(x->db))
+		lost(x, what);
 	if (!is_the_disk(code))
 		log_fatal("%s: %s: %s", x->path, what, sqlite3_errmsg(x->db));
 	x->failures++;
@@ -184,9 +211,22 @@ db_close(struct index_db *x)
 	x->db = NULL;
 }
 
+/* What SQLite does by itself after a commit; but it does not say what became of it. */
+static int
+on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct index_db *x = arg;
+
+	if (pages >= x->wal_pages
+	    && sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) != SQLITE_OK
+	    && sync_failed(db))
+		lost(x, "checkpoint");
+	return SQLITE_OK;
+}
+
 /* 0; or -1, with nothing open and why set. */
 static int
-db_open(struct index_db *x)
+db_open_as_is(struct index_db *x)
 {
 	uint64_t before = x->failures;
 	sqlite3_stmt *q;
@@ -195,6 +235,8 @@ db_open(struct index_db *x)
 	if (page_sum_open(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 	    != SQLITE_OK)
 		failed(x, "open");
+	sqlite3_db_config(x->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_wal_hook(x->db, on_commit, x);
 	sqlite3_busy_timeout(x->db, 5000);
 	if (x->failures == before
 	    && (sqlite3_exec(x->db, own_schema, NULL, NULL, NULL) != SQLITE_OK
@@ -213,6 +255,30 @@ db_open(struct index_db *x)
 	return 0;
 }
 
+static int
+db_open(struct index_db *x)
+{
+	if (db_open_as_is(x) == -1)
+		return -1;
+	if (!index_file_is_suspect(x->dir)) {
+		/* Its room is taken now; without it the mark is made when it is needed. */
+		if (index_file_suspect(x->dir, false) == -1)
+			log_warn("%s/suspect: cannot be written", x->dir);
+		return 0;
+	}
+	log_warnx("%s: a sync had failed; the file is written anew", x->path);
+	if (index_file_anew(x->db, x->dir) == 0) {
+		db_close(x);
+		if (index_file_install(x->dir) == 0)
+			return db_open_as_is(x);
+	} else {
+		db_close(x);
+	}
+	x->failures++;
+	x->why = MAIL_TEMP;
+	return -1;
+}
+
 struct index_db *
 index_db_open(const char *dir, const char *schema, const char *const *sql, int n)
 {
@@ -223,6 +289,7 @@ index_db_open(const char *dir, const char *schema, const char *const *sql, int n
 	x->schema = schema;
 	x->sql = sql;
 	x->n = n;
+	x->wal_pages = WAL_PAGES;
 	x->stmt = mem_array((size_t)n, sizeof(*x->stmt));
 	/* The process before us may still be ending: its last commit comes first. */
 	x->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -232,12 +299,30 @@ index_db_open(const char *dir, const char *schema, const char *const *sql, int n
 	return x;
 }
 
+/* Syncs the write-ahead log, writes the file and syncs it. */
+static int
+checkpoint(struct index_db *x, int how)
+{
+	int rc = x->db != NULL ? sqlite3_wal_checkpoint_v2(x->db, NULL, how, NULL, NULL) : SQLITE_OK;
+
+	if (rc == SQLITE_OK)
+		return 0;
+	if (sync_failed(x->db))
+		lost(x, "checkpoint");
+	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(x->db) != ENOSPC
+	    && sqlite3_system_errno(x->db) != EDQUOT)
+		log_fatal("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
+	log_warnx("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
+	return -1;
+}
+
 void
 index_db_close(struct index_db *x)
 {
 	if (x == NULL)
 		return;
 	index_db_commit(x);		/* what fails comes again from the log */
+	checkpoint(x, SQLITE_CHECKPOINT_TRUNCATE);
 	db_close(x);
 	close(x->lock);
 	free(x->stmt);
@@ -369,23 +454,18 @@ index_db_commit(struct index_db *x)
 	return 0;
 }
 
+void
+index_db_wal_pages(struct index_db *x, int pages)
+{
+	x->wal_pages = pages;
+}
+
 uint64_t
 index_db_checkpoint(struct index_db *x)
 {
 	if (index_db_commit(x) == -1 || x->db == NULL)
 		return 0;
-	/* FULL syncs the WAL, writes the database file and syncs it.  A sync that failed
-	 * may have lost what it was to keep, and says so only once: never tried again. */
-	int rc = sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL);
-
-	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(x->db) != ENOSPC
-	    && sqlite3_system_errno(x->db) != EDQUOT)
-		log_fatal("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
-	if (rc != SQLITE_OK) {
-		log_warnx("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
-		return 0;
-	}
-	return x->applied;
+	return checkpoint(x, SQLITE_CHECKPOINT_FULL) == 0 ? x->applied : 0;
 }
 
 /* ---- seeding ------------------------------------------------------------- */
@@ -406,7 +486,7 @@ index_db_replace(struct index_db *x, int fd)
 	if (index_file_receive(x->dir, fd, own_sql[SQL_APPLIED]) == -1)
 		return -1;
 	index_db_commit(x);
-	db_close(x);			/* the last connection takes its WAL away */
+	db_close(x);
 	rc = index_file_install(x->dir);
 	x->why = MAIL_OK;
 	return db_open(x) == -1 ? -1 : rc;

@@ -7,7 +7,8 @@
  * Failure: what the disk does (full, I/O error, a damaged file) undoes the transaction and
  * stops the applying, and the log keeps the records until index_db_resume(); looks find
  * nothing meanwhile, or something, and index_db_failures() tells.  A mistake in a
- * statement is fatal. */
+ * statement is fatal, and so is a sync that fails; the file is written anew then at the next
+ * opening. */
 #ifndef MAIL_INDEX_DB_H
 #define MAIL_INDEX_DB_H
 
@@ -56,6 +57,8 @@ enum mail_rc index_db_try(struct index_db *, const struct owner_record *,
     enum mail_rc (*apply)(void *arg, const struct owner_record *), void *arg);
 /* -1: all since the last commit is undone, and index_db_why() is set. */
 int index_db_commit(struct index_db *);
+/* A commit begins the write-ahead log anew when it has so many pages (1,000 unless told). */
+void index_db_wal_pages(struct index_db *, int pages);
 /* Makes the file durable; the LSN up to which it is; 0 after a log line when that failed. */
 uint64_t index_db_checkpoint(struct index_db *);
 /* Seeding: a frozen copy (descriptor, or -1); putting one in our place (0; -1 after a log

@@ -1,6 +1,7 @@
 /* index_file.c - copying SQLite files out and in.  What comes from the peer is synced
  * and checked before it takes the place of anything; a crash leaves the old index, or
  * the new one, and perhaps a seed.db that is written over next time. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +14,16 @@
 #include "log.h"
 #include "mem.h"
 #include "page_sum.h"
+
+static int
+gone(const char *dir, const char *name)
+{
+	char *path = mem_printf("%s/%s", dir, name);
+	int rc = unlink(path) == 0 || errno == ENOENT ? 0 : -1;
+
+	free(path);
+	return rc;
+}
 
 int
 index_file_copy(sqlite3 *db, const char *dir)
@@ -103,14 +114,70 @@ index_file_receive(const char *dir, int fd, const char *probe)
 }
 
 int
+index_file_anew(sqlite3 *db, const char *dir)
+{
+	char *path = mem_printf("%s/seed.db", dir);
+	char *cmd = sqlite3_mprintf("VACUUM INTO %Q", path);
+	int fd = -1, rc = -1;
+
+	if (cmd == NULL)
+		log_fatal("out of memory");
+	if (gone(dir, "seed.db") == -1)
+		log_warn("%s: cannot be removed", path);
+	else if (sqlite3_exec(db, cmd, NULL, NULL, NULL) != SQLITE_OK)
+		log_warnx("%s: cannot be written anew: %s", path, sqlite3_errmsg(db));
+	else if ((fd = open(path, O_RDWR | O_CLOEXEC)) == -1 || fsync(fd) == -1)
+		log_warn("%s: cannot be written anew", path);
+	else
+		rc = 0;
+	if (fd != -1)
+		close(fd);
+	sqlite3_free(cmd);
+	free(path);
+	return rc;
+}
+
+/* The old write-ahead log goes first: it must never meet the new file. */
+int
 index_file_install(const char *dir)
 {
 	char *from = mem_printf("%s/seed.db", dir), *to = mem_printf("%s/index.db", dir);
-	int rc = rename(from, to) == -1 || fs_sync_dir(dir) == -1 ? -1 : 0;
+	int rc = -1;
 
+	if (gone(dir, "index.db-wal") == 0 && gone(dir, "index.db-shm") == 0 &&
+	    rename(from, to) == 0 && fs_sync_dir(dir) == 0)
+		rc = index_file_suspect(dir, false);
 	if (rc == -1)
-		log_warn("%s: cannot put the seed in place", dir);
+		log_warn("%s: cannot put the new index in place", dir);
 	free(from);
 	free(to);
 	return rc;
+}
+
+int
+index_file_suspect(const char *dir, bool is)
+{
+	char *path = mem_printf("%s/suspect", dir);
+	const char *text = is ? "yes\n" : "no \n";
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc = -1;
+
+	if (fd != -1) {
+		rc = fs_pwrite_all(fd, text, 4, 0);
+		if (close(fd) == -1)
+			rc = -1;
+	}
+	free(path);
+	return rc;
+}
+
+bool
+index_file_is_suspect(const char *dir)
+{
+	char *path = mem_printf("%s/suspect", dir), *text = NULL;
+	size_t len = 0;
+	bool is = fs_read(path, 16, &text, &len) == 0 && len > 0 && text[0] == 'y';
+
+	free(text);
+	free(path);
+	return is;
 }

@@ -21,6 +21,7 @@
 
 #define STREAM 40
 #define RETRIES 6
+#define FEW_PAGES 8			/* the write-ahead log begins anew several times */
 
 struct rec { uint8_t type; struct wire_out body; };
 struct index_model { uint64_t applied, checkpoint; };
@@ -111,6 +112,7 @@ work(const struct kind *k, const char *dir, struct index_model *m)
 	uint64_t lsn;
 	int fd, rc;
 
+	index_db_wal_pages(k->index(owner), FEW_PAGES);
 	rc = apply(k, owner, m);
 	if (rc == 0) {
 		fd = index_db_snapshot(k->index(owner), &lsn);
@@ -129,6 +131,7 @@ check(const struct kind *k, const char *dir, struct index_model *m, bool power)
 	uint64_t is = index_db_applied(k->index(owner)), least = power ? m->checkpoint : m->applied;
 	char *text;
 
+	index_db_wal_pages(k->index(owner), FEW_PAGES);
 	if (index_db_why(k->index(owner)) != MAIL_OK)
 		fault_wrong("it cannot be opened");
 	if (is < least)
