@@ -536,3 +536,78 @@ def a_rotten_log_is_refused(t):
     wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the mended node")
+
+
+@test
+def a_damaged_index_is_filled_anew(t):
+    """Indexes of the standby's stores are damaged or gone while it is off, and the log is trimmed: what
+    is left is set aside, and the node is filled anew by itself."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), ("segment-size", "4M"),
+                       ("retain-size", "64M")],
+                maild=[("checkpoint-s", 1)])
+    ex = exercise.Exercise(lab, mailgen.generate(900, seed=21), say=t.say, users=4)
+    ex.add_users()
+    ex.run(probes=())
+    standby = lab.standby()
+
+    def oldest(node):
+        r = lab.execute(node, "hactl", "sync", "status", "--json")
+        return json.loads(r.stdout)["status"]["oldest_lsn"]
+    wait_for("the logs are trimmed", 30, lambda: min(map(oldest, NODES)) > 1, 0.2)
+    lab.kill(standby)
+    shards = os.path.join(lab.node_dir(standby), "var/shards")
+    stores = [os.path.join(shards, d) for d in sorted(os.listdir(shards)) if d.startswith("store-")]
+    full = [d for d in stores if sum(len(f) for _, _, f in os.walk(os.path.join(d, "objects")))]
+    t.true(len(full) > 1, "stores with mail: %r" % full)
+    for d in full[:2]:
+        for name in ("index.db-wal", "index.db-shm"):
+            if os.path.exists(os.path.join(d, name)):
+                os.unlink(os.path.join(d, name))
+    with open(os.path.join(full[0], "index.db"), "r+b") as f:
+        f.write(b"Z" * 100)
+    os.unlink(os.path.join(full[1], "index.db"))
+    lab.power_on(standby)
+    wait_for("it is filled anew", 60,
+             lambda: re.search(r"seeded lsn=\d+ files", lab.log(standby, "syncd")), 0.2)
+    lab.wait_in_step(60)
+    for d in full[:2]:
+        kept = [n for n in os.listdir(d) if n.startswith("damaged-")]
+        t.equal(len(kept), 1, "what was damaged is kept in " + d)
+        t.true("durable" in os.listdir(os.path.join(d, kept[0])), "with its checkpoint")
+    active = lab.active()
+    lab.kill(active)
+    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the refilled node")
+
+
+@test
+def a_damaged_index_on_the_active(t):
+    """maild of the active starts again and finds an index of a store damaged, and the log is trimmed:
+    it does not serve with it, the other node takes over, and this one is filled anew."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), ("segment-size", "4M"),
+                       ("retain-size", "64M")],
+                maild=[("checkpoint-s", 1)])
+    ex = exercise.Exercise(lab, mailgen.generate(900, seed=22), say=t.say, users=4)
+    ex.add_users()
+    ex.run(probes=())
+    active, standby = lab.active(), lab.standby()
+
+    def oldest(node):
+        r = lab.execute(node, "hactl", "sync", "status", "--json")
+        return json.loads(r.stdout)["status"]["oldest_lsn"]
+    wait_for("the logs are trimmed", 30, lambda: min(map(oldest, NODES)) > 1, 0.2)
+    shards = os.path.join(lab.node_dir(active), "var/shards")
+    full = [d for d in sorted(os.path.join(shards, n) for n in os.listdir(shards)
+                              if n.startswith("store-"))
+            if sum(len(f) for _, _, f in os.walk(os.path.join(d, "objects")))]
+    path = os.path.join(full[0], "index.db")
+    os.unlink(path)                     # its processes have the old file still
+    lab.kill_service(active, "maild")
+    wait_for("take-over by %s" % standby, 60, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the other node")
+    wait_for("it is filled anew", 60,
+             lambda: re.search(r"seeded lsn=\d+ files", lab.log(active, "syncd")), 0.2)
+    lab.wait_in_step(60)
+    t.true(any(n.startswith("damaged-") for n in os.listdir(full[0])), "what was left is kept")
