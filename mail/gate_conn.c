@@ -28,6 +28,7 @@
 
 #define INPUT_HIGH (256u << 10)		/* unread input: then we stop reading */
 #define OUTPUT_HIGH (64u << 10)		/* unsent answers: then we stop working */
+#define SHORT_ANSWER 1024
 #define CLOSING_S 30
 #define LINGER_S 2
 
@@ -177,6 +178,19 @@ engine(struct conn *c)
 		login_input(c->login, in);
 }
 
+/* A short answer to a client in clear goes out at once: waiting for the loop to say that
+ * the socket takes it would cost more than the answer.  What it does not take, and what is
+ * wrong with it, is the stream's matter. */
+static void
+write_now(struct conn *c, const struct evbuffer *before)
+{
+	size_t len = evbuffer_get_length(c->out);
+
+	if (c->state == CONN_TALK && len > 0 && len <= SHORT_ANSWER
+	    && evbuffer_get_length(before) == 0 && bufferevent_openssl_get_ssl(c->bev) == NULL)
+		(void)evbuffer_write(c->out, bufferevent_getfd(c->bev));
+}
+
 void
 conn_pump(struct conn *c)
 {
@@ -196,6 +210,7 @@ conn_pump(struct conn *c)
 	c->pumping = false;
 
 	to = bufferevent_get_output(c->bev);
+	write_now(c, to);
 	evbuffer_add_buffer(to, c->out);
 	if (c->eof && c->state == CONN_TALK && !waiting(c) && evbuffer_get_length(to) < OUTPUT_HIGH)
 		conn_closing(c, "client closed");

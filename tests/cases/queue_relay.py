@@ -4,6 +4,7 @@
 A real maild over fake_syncd.py, and a smart host made of a few lines of Python, all on
 127.0.0.1.  Prints "ok NAME" and "not ok NAME"; needs root.
 """
+import contextlib
 import errno
 import json
 import os
@@ -253,6 +254,36 @@ def strangers(node):
         check("strangers are refused", code == 554 and b"5.7.1" in text, (code, text))
 
 
+def slow_reader(node):
+    """Short answers without end to a client that does not read: all come, in order."""
+    answer = b"252 2.5.0 send some mail, I will do my best\r\n"
+    pieces = 5000                       # more than the sockets hold
+    expected = (answer * 20 + b"250 2.0.0 Ok\r\n") * pieces
+    with contextlib.ExitStack() as stack:
+        def client(room):
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s.settimeout(30)
+            s.connect(("127.0.0.1", node.ports["smtp"]))
+            f = s.makefile("rb")
+            f.readline()
+            return s, f
+        slow, slow_file = client(4096)
+        others = [client(65536) for _ in range(3)]
+        for _ in range(pieces):
+            slow.sendall(b"VRFY x\r\n" * 20 + b"NOOP\r\n")
+            for s, f in others:         # one of them has the same gate: it was there since
+                s.sendall(b"NOOP\r\n")
+                f.readline()
+        try:
+            got = slow_file.read(len(expected))
+        except OSError:
+            got = b""
+    check("a client that reads late gets all answers in order", got == expected,
+          (len(got), len(expected)))
+
+
 def plain(node, host):
     body = "Subject: one\r\n\r\n.dots\r\n..more\r\n\xe4\r\n".encode("latin1")
     submit(node, ["bob@far.test", "eve@far.test"], body)
@@ -489,6 +520,7 @@ def main():
         node.ctl("domain", "add", "our.test")
         node.ctl("user", "add", "alice@our.test", "--password-stdin", stdin="secret\n")
         strangers(node)
+        slow_reader(node)
         plain(node, host)
         large(node, host)
         mixed(node, host)
