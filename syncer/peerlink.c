@@ -135,6 +135,8 @@ put_frame(struct bufferevent *bev, uint8_t type, const struct span *parts, size_
 	wire_store32(head, (uint32_t)len);
 	head[4] = type;
 	head[5] = PEERLINK_VERSION;
+	/* In one piece: of each piece TLS makes a record by itself, and a write. */
+	(void)evbuffer_expand(out, sizeof(head) + len);
 	evbuffer_add(out, head, sizeof(head));
 	for (size_t i = 0; i < n; i++)
 		evbuffer_add(out, parts[i].p, parts[i].len);
