@@ -245,29 +245,33 @@ def compare(shared, part, rounds, numbers, seconds, nbytes, fsync_ms):
 
 
 def summary(part, found, numbers):
-    """Ratios of the pairs of neighbours, with their spread."""
+    """Ratios and differences of the pairs of neighbours, with their spread."""
     keys = {}
     for n in numbers + ([STEADY_NAME] if part == "mail" else []):
         both = [r for s, k, r in found if s == "both" and k == n]
         alone = [r for s, k, r in found if s == "alone" and k == n]
         ratios = [b["per_s"] / a["per_s"] for b, a in zip(both, alone)]
         mid = statistics.median
-        added = [mid([r[p] for r in both]) - mid([r[p] for r in alone])
-                 for p in ("p50_ms", "p99_ms")]
         b, a = mid([r["per_s"] for r in both]), mid([r["per_s"] for r in alone])
-        print("%s %5s: both %.0f/s, alone %.0f/s, ratio %.2f (%.2f..%.2f), added p50 %.2f ms, "
-              "p99 %.2f ms" % (part, n, b, a, mid(ratios), min(ratios), max(ratios), *added))
+        added, text = {}, []
+        for p in ("p50", "p99"):
+            each = [x[p + "_ms"] - y[p + "_ms"] for x, y in zip(both, alone)]
+            added[p] = mid(each)
+            text.append("%s %.2f ms (%.2f..%.2f) to %.2f" % (
+                p, mid(each), min(each), max(each), mid([r[p + "_ms"] for r in alone])))
+        print("%s %5s: both %.0f/s, alone %.0f/s, ratio %.2f (%.2f..%.2f), added %s" %
+              (part, n, b, a, mid(ratios), min(ratios), max(ratios), ", ".join(text)))
         if n == STEADY_NAME:
-            keys.update({"%s_steady_added_%s" % (part, p): "%.2f" % x
-                         for p, x in zip(("p50_ms", "p99_ms"), added)})
+            keys.update({"%s_steady_added_%s_ms" % (part, p): "%.2f" % x
+                         for p, x in added.items()})
             continue
         prefix = "%s_%d_" % (part, n)
         keys.update({prefix + "both_per_s": "%.0f" % b, prefix + "alone_per_s": "%.0f" % a,
                      prefix + "ratio": "%.2f" % mid(ratios),
                      prefix + "ratio_min": "%.2f" % min(ratios),
                      prefix + "ratio_max": "%.2f" % max(ratios),
-                     prefix + "added_p50_ms": "%.2f" % added[0],
-                     prefix + "added_p99_ms": "%.2f" % added[1],
+                     prefix + "added_p50_ms": "%.2f" % added["p50"],
+                     prefix + "added_p99_ms": "%.2f" % added["p99"],
                      prefix + "batch": "%.1f" % mid([r["batch"] for r in both]),
                      prefix + "syncs_per_1000": "%.0f" % mid([r["syncs_per_1000"] for r in both])})
     return keys
