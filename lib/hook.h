@@ -34,6 +34,7 @@
  *   mirror-absence-deletes     what is absent in the source goes on the standby, however much
  *   mirror-unread-deletes      so does what could not be read in the source
  *   mirror-torn-file           a file that was written while it was read is put in place
+ *   mirror-unsynced-file       a file gets its name before its bytes are on the disk
  *   ignore-event               of the change source's events only those of names count
  *   merge-honours-removal      a merge takes what one side removed away, also when the
  *                              other one has changed it since

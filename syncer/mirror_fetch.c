@@ -1,13 +1,13 @@
 /* mirror_fetch.c - file content for a pass: asks in batches, receives, verifies, and
- * puts in place.  Part of mirror_target.h.
+ * gives what is whole to mirror_place.h.  Part of mirror_target.h.
  *
  * Lockstep: a batch is asked for when nothing is outstanding.  New files come whole;
  * for changed ones the signature of what is here goes out first and a delta comes
- * back.  A file is renamed into place only after the SHA-256 of the whole result
- * equals the source's and the bytes are synced.  A result that does not match is
- * asked for again, whole; so is a file that was written inside while the source read
- * it, and when that never ends the standby keeps what it has.  A file that only grew is
- * kept as it was, with a time that makes the next pass look again.
+ * back.  A file is whole only when the SHA-256 of the result equals the source's.  A
+ * result that does not match is asked for again, whole; so is a file that was written
+ * inside while the source read it, and when that never ends the standby keeps what it
+ * has.  A file that only grew is kept as it was, with a time that makes the next pass
+ * look again.
  *
  * A pass that ends in the middle leaves what has arrived; the next one tells the source
  * how much that is and its SHA-256, and gets the rest.  Nothing of it is trusted: the
@@ -33,6 +33,7 @@
 #include "mem.h"
 #include "mirror_chan.h"
 #include "mirror_conf.h"
+#include "mirror_place.h"
 #include "mirror_spool.h"
 #include "tree_apply.h"
 #include "tree_moves.h"
@@ -40,7 +41,6 @@
 
 #define BATCH_BYTES (64u << 20)		/* of file content asked for at once */
 #define DELTA_MIN 4096			/* below that a signature costs more than it saves */
-#define SYNC_EACH 4u			/* a larger batch is synced at once by syncfs */
 #define TRIES 3				/* for a file that is torn or does not verify */
 #define FILES_SPARE 100u		/* descriptors for everything else */
 #define BLOCK 4096u			/* zeros that are left out of a file with holes */
@@ -52,7 +52,7 @@ struct wanted {
 	EVP_MD_CTX *sha;		/* of what is in tmp already: tmp.have bytes */
 	char *held;			/* a new name for this path of the hold folder */
 	struct tree_entry now;		/* the source's entry when it read the file */
-	bool ready;			/* received, verified, not yet in place */
+	bool ready;			/* received, verified, not yet given to place */
 };
 
 struct fetch {
@@ -60,6 +60,7 @@ struct fetch {
 	struct wanted w[MIRROR_BATCH];
 	size_t n, max;			/* max: as many as files can be open */
 	uint64_t bytes;			/* of content in this batch */
+	struct mirror_place *place;	/* whole files, not yet in place */
 	struct mirror_spool *again;	/* op: DATA = as before, CREATE = whole */
 	bool second, last_try;
 	/* The file that is arriving: */
@@ -600,31 +601,6 @@ fail_file(struct fetch *f, struct wire_in *in)
 
 /* ---- in place ---------------------------------------------------------- */
 
-static int
-sync_batch(struct fetch *f)
-{
-	size_t ready = 0;
-
-	for (size_t i = 0; i < f->n; i++)
-		ready += f->w[i].ready;
-	if (ready > SYNC_EACH)
-		return syncfs(f->t->root);
-	for (size_t i = 0; i < f->n; i++)
-		if (f->w[i].ready && tree_tmp_sync(&f->w[i].tmp) == -1)
-			return -1;
-	return 0;
-}
-
-static void
-count_file(struct fetch *f, const struct wanted *w)
-{
-	if (faccessat(w->tmp.dirfd, strrchr(w->e.path, '/') != NULL ?
-	    strrchr(w->e.path, '/') + 1 : w->e.path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		f->t->r->changed++;
-	else
-		f->t->r->created++;
-}
-
 /* With its metadata the file is not ours any more, so that comes last. */
 static void
 set_metas(struct fetch *f)
@@ -640,29 +616,19 @@ set_metas(struct fetch *f)
 	}
 }
 
-/* All of the batch is synced before the first rename: a name never points to bytes
- * that a power cut could take back. */
 static int
 place_batch(struct fetch *f)
 {
 	if (mirror_chan_look(f->t->c) == -1)
 		return -1;
 	set_metas(f);
-	if (sync_batch(f) == -1)
-		return mirror_chan_fail(f->t->c, "%s: cannot sync: %s", f->t->tree->path,
-		    strerror(errno));
 	for (size_t i = 0; i < f->n; i++) {
 		struct wanted *w = &f->w[i];
-		bool moved;
 
 		if (!w->ready)
 			continue;
-		count_file(f, w);
-		moved = w->tmp.moved;
-		if (tree_tmp_commit(&w->tmp) == -1)
-			mirror_target_trouble(f->t, "rename", w->e.path);
-		else if (moved && tree_apply_unlink(f->t->root, w->held) == 0)
-			f->t->r->moved++;	/* it is not deleted, so not held */
+		mirror_place_add(f->place, &w->tmp, w->held, w->now.size);
+		w->held = NULL;
 	}
 	return 0;
 }
@@ -695,12 +661,18 @@ receive_batch(struct fetch *f)
 	struct mirror_msg m;
 	int rc = mirror_chan_send(f->t->c, MM_WANT_END, NULL);
 
+	/* The batches before, while the source reads this one. */
+	if (rc == 0 && (rc = mirror_chan_flush(f->t->c)) == 0)
+		rc = mirror_place_step(f->place);
 	while (rc == 0 && (rc = mirror_chan_recv(f->t->c, &m)) == 0) {
 		switch (m.type) {
 		case MM_FILE: rc = begin_file(f, &m.body); break;
 		case MM_DATA: rc = take_data(f, &m.body); break;
 		case MM_HOLE: rc = take_hole(f, &m.body); break;
-		case MM_FILE_END: rc = end_file(f, &m.body); break;
+		case MM_FILE_END:
+			if ((rc = end_file(f, &m.body)) == 0)
+				rc = mirror_place_step(f->place);
+			break;
 		case MM_FILE_FAIL: rc = fail_file(f, &m.body); break;
 		case MM_BATCH_END: return f->cur == NULL ? 0 :
 		    mirror_chan_fail(f->t->c, "batch ended inside a file");
@@ -801,12 +773,16 @@ mirror_fetch_run(struct mirror_target *t)
 	f->t = t;
 	f->max = batch_max();
 	f->again = mirror_spool_new(t->spool_dir);
+	f->place = mirror_place_new(t);
 	if ((f->in = evbuffer_new()) == NULL || (f->out = evbuffer_new()) == NULL)
 		log_fatal("no memory");
 	rc = fetch_list(f, t->plan);
 	for (int i = 2; rc == 0 && i <= TRIES && mirror_spool_count(f->again) > 0; i++)
 		rc = fetch_again(f, i == TRIES);
+	if (rc == 0)
+		rc = mirror_place_finish(f->place);
 	forget_batch(f, kept(f, rc));
+	mirror_place_free(f->place);
 	mirror_spool_free(f->again);
 	evbuffer_free(f->in);
 	evbuffer_free(f->out);

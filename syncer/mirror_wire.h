@@ -12,7 +12,7 @@
 #define MIRROR_HEAD (1u + 4 + 8 + 16)
 #define MIRROR_BODY_MAX (192u << 10)
 #define MIRROR_CHUNK (64u << 10)	/* of file content, in one message */
-#define MIRROR_BATCH 1024u	/* files asked for at once: each batch is one sync */
+#define MIRROR_BATCH 1024u	/* files asked for at once */
 
 enum mirror_type {
 	/* source -> target */

@@ -536,11 +536,28 @@ tree_tmp_sync(struct tree_tmp *t)
 	return fsync(t->fd);
 }
 
-static void
-tmp_clear(struct tree_tmp *t)
+void
+tree_tmp_close(struct tree_tmp *t)
 {
 	close_quietly(t->fd);
 	close_quietly(t->dirfd);
+	t->fd = t->dirfd = -1;
+}
+
+int
+tree_tmp_reopen(struct tree_tmp *t, int root_fd)
+{
+	const char *name;
+
+	if (t->path != NULL && t->dirfd == -1)
+		t->dirfd = tree_open_parent(root_fd, t->path, &name);
+	return t->dirfd == -1 ? -1 : 0;
+}
+
+static void
+tmp_clear(struct tree_tmp *t)
+{
+	tree_tmp_close(t);
 	free(t->path);
 	*t = (struct tree_tmp){ .fd = -1, .dirfd = -1 };
 }
@@ -549,7 +566,7 @@ int
 tree_tmp_commit(struct tree_tmp *t)
 {
 	const char *slash = strrchr(t->path, '/');
-	int rc = close(t->fd);
+	int rc = t->fd == -1 ? 0 : close(t->fd);
 
 	t->fd = -1;
 	if (rc == 0)

@@ -51,6 +51,9 @@ int tree_tmp_move(struct tree_tmp *, int root_fd, const char *held, const char *
 bool tree_tmp_left(int dirfd, const char *name, int64_t max_age_s);
 int tree_tmp_meta(struct tree_tmp *, const struct tree_entry *);
 int tree_tmp_sync(struct tree_tmp *);		/* fsync of the file */
+/* Gives its descriptors back; the file stays.  Before commit or drop: reopen. */
+void tree_tmp_close(struct tree_tmp *);
+int tree_tmp_reopen(struct tree_tmp *, int root_fd);	/* only the directory */
 /* Renames over what is there; clears t in any case. */
 int tree_tmp_commit(struct tree_tmp *);
 void tree_tmp_drop(struct tree_tmp *);		/* removes it; fine when cleared */
