@@ -162,7 +162,8 @@ void owner_offer_answer(struct owner *, uint16_t shard, bool ok);
 int owner_mend(struct owner *, uint16_t shard, const uint8_t sha[32]);
 
 /* Verifying.  Each verify() is answered by owner_verified() with the number of its run,
- * and perhaps by owner_verifying() before, when it goes on for long.  ok: it could be
+ * and by owner_verifying() before, at least once a minute as long as it gets further: one
+ * that does not, for long, is given up (verify_stop, no answer).  ok: it could be
  * looked through to the end.  report: a JSON object {"bad_count": N, "bad": [{"what": S,
  * "name": S, "mended": B}], "mended": N, "index_bad": B, "objects": N, "bytes": N}, or on failure
  * {"error": S}; at most OWNER_REPORT_MAX bytes are sent, a longer one is a failure. */

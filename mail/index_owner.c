@@ -192,12 +192,21 @@ on_verified(void *arg, bool ok, const char *report)
 	index_owner_verify_stop(o);
 }
 
+static void
+on_verify_moves(void *arg)
+{
+	struct index_owner *o = arg;
+
+	owner_verifying(o->owner, o->shard, o->run, 0, 0);
+}
+
 void
 index_owner_verify(struct index_owner *o, uint32_t run)
 {
 	index_owner_verify_stop(o);
 	o->run = run;
-	o->verify = index_verify_new(o->base, index_db_path(o->db), on_verified, o);
+	o->verify = index_verify_new(o->base, index_db_path(o->db), on_verified, on_verify_moves,
+	    o);
 }
 
 void

@@ -18,15 +18,19 @@
 #include "page_sum.h"
 
 #define NICE 10
+#define TICK_S 5
 
 struct index_verify {
 	char *path;
 	void (*done)(void *, bool, const char *);
+	void (*moves)(void *);
 	void *arg;
 	pthread_t thread;
 	atomic_bool stop;
+	_Atomic uint64_t steps;
+	uint64_t seen;			/* steps, when it was looked last */
 	int event_fd;
-	struct event *ev;
+	struct event *ev, *tick;
 	/* the thread's until it has written to event_fd */
 	json_t *report;
 	bool ok;
@@ -35,7 +39,10 @@ struct index_verify {
 static int
 on_progress(void *arg)
 {
-	return ((struct index_verify *)arg)->stop;
+	struct index_verify *v = arg;
+
+	v->steps++;
+	return v->stop;
 }
 
 static void
@@ -108,22 +115,41 @@ on_done(evutil_socket_t fd, short what, void *arg)
 	if (text == NULL)
 		log_fatal("out of memory");
 	event_del(v->ev);
+	event_del(v->tick);
 	v->done(v->arg, v->ok, text);
 	free(text);
 }
 
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct index_verify *v = arg;
+	uint64_t steps = v->steps;
+
+	(void)fd;
+	(void)what;
+	if (steps == v->seen)
+		return;
+	v->seen = steps;
+	v->moves(v->arg);
+}
+
 struct index_verify *
 index_verify_new(struct event_base *base, const char *path,
-    void (*done)(void *arg, bool ok, const char *report), void *arg)
+    void (*done)(void *arg, bool ok, const char *report), void (*moves)(void *arg), void *arg)
 {
+	const struct timeval tv = { TICK_S, 0 };
 	struct index_verify *v = mem_alloc(sizeof(*v));
 
 	v->path = mem_dup(path);
 	v->done = done;
+	v->moves = moves;
 	v->arg = arg;
 	v->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	v->ev = event_new(base, v->event_fd, EV_READ | EV_PERSIST, on_done, v);
+	v->tick = event_new(base, -1, EV_PERSIST, on_tick, v);
 	if (v->event_fd == -1 || v->ev == NULL || event_add(v->ev, NULL) == -1 ||
+	    v->tick == NULL || event_add(v->tick, &tv) == -1 ||
 	    pthread_create(&v->thread, NULL, thread, v) != 0)
 		log_fatal("cannot start a thread");
 	return v;
@@ -137,6 +163,7 @@ index_verify_free(struct index_verify *v)
 	v->stop = true;
 	pthread_join(v->thread, NULL);
 	event_free(v->ev);
+	event_free(v->tick);
 	close(v->event_fd);
 	json_decref(v->report);
 	free(v->path);

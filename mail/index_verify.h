@@ -9,9 +9,10 @@ struct event_base;
 struct index_verify;
 
 /* done: once, from the loop, unless it is freed before.  ok: it could look; report: as
- * owner_verified() wants it, valid during the call, from which it may be freed. */
+ * owner_verified() wants it, valid during the call, from which it may be freed.  moves: each
+ * few seconds in which it got further. */
 struct index_verify *index_verify_new(struct event_base *, const char *path,
-    void (*done)(void *arg, bool ok, const char *report), void *arg);
+    void (*done)(void *arg, bool ok, const char *report), void (*moves)(void *arg), void *arg);
 void index_verify_free(struct index_verify *);	/* ends it; NULL is fine */
 
 #endif

@@ -43,6 +43,7 @@ struct shard_job {
 	uint64_t rate;
 	atomic_bool stop;		/* from any thread: it ends soon, and is not ok */
 	_Atomic uint64_t done, of;	/* bytes of objects */
+	_Atomic uint64_t steps;		/* grows while the index is looked through */
 	bool index_bad;			/* index.db is damaged, or its rows contradict each other */
 	uint8_t (*bad_objects)[32];	/* missing or damaged, at most SHARD_BAD_OBJECTS */
 	size_t nbad_objects;

@@ -348,7 +348,10 @@ report(struct verify *v)
 static int
 on_progress(void *arg)
 {
-	return ((struct shard_job *)arg)->stop;
+	struct shard_job *j = arg;
+
+	j->steps++;
+	return j->stop;
 }
 
 static void

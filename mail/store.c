@@ -345,6 +345,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	struct store *st = arg;
 	int64_t now = clock_ms();
 	bool due = now - st->checkpoint_at >= st->conf.checkpoint_ms;
+	bool moves = jobs_verify_moves(st);
 
 	(void)fd;
 	(void)what;
@@ -354,7 +355,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 		shard_facts(ss->sh, &f);
 		due = due || f.applied_lsn - f.checkpoint_lsn > st->conf.checkpoint_records;
-		verify_tick(ss);
+		if (moves)
+			verify_tick(ss);
 		if (ss->job == 0 && ss->verifying == 0)
 			shard_wal_trim(ss->sh, WAL_MAX);
 		store_trusts(ss);

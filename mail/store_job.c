@@ -52,6 +52,8 @@ struct store_jobs {
 	pthread_mutex_t lock;
 	struct lane quick, slow;	/* slow: SHARD_VERIFY */
 	struct task_list done;
+	const struct shard_job *last;	/* of slow, and how far it was */
+	uint64_t last_at;
 	bool stop;
 	int event_fd;
 	struct event *ev;
@@ -412,6 +414,24 @@ job_verify_stop(struct store_shard *ss)
 		if (t->ss == ss)
 			t->job->stop = true;
 	pthread_mutex_unlock(&js->lock);
+}
+
+bool
+jobs_verify_moves(struct store *st)
+{
+	struct store_jobs *js = st->jobs;
+	const struct shard_job *j;
+	uint64_t at;
+	bool moves;
+
+	pthread_mutex_lock(&js->lock);
+	j = js->slow.now;
+	at = j != NULL ? j->done + j->steps : 0;
+	moves = j == NULL || j != js->last || at != js->last_at;
+	js->last = j;
+	js->last_at = at;
+	pthread_mutex_unlock(&js->lock);
+	return moves;
 }
 
 int

@@ -259,5 +259,7 @@ int job_merge(struct store_shard *, const struct owner_merge *);
 /* verify_looked() follows, until which the job may be looked at; NULL: it does not. */
 struct shard_job *job_verify(struct store_shard *, uint64_t rate);
 void job_verify_stop(struct store_shard *);
+/* Asked once a second: does what is being verified now get further? */
+bool jobs_verify_moves(struct store *);
 
 #endif

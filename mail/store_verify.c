@@ -21,6 +21,7 @@ struct verifying {
 	json_t *report;
 	uint8_t (*bad)[32];
 	size_t nbad, at;
+	uint64_t done, of;		/* as was told last; it stays so while it is mended */
 	json_int_t mended;
 };
 
@@ -163,10 +164,15 @@ verify_stop(struct store_shard *ss)
 void
 verify_tick(struct store_shard *ss)
 {
-	const struct verifying *v = ss->asked;
+	struct verifying *v = ss->asked;
 
-	if (v != NULL && v->job != NULL)
-		owner_verifying(ss->st->owner, ss->log_no, v->what.run, v->job->done, v->job->of);
+	if (v == NULL)
+		return;
+	if (v->job != NULL) {
+		v->done = v->job->done;
+		v->of = v->job->of;
+	}
+	owner_verifying(ss->st->owner, ss->log_no, v->what.run, v->done, v->of);
 }
 
 void

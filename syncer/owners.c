@@ -25,6 +25,7 @@
 #include "log.h"
 #include "mem.h"
 #include "owners_wire.h"
+#include "split.h"
 #include "trim.h"
 #include "wire.h"
 
@@ -446,6 +447,7 @@ got_append(struct oconn *c, struct wire_in *in)
 		conn_refused(c, h.origin, OWNER_NOT_ACTIVE);
 		return true;
 	}
+	split_proposed(s->split, h.shard);
 	switch (commit_append(&s->commit, weight(h.payload.len), &why)) {
 	case COMMIT_DO_WRITE:
 		write_append(c, &h);

@@ -37,6 +37,8 @@ uint64_t owners_checkpoint(const struct owners *, uint16_t shard);
 
 /* Asks an owner to look through its shard (verify.h); -1: nobody owns it now. */
 int owners_verify(struct owners *, uint16_t shard, uint32_t run, uint64_t rate, bool repair);
+/* Nobody waits for its answer any more. */
+void owners_verify_stop(struct owners *, uint16_t shard);
 
 /* Seeding: see seed.h.  -1: nobody owns the shard now. */
 void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);

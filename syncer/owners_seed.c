@@ -258,6 +258,18 @@ owners_verify(struct owners *o, uint16_t shard, uint32_t run, uint64_t rate, boo
 	return rc;
 }
 
+void
+owners_verify_stop(struct owners *o, uint16_t shard)
+{
+	struct wire_out w;
+
+	wire_out_init(&w);
+	wire_put_u16(&w, shard);
+	if (send_to(o, shard, OWN_VERIFY_STOP, &w, -1) == -1)
+		log_debug("no owner to be stopped shard=%u", shard);
+	wire_out_clear(&w);
+}
+
 int
 owners_ask_snapshot(struct owners *o, uint16_t shard)
 {

@@ -127,6 +127,13 @@ split_merged(struct split *p, uint16_t shard, bool ok, struct span report)
 }
 
 void
+split_proposed(struct split *p, uint16_t shard)
+{
+	if (p != NULL)
+		split_keeper_proposed(&p->keeper, shard);
+}
+
+void
 split_gone(struct split *p, uint16_t shard)
 {
 	if (p == NULL)

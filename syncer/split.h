@@ -59,6 +59,7 @@ void split_tick(struct split *, int64_t now_ms);
 /* Answers of owners; fd is the callee's (-1: failed). */
 void split_changes(struct split *, uint16_t shard, int fd);
 void split_merged(struct split *, uint16_t shard, bool ok, struct span report);
+void split_proposed(struct split *, uint16_t shard);
 void split_gone(struct split *, uint16_t shard);
 /* The control socket: end the call, now or later. */
 void split_show(struct split *, struct ctl_call *);

@@ -194,6 +194,24 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 		ask(k);
 }
 
+static void
+owner_stalls(struct split_keeper *k)
+{
+	char why[160];
+
+	(void)snprintf(why, sizeof(why), "shard %u: its owner on this node gets no further with the "
+	    "merge for %d s (owner-stall-s); look at maild, or restart it", k->shard,
+	    k->s->conf.owner_stall_s);
+	split_keeper_stop(k, why);
+}
+
+void
+split_keeper_proposed(struct split_keeper *k, uint16_t shard)
+{
+	if (k->step == KEEPER_MERGING && shard == k->shard)
+		k->moved_ms = clock_ms();
+}
+
 void
 split_keeper_tick(struct split_keeper *k, int64_t now_ms)
 {
@@ -211,9 +229,12 @@ split_keeper_tick(struct split_keeper *k, int64_t now_ms)
 		split_keeper_stop(k, "the place where the logs part was not found");
 	else if (k->step == KEEPER_BULK && now_ms - k->since_ms > WAIT_MS)
 		split_keeper_stop(k, "no bulk connection to the other node");
-	else if ((k->step == KEEPER_ASKED || k->step == KEEPER_TAKING) &&
+	else if ((k->step == KEEPER_ASKED || k->step == KEEPER_TAKING || k->step == KEEPER_MERGED) &&
 	    now_ms - k->moved_ms > STALL_MS)
 		split_keeper_stop(k, "the other node says nothing more");
+	else if (k->step == KEEPER_MERGING &&
+	    now_ms - k->moved_ms > (int64_t)k->s->conf.owner_stall_s * 1000)
+		owner_stalls(k);
 }
 
 /* ---- one shard ---- */

@@ -49,6 +49,8 @@ void split_keeper_stop(struct split_keeper *, const char *why);
 void split_keeper_frame(struct split_keeper *, uint8_t type, struct span body);
 void split_keeper_tick(struct split_keeper *, int64_t now_ms);
 void split_keeper_merged(struct split_keeper *, uint16_t shard, bool ok, struct span report);
+/* Its owner proposed something: it goes on. */
+void split_keeper_proposed(struct split_keeper *, uint16_t shard);
 void split_keeper_gone(struct split_keeper *, uint16_t shard);
 bool split_keeper_may(const struct split_keeper *);
 const char *split_keeper_step_name(enum keeper_step);

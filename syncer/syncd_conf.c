@@ -69,6 +69,7 @@ static const struct int_option ints[] = {
 	{ "slow-sync-ms", offsetof(struct syncd_conf, slow_sync_ms), 10, 60000 },
 	{ "slow-window-ms", offsetof(struct syncd_conf, slow_window_ms), 1000, 600000 },
 	{ "verify-interval-h", offsetof(struct syncd_conf, verify_interval_h), 0, 8760 },
+	{ "owner-stall-s", offsetof(struct syncd_conf, owner_stall_s), 1, 86400 },
 };
 
 /* These run while the file is read, so that a mistake has its line. */
@@ -113,6 +114,7 @@ static const struct conf_check checks[] = {
 	{ "slow-sync-ms", check_int },	{ "slow-window-ms", check_int },
 	{ "lag-max-size", check_size },	{ "bandwidth-limit", check_size },
 	{ "verify-rate", check_size },	{ "verify-interval-h", check_int },
+	{ "owner-stall-s", check_int },
 	{ NULL, NULL },
 };
 
@@ -235,6 +237,7 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_STR("bandwidth-limit", "0", CFGF_NONE),
 		CFG_INT("verify-interval-h", 168, CFGF_NONE),
 		CFG_STR("verify-rate", "20M", CFGF_NONE),
+		CFG_INT("owner-stall-s", 3600, CFGF_NONE),
 		CFG_SEC("mirror", mirror_conf_opts(),
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_FUNC("include", &cfg_include),

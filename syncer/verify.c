@@ -1,7 +1,8 @@
 /* verify.c - see verify.h.  The thread reads segments and nothing else of this process; it
  * hands over how far it is, and at its end what it found, under a lock.  Shards are asked
- * all at once: each owner takes its own in turn.  A run ends when the log and each shard
- * have answered, or their owners are gone; who asked may be gone long before. */
+ * all at once: each owner takes its own in turn, and says so often that it gets further.  A
+ * run ends when the log and each shard have answered, or their owners are gone or get no
+ * further for owner-stall-s, or when who asked is gone. */
 #include "verify.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ struct part {			/* one shard */
 	uint16_t shard;
 	enum shard_state state;
 	uint64_t done, of;
+	int64_t moved_ms;		/* its owner was heard of then */
 };
 
 struct look {			/* the log's thread, and what it works on */
@@ -55,6 +57,7 @@ struct verify {
 	struct look *look;		/* NULL: the log is looked through */
 	bool running, repair;
 	bool asked;			/* by an operator, not by the clock */
+	bool stopped;			/* who asked is gone */
 	bool log_moved;			/* cut or reset since it began */
 	uint32_t run;
 	struct part *parts;
@@ -180,6 +183,8 @@ on_looked(evutil_socket_t fd, short what, void *arg)
 	if (l->rc == -1) {
 		(void)snprintf(text, sizeof(text), "the log cannot be read: %s", strerror(l->err));
 		failure(v, text);
+	} else if (v->stopped) {
+		failure(v, "the log was not looked through: who asked is gone");
 	} else if (v->log_moved) {
 		failure(v, "the log was cut while it was looked through: repeat it");
 	} else {
@@ -275,6 +280,7 @@ verify_shard_progress(struct verify *v, uint16_t shard, uint32_t run, uint64_t d
 	if (p != NULL) {
 		p->done = done;
 		p->of = of;
+		p->moved_ms = clock_ms();
 	}
 }
 
@@ -296,13 +302,43 @@ verify_log_changed(struct verify *v)
 
 /* ---- a run --------------------------------------------------------------- */
 
+/* Its owner is told, and what it may still answer is skipped. */
+static void
+give_up(struct verify *v, struct part *p, const char *why)
+{
+	owners_verify_stop(v->s->owners, p->shard);
+	shard_failed(v, p, why);
+}
+
 static void
 on_call_gone(struct ctl_call *call, void *arg)
 {
 	struct verify *v = arg;
 
-	if (v->call == call)
-		v->call = NULL;
+	if (v->call != call)
+		return;
+	v->call = NULL;
+	v->stopped = true;
+	log_info("verify: who asked is gone, it ends");
+	if (v->look != NULL) {
+		pthread_mutex_lock(&v->look->lock);
+		v->look->stop = true;
+		pthread_mutex_unlock(&v->look->lock);
+	}
+	for (size_t i = 0; i < v->nparts; i++)
+		if (v->parts[i].state == SHARD_ASKED)
+			give_up(v, &v->parts[i], "who asked is gone");
+}
+
+static void
+find_stalled(struct verify *v, int64_t now)
+{
+	int64_t limit = (int64_t)v->s->conf.owner_stall_s * 1000;
+
+	for (size_t i = 0; v->running && i < v->nparts; i++)
+		if (v->parts[i].state == SHARD_ASKED && now - v->parts[i].moved_ms > limit)
+			give_up(v, &v->parts[i], "its owner gets no further (owner-stall-s); look at "
+			    "maild, or restart it");
 }
 
 static json_t *
@@ -363,7 +399,7 @@ finish(struct verify *v)
 	    (long long)v->records, (long long)v->messages, (unsigned long long)v->bytes,
 	    (long long)v->bad, (long long)v->mended, (long long)(clock_ms() - v->began_ms));
 	/* Not by itself: while it is filled anew this node cannot take over. */
-	if (v->asked && v->repair && v->whole_bad && !v->log_moved)
+	if (v->asked && v->repair && v->whole_bad && !v->log_moved && !v->stopped)
 		v->refilled = core_refill(v->s, "verify: an index or the log is damaged");
 	answer(v);
 }
@@ -399,7 +435,7 @@ start_shards(struct verify *v)
 	v->nparts = owners_shards(v->s->owners, shards, SHARD_MAX);
 	v->parts = mem_grow(v->parts, v->nparts + 1, sizeof(*v->parts));
 	for (size_t i = 0; i < v->nparts; i++)
-		v->parts[i] = (struct part){ .shard = shards[i] };
+		v->parts[i] = (struct part){ .shard = shards[i], .moved_ms = v->began_ms };
 	for (size_t i = 0; i < v->nparts; i++)
 		if (owners_verify(v->s->owners, shards[i], v->run, v->s->conf.verify_rate,
 		    v->repair) == -1)
@@ -418,6 +454,7 @@ start(struct verify *v, bool asked, bool repair)
 {
 	v->running = true;
 	v->asked = asked;
+	v->stopped = false;
 	v->repair = repair;
 	v->run++;
 	v->bad = v->mended = v->records = v->messages = 0;
@@ -488,6 +525,7 @@ verify_second(struct verify *v)
 
 	if (v->running && v->call != NULL && now - v->told_ms >= TELL_MS)
 		tell(v, json_pack("{s:o}", "progress", progress(v)));
+	find_stalled(v, now);
 	if (every == 0)
 		return;
 	if (v->due_ms == 0)

@@ -13,6 +13,7 @@ from syncd_pair import (CLEAN, FORCED, PRESUMED, SHARD, SOLO, SPLIT, INSYNC, SYN
 (APPLIED, SNAPSHOT_DONE, SNAPSHOT_LIST, OFFER_ANSWER, CHANGES, MERGED) = 4, 6, 7, 9, 10, 11
 (BATCH_END, SNAPSHOT, OBJECT_OFFERED, INDEX_OFFERED, CHANGES_WANTED, MERGE, THEIRS) = \
     35, 38, 40, 41, 43, 44, 45
+VERIFY, VERIFY_STOP = 61, 62
 OK, REFUSED, HALF_DONE = 0, 14, 18
 
 
@@ -90,7 +91,7 @@ class Merger(Owner):
         self.prefix, self.count = int.from_bytes(os.urandom(4), "big") >> 1 << 32, 0
         self.fail = self.mute = self.ignore = None
         self.newest = start
-        self.asked = self.merges = 0
+        self.asked = self.merges = self.verifies = self.stops = 0
         self.report = None
 
     def connect(self, start):
@@ -114,6 +115,9 @@ class Merger(Owner):
                 self.snapshot()
             elif type_ == INDEX_OFFERED:
                 self.install(struct.unpack(">HQ", body)[1], content(fd))
+            elif type_ in (VERIFY, VERIFY_STOP):     # it never answers
+                self.verifies += type_ == VERIFY
+                self.stops += type_ == VERIFY_STOP
             elif type_ == BATCH_END:
                 self.ipc.send(APPLIED, struct.pack(">HQ", SHARD, self.newest))
             else:
@@ -384,6 +388,42 @@ def case_merge_trimmed(p):
     p.equal()
 
 
+def case_owner_hangs(p):
+    """the owner of a shard takes a merge, or a look through, and says nothing more: both end"""
+    a, b = part(p)
+    b.owner.mute = True
+    done = ask(p, b, "split-resolve")
+    assert done["exit"] == REFUSED and "owner-stall-s" in done["error"], done
+    assert "shard %d" % SHARD in done["error"], done
+    # It still owes an answer; when it is there anew the merge goes on.
+    b.owner.ipc.close()
+    b.owner.mute = False
+    p.serving(1)
+    done = ask(p, b, "split-resolve")
+    assert done["exit"] == OK and done["totals"]["added"] == 10, done
+    p.in_step(1, 20)
+    done = ask(p, b, "sync-verify")
+    assert done["exit"] == HALF_DONE, done
+    assert any("owner-stall-s" in x for x in done["verify"]["not_looked_at"]), done
+    assert b.owner.stops == 1
+
+
+def case_verify_interrupted(p):
+    """who asked for a look through goes away: it ends, and the owner is told"""
+    a, b = p.start()
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(a.run + "/syncd.sock")
+    s.sendall(b'{"op": "sync-verify"}\n')
+    p.until("asked", lambda: a.owner.verifies == 1)
+    s.close()
+    p.until("told", lambda: a.owner.stops == 1)
+
+    def verify():
+        return a.ctl("sync-status")["status"]["verify"]
+    p.until("ended", lambda: not verify()["running"])
+    assert any("who asked is gone" in x for x in verify()["last"]["not_looked_at"]), verify()
+
+
 def case_numbers_taken(p):
     """a node alone made only generations, which its owners have applied: what the other one
     wrote under the same numbers is not lost there"""
@@ -421,6 +461,7 @@ base.CASES.clear()
 base.CASES.update({n[5:]: f for n, f in list(globals().items()) if n.startswith("case_")})
 base.OPTIONS.clear()
 base.OPTIONS.update({n: {"hold-ms": 200, "silent-ms": 5000} for n in base.CASES})
+base.OPTIONS["owner_hangs"]["owner-stall-s"] = 3
 base.OPTIONS["merge_trimmed"]["retain-size"] = '"8M"'
 base.OPTIONS["merge_longer_trimmed"]["retain-size"] = '"8M"'
 
