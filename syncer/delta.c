@@ -23,9 +23,10 @@
 #define OUT_STEP	(64u << 10)
 #define SIG_HEAD	12u		/* magic, block length, sum length */
 #define STRONG		32u
+#define STRONG_SHORT	8u		/* wrong by accident in one of 10^16 files of 200 MB */
 #define BLOCK_MIN	64u
 #define BLOCK_MAX	(16u << 20)
-#define BLOCKS_MAX	((DELTA_SIG_MAX - SIG_HEAD) / (4 + STRONG))
+#define BLOCK_SHORT	8192u		/* of a short signature, for more than 16 MiB */
 
 enum delta_kind { KIND_SIG, KIND_LOAD, KIND_MAKE, KIND_PATCH };
 
@@ -82,25 +83,43 @@ usual_block(uint64_t size)
 	    RS_DEFAULT_BLOCK_LEN;
 }
 
-struct delta *
-delta_sig_block(uint64_t size, size_t block)
+static struct delta *
+sig_new(uint64_t size, size_t block, size_t strong)
 {
 	struct delta *d = new(KIND_SIG, false);
-	size_t least = (size_t)(size / BLOCKS_MAX) + 1;
+	size_t least = (size_t)(size / ((DELTA_SIG_MAX - SIG_HEAD) / (4 + strong))) + 1;
 
 	least = (least + 127) / 128 * 128;
 	if (block < least)
 		block = least;
 	d->max = DELTA_SIG_MAX;
-	d->job = rs_sig_begin(block < BLOCK_MAX ? block : BLOCK_MAX, STRONG,
+	d->job = rs_sig_begin(block < BLOCK_MAX ? block : BLOCK_MAX, strong,
 	    RS_RK_BLAKE2_SIG_MAGIC);
 	return d;
 }
 
 struct delta *
+delta_sig_block(uint64_t size, size_t block)
+{
+	return sig_new(size, block, STRONG);
+}
+
+struct delta *
 delta_sig_new(uint64_t size)
 {
-	return delta_sig_block(size, usual_block(size));
+	return sig_new(size, usual_block(size), STRONG);
+}
+
+/* A change costs a block, and each block of the file 12 bytes: with few changes twice the
+ * usual length is best, with one in each few MiB it is 8 KiB however long the file is. */
+struct delta *
+delta_sig_short(uint64_t size)
+{
+	size_t usual = usual_block(size), block = usual * 2;
+
+	if (block > BLOCK_SHORT)
+		block = usual / 2 > BLOCK_SHORT ? usual / 2 : BLOCK_SHORT;
+	return sig_new(size, block, STRONG_SHORT);
 }
 
 struct delta *
@@ -188,7 +207,7 @@ static enum delta_rc
 check_head(struct delta *d, struct evbuffer *in, bool eof)
 {
 	uint8_t head[SIG_HEAD];
-	uint32_t block;
+	uint32_t block, strong;
 
 	if (evbuffer_get_length(in) < SIG_HEAD)
 		return eof ? fail(d, "signature is cut short") : DELTA_MORE;
@@ -198,8 +217,9 @@ check_head(struct delta *d, struct evbuffer *in, bool eof)
 		return fail(d, "signature is not RK and BLAKE2");
 	if (block < BLOCK_MIN || block > BLOCK_MAX)
 		return fail(d, "signature has a senseless block length");
-	if (wire_load32(head + 8) != STRONG)
-		return fail(d, "signature has shortened sums");
+	strong = wire_load32(head + 8);
+	if (strong != STRONG && strong != STRONG_SHORT)
+		return fail(d, "signature has sums of a senseless length");
 	d->head_ok = true;
 	return DELTA_DONE;
 }

@@ -1,8 +1,8 @@
 /* delta.h - signatures, deltas and patches by librsync, one buffer at a time.
  *
  * Moves bytes between the evbuffers it is given; never waits for a peer and never
- * reads a path.  RK rolling sums and BLAKE2 sums of the full 32 bytes; nothing else
- * is accepted.  A patched file is NOT trusted until its SHA-256 equals what the
+ * reads a path.  RK rolling sums and BLAKE2 sums, of the full 32 bytes or of 8; nothing
+ * else is accepted.  A patched file is NOT trusted until its SHA-256 equals what the
  * sender announced for the whole file; the caller may have it made here.
  *
  * Signatures and deltas are hostile input: header, block length and sum length are
@@ -30,6 +30,10 @@ enum delta_rc {
 
 /* Basis bytes in, signature out.  size: of the basis, chooses the block length. */
 struct delta *delta_sig_new(uint64_t size);
+/* A third as long: sums of 8 bytes, and blocks for few changes in large files.  Who knows
+ * both files can make blocks that are taken for each other, so this is for callers that
+ * ask for the whole file when the SHA-256 says no. */
+struct delta *delta_sig_short(uint64_t size);
 /* With blocks of this length, or longer where the signature would outgrow its limit: for
  * files in which what is equal lies in short runs. */
 struct delta *delta_sig_block(uint64_t size, size_t block);

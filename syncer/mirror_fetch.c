@@ -149,7 +149,7 @@ send_signature(struct fetch *f, int fd)
 
 	if (fstat(fd, &st) == -1)
 		return mirror_chan_fail(f->t->c, "fstat: %s", strerror(errno));
-	d = delta_sig_new((uint64_t)st.st_size);
+	d = delta_sig_short((uint64_t)st.st_size);
 	rc = send_signature_of(f, fd, d);
 	delta_free(d);
 	empty(f->in);

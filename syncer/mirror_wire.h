@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MIRROR_PROTOCOL 2
+#define MIRROR_PROTOCOL 3
 #define MIRROR_HEAD (1u + 4 + 8 + 16)
 #define MIRROR_BODY_MAX (192u << 10)
 #define MIRROR_CHUNK (64u << 10)	/* of file content, in one message */

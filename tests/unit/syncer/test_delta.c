@@ -78,11 +78,13 @@ basis_file(const uint8_t *p, size_t n)
 	return fd;
 }
 
+static bool short_sums;
+
 static struct evbuffer *
 signature(const uint8_t *p, size_t n, size_t piece)
 {
 	struct evbuffer *b = evbuffer_new();
-	struct delta *d = delta_sig_new(n);
+	struct delta *d = short_sums ? delta_sig_short(n) : delta_sig_new(n);
 
 	assert_int_equal(feed(d, p, n, piece, b), DELTA_DONE);
 	delta_free(d);
@@ -158,7 +160,11 @@ same_in_pieces(void **state)
 	memmove(new + 1000, new + 900, BIG - 1000);	/* 100 bytes in the middle */
 	new[30000] ^= 1;
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
-		assert_true(chain(old, BIG, new, BIG, pieces[i]) > BIG * 8 / 10);
+		for (int k = 0; k < 2; k++) {
+			short_sums = k == 1;
+			assert_true(chain(old, BIG, new, BIG, pieces[i]) > BIG * 8 / 10);
+		}
+	short_sums = false;
 	free(old);
 	free(new);
 }
@@ -173,10 +179,40 @@ small_and_empty(void **state)
 	for (size_t i = 0; i < 6; i++)
 		for (size_t k = 0; k < 6; k++) {
 			chain(a, sizes[i], b, sizes[k], 7);
+			short_sums = true;
 			chain(a, sizes[i], a, sizes[k], 1000);
+			short_sums = false;
 		}
 	free(a);
 	free(b);
+}
+
+/* Block lengths by the file's, and that nothing outgrows DELTA_SIG_MAX. */
+static void
+short_blocks(void **state)
+{
+	static const struct { uint64_t size; uint32_t block; } files[] = {
+		{ 0, 512 }, { 4096, 512 }, { 1 << 20, 2048 }, { 16 << 20, 8192 },
+		{ 200 << 20, 8192 }, { 1 << 30, 16384 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		struct evbuffer *b = evbuffer_new();
+		struct delta *d = delta_sig_short(files[i].size);
+		size_t n;
+		uint8_t *p;
+
+		assert_int_equal(feed(d, NULL, 0, 1, b), DELTA_DONE);
+		p = flat(b, &n);
+		assert_int_equal(n, 12);
+		assert_int_equal(wire_load32(p + 4), files[i].block);
+		assert_int_equal(wire_load32(p + 8), 8);
+		assert_true(files[i].size / files[i].block * 12 < DELTA_SIG_MAX);
+		delta_free(d);
+		evbuffer_free(b);
+		free(p);
+	}
 }
 
 static void
@@ -190,7 +226,8 @@ hostile_signatures(void **state)
 		{ 0x72730147, 0, 32, 12 },
 		{ 0x72730147, 1, 32, 12 },
 		{ 0x72730147, 0xffffffff, 32, 12 },
-		{ 0x72730147, 2048, 8, 12 },		/* shortened */
+		{ 0x72730147, 2048, 7, 12 },
+		{ 0x72730147, 2048, 16, 12 },
 		{ 0x72730147, 2048, 0, 12 },
 		{ 0x72730147, 2048, 33, 12 },
 		{ 0x72730147, 2048, 32, 11 },		/* cut */
@@ -308,6 +345,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_in_pieces),
 		cmocka_unit_test(small_and_empty),
+		cmocka_unit_test(short_blocks),
 		cmocka_unit_test(hostile_signatures),
 		cmocka_unit_test(endless_signature),
 		cmocka_unit_test(hostile_deltas),
