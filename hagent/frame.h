@@ -62,7 +62,7 @@ enum control_type {
 				 * arg: enum policy_reason */
 	CTRL_DECLINE,		/* gen: I shall not take the RELEASE(gen) */
 	CTRL_OUTDATE,		/* gen: forget that you are in sync up to gen */
-	CTRL_OUTDATED,		/* gen: done, durably */
+	CTRL_OUTDATED,		/* gen: done, durably unless the disk takes nothing */
 	CTRL_REQUEST,		/* arg: request id, gen: enum policy_op; do this for an operator */
 	CTRL_ANSWER,		/* arg: request id, gen: exit code of hactl */
 	CTRL_SWITCH,		/* what made me active: policy_switch.c */

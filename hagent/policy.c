@@ -610,6 +610,17 @@ flags(const struct policy *p, const struct policy_view *v)
 	return (uint16_t)f;
 }
 
+/* The mark is durable, of this life or a former one.  Or this disk takes no mark (a file system
+ * that became read only), and syncd, if there is one still, gave its belief up: belief dies
+ * with its process, and no number can be made durable that this node could serve under. */
+static bool
+outdated_for_good(const struct policy *p, const struct policy_view *v)
+{
+	if (p->outdate_save == 0 || v->saved >= p->outdate_save)
+		return true;
+	return p->conf->syncd && (!v->syncd_up || v->data.outdated);
+}
+
 void
 policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f)
 {
@@ -637,10 +648,8 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 		add_control(f, CTRL_ALONE, 0, policy_alone(p, v), 0);
 	if (p->role == ROLE_ACTIVE && p->outdate_out != 0)
 		add_control(f, CTRL_OUTDATE, 0, p->outdate_out, 0);
-	if (policy_idle(p) && p->outdate_save != 0 && v->saved >= p->outdate_save)
+	if (policy_idle(p) && p->marks.outdated != 0 && outdated_for_good(p, v))
 		add_control(f, CTRL_OUTDATED, 0, p->marks.outdated, 0);
-	else if (policy_idle(p) && p->outdate_save == 0 && p->marks.outdated != 0)
-		add_control(f, CTRL_OUTDATED, 0, p->marks.outdated, 0);	/* of a former life */
 	if (policy_idle(p) && p->declined != 0)
 		add_control(f, CTRL_DECLINE, 0, p->declined, 0);
 	if (p->ans_id != 0)

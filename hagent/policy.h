@@ -324,7 +324,7 @@ struct policy {
 	uint64_t alone_heard;		/* newest generation in which the peer acknowledged alone */
 	uint64_t outdate_out;		/* our OUTDATE(gen) rides; 0 none */
 	uint64_t outdate_save;		/* number of the save that holds marks.outdated */
-	uint64_t peer_outdated;		/* what the peer said; durable there */
+	uint64_t peer_outdated;		/* what the peer said */
 	bool peer_is_off;		/* operator's word, until the peer is heard */
 
 	int64_t isolated_ms;		/* since when; -1 not */

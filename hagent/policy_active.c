@@ -1,7 +1,7 @@
 /* policy_active.c - what the active node does: gives way to a newer one, gives up
  * when it is isolated or cut off from its clients, answers syncd's wishes.
  *
- * Acknowledging alone is granted on evidence only: the standby's own durable mark,
+ * Acknowledging alone is granted on evidence only: the standby's own mark,
  * an operator's word, or the presumption (silence, ping, free addresses).  A node
  * that slept may not presume: the other one may have served and died meanwhile. */
 #include <stdio.h>

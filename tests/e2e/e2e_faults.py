@@ -11,7 +11,7 @@ import exercise
 import load
 import mailgen
 from harness import TOP, test
-from lab import NODES, VIP, wait_for
+from lab import NODES, wait_for
 
 N = int(os.environ.get("N", "400"))
 # Long enough that the fault, and what follows it, happens under load.
@@ -177,6 +177,55 @@ def disk_of_standby_loses_a_write(t):
     t.equal(lab.active(), active, "the active node")
     lab.kill(active)
     wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+
+
+def _read_only(t, who, seed):
+    """(lab, the node whose disk gets read only under load, the exercise that ran)"""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 1000), ("hold-ms", 2000), ("segment-size", "4M"),
+                       ("low-water-size", "16M"), ("retain-size", "64M")], var_size="256M",
+                maild=[("store-low-water", "16M")])
+    node = lab.active() if who == "active" else lab.standby()
+
+    def fault(ex):
+        ex.mark_fault()
+        lab.disk_read_only(node)
+    ex = exercise.Exercise(lab, mailgen.generate(N, seed=seed), fault=fault, say=t.say, users=6,
+                           rate=RATE)
+    ex.add_users()
+    ex.run()
+    return lab, node, ex
+
+
+@test
+def disk_of_active_gets_read_only(t):
+    """As with errors=remount-ro: it must not go on, nor come back before it was mended."""
+    lab, bad, ex = _read_only(t, "active", 41)
+    good = NODES[1 - NODES.index(bad)]
+    t.equal(lab.wait_active(), good, "the active node")
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    t.equal(lab.active(), good, "the active node, later")
+    lab.kill(bad)
+    lab.power_on(bad)
+    lab.wait_in_step(60)
+    lab.kill(good)
+    wait_for("take-over by %s" % bad, 30, lambda: lab.active() == bad, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+
+
+@test
+def disk_of_standby_gets_read_only(t):
+    lab, bad, ex = _read_only(t, "standby", 42)
+    good = NODES[1 - NODES.index(bad)]
+    t.equal(lab.active(), good, "the active node")
+    lab.kill(bad)
+    lab.power_on(bad)
+    lab.wait_in_step(60)
+    lab.kill(good)
+    wait_for("take-over by %s" % bad, 30, lambda: lab.active() == bad, 0.1)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
 

@@ -14,10 +14,12 @@ As a library: Lab(...).start(), then kill(), power_on(), cut(), heal(), execute(
 As a command: lab.py status|stop|exec DIR ... for a lab that was left running.
 """
 import ctypes
+import fcntl
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ VIP, VIP6 = "192.0.2.5", "2001:db8:2::5"
 LAN = {"ha-1": 11, "ha-2": 12, "client": 100, "target": 1}
 CLUSTER = "mail.example.org"
 CLONE_NEWNET = 0x40000000
+EXT4_IOC_SHUTDOWN, EXT4_NOLOGFLUSH = 0x8004587d, 2
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -211,7 +214,7 @@ class Lab:
         if self.var_size:
             run("truncate", "-s", self.var_size, d + "/disk")
             run("mkfs.ext4", "-q", "-m", "0", "-F", d + "/disk")
-            run("mount", "-o", "loop", d + "/disk", d + "/var")
+            self._mount(node)
         run("cp", "-a", "/etc", os.path.join(d, "etc"))
         run("cp", "-a", self.installed + "/usr/local", os.path.join(d, "usr"))
         if self.preload:
@@ -234,6 +237,31 @@ class Lab:
             f.write("\n".join(have) + "\n")
         shutil.rmtree(etc + "/mailpair", ignore_errors=True)
         os.makedirs(etc + "/mailpair/tls", mode=0o755)
+
+    def _mount(self, node):
+        run("mount", "-o", "loop", self.node_dir(node) + "/disk", self.node_dir(node) + "/var")
+
+    def _disk_off(self, node):
+        """The disk loses power: what was not synced is gone."""
+        fd = os.open(self.node_dir(node) + "/var", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_NOLOGFLUSH))
+        finally:
+            os.close(fd)
+
+    def _disk_again(self, node):
+        """Mounts the disk anew, which reads its journal; the node is off."""
+        var = self.node_dir(node) + "/var"
+        device = os.path.basename(run("findmnt", "-no", "SOURCE", var).stdout.strip())
+        run("umount", var)
+        wait_for("the end of the old mount of " + var, 10,
+                 lambda: not os.path.exists("/sys/fs/ext4/" + device))
+        self._mount(node)
+
+    def disk_read_only(self, node):
+        """What errors=remount-ro does: from now on the node's disk is read only, also for
+        files that are open.  Another power_on() ends it."""
+        run("mount", "-o", "remount,abort", self.node_dir(node) + "/var")
 
     def _keys(self):
         cluster_key = os.urandom(32).hex() + "\n"
@@ -337,7 +365,8 @@ class Lab:
 
     def kill(self, node, off=lambda: None):
         """A power cut: the wires go dead first, then every process at once, so that
-        the kernel of the dead node says nothing to anybody.  The disk stays.
+        the kernel of the dead node says nothing to anybody.  The disk stays; one of its own
+        (var_size) loses what was not synced.
         off() is called as soon as the node is off."""
         sw = self.ns("sw")
         for wire in ("eth0", "eth1"):
@@ -346,8 +375,12 @@ class Lab:
         pid = proc if isinstance(proc, int) else proc.pid
         killed_at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
+        if self.var_size:
+            self._disk_off(node)
         self._reap(proc)
         off()
+        if self.var_size:
+            self._disk_again(node)
         self._unhost(node)
         return killed_at
 

@@ -14,7 +14,8 @@
  *   role=NAME, why=TEXT_OF_HISTORY, text=TEXT of some action, from its start, _ for blanks;
  *   hint=TEXT the same
  *   frame=FLAG what a frame sent now says: take, healthy, watchdog, maintenance, release,
- *              request, outdate, slow, full, score:N
+ *              request, outdate, outdated, slow,
+ *              full, score:N
  *   complete | failback-due | maintained */
 #include <ctype.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@
  *       [no-ping] [no-syncd] [kept-out] [because=REASON] [release=G] [declined=G]
  *       [marked=G] [outdate=G] [alone=G] [switch=G] [watchdog] [maintenance] [score=N]
  *       [freed] [slow] [full] [before: an answer to nothing newer] [request=OP[:ARG]] [answer=CODE] [links=ALIVE]
- *   ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
+ *   disk bad|good: ha/state cannot be written, or again · ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
  *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard[=MS]] [every=MS] [slow] [full]
  *       [peer-slow] [peer-full] [peer-lags] [peer-late]
@@ -53,6 +54,7 @@ struct run {
 	struct policy_actions acts;
 	char since[8192];	/* descriptions of all actions since the last line, one a line */
 	bool started, failed, quiet;
+	bool disk_bad;		/* saves fail */
 	int64_t answered_ms;	/* of our frames that the peer answered before the one now */
 	int64_t wall_off;
 	const char *file;
@@ -595,7 +597,9 @@ event(struct run *r, char **w, int n)
 		e->type = EV_FENCE;
 		e->no = r->p.fence.no - (strcmp(w[1], "stale") == 0);
 		e->ok = strcmp(w[1], "failed") != 0;
-	} else if (strcmp(w[0], "syncd") == 0 && n == 2)
+	} else if (strcmp(w[0], "disk") == 0 && n == 2)
+		r->disk_bad = strcmp(w[1], "bad") == 0;
+	else if (strcmp(w[0], "syncd") == 0 && n == 2)
 		r->v.syncd_up = strcmp(w[1], "up") == 0;
 	else if (strcmp(w[0], "probe") == 0 && n == 2) {
 		e->type = EV_PROBE;
@@ -675,6 +679,7 @@ frame_says(const struct run *r, const char *what)
 	for (unsigned i = 0; i < f.ncontrols; i++)
 		if ((f.controls[i].type == CTRL_REQUEST && strcmp(what, "request") == 0)
 		    || (f.controls[i].type == CTRL_OUTDATE && strcmp(what, "outdate") == 0)
+		    || (f.controls[i].type == CTRL_OUTDATED && strcmp(what, "outdated") == 0)
 		    || (f.controls[i].type == CTRL_RELEASE && strcmp(what, "release") == 0))
 			return true;
 	return false;
@@ -745,14 +750,15 @@ expect(struct run *r, char *text)
 	}
 }
 
-/* Saves succeed at once; a second turn lets what waited for the disk go on. */
+/* Saves succeed at once, unless the disk is bad; a second turn lets what waited for the disk go on. */
 static void
 turn(struct run *r)
 {
 	memset(r->v.random, ++r->salt, sizeof(r->v.random));
 	r->v.wall_ms = WALL_MS + r->v.now_ms + r->wall_off;
 	policy_step(&r->p, &r->v, &r->acts);
-	r->v.saved = r->p.save_no;
+	if (!r->disk_bad)
+		r->v.saved = r->p.save_no;
 	for (unsigned i = 0; i < r->acts.n; i++) {
 		char buf[120];
 		size_t len = strlen(r->since);

@@ -163,13 +163,15 @@ guard_fence(struct sim *s, int n, uint64_t no)
 
 /* ---- I15 ---- */
 
-/* The standby marked itself, or a device switched it off since it was heard. */
+/* The standby marked itself, durably or while its disk took nothing and its syncd believes
+ * nothing; or a device switched it off since it was heard. */
 static bool
 excluded(const struct sim *s, int n)
 {
 	const struct node *x = &s->n[n], *y = &s->n[!n];
 
-	return y->off_ms >= x->heard_ms || y->disk.marks.outdated >= x->c.gen.no;
+	return y->off_ms >= x->heard_ms || y->disk.marks.outdated >= x->c.gen.no
+	    || (y->policy.marks.outdated >= x->c.gen.no && y->c.insync == 0);
 }
 
 void
