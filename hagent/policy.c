@@ -187,6 +187,7 @@ note_syncd(struct turn *t)
 	note_disk(t);
 	if (e->type != EV_SYNCD)
 		return;
+	p->log_lost = p->log_lost || e->msg == AL_LOG_LOST;
 	if (e->msg == AL_NEWER && e->gen.no > p->newer_no)
 		p->newer_no = e->gen.no;
 	if (e->msg != AL_ADOPTED)
@@ -646,7 +647,7 @@ policy_fill(const struct policy *p, const struct policy_view *v, struct frame *f
 	/* Early: what decides who leads must not fall out of a full frame. */
 	if (policy_idle(p) && policy_alone(p, v) != 0)
 		add_control(f, CTRL_ALONE, 0, policy_alone(p, v), 0);
-	if (p->role == ROLE_ACTIVE && p->outdate_out != 0)
+	if ((p->role == ROLE_ACTIVE || p->role == ROLE_PROMOTE) && p->outdate_out != 0)
 		add_control(f, CTRL_OUTDATE, 0, p->outdate_out, 0);
 	if (policy_idle(p) && p->marks.outdated != 0 && outdated_for_good(p, v))
 		add_control(f, CTRL_OUTDATED, 0, p->marks.outdated, 0);

@@ -221,6 +221,7 @@ const char *policy_res_state_name(enum policy_res_state);
 struct policy_res {
 	enum policy_res_state state;
 	bool busy;		/* a start, stop or drain is under way */
+	bool cut;		/* the start under way is cut short by a stop */
 	bool asking;		/* a status is; its answer is void once another verb began */
 	bool restarting;	/* the stop under way is followed by a start */
 	bool held;		/* an operator stopped it */
@@ -329,6 +330,7 @@ struct policy {
 
 	int64_t isolated_ms;		/* since when; -1 not */
 	int64_t syncd_gone_ms;		/* -1 */
+	bool log_lost;			/* it said why it went: nothing to wait for */
 	int64_t data_standby_ms;	/* active, and syncd says standby since; -1 */
 	bool syncd_told;		/* DEMOTE went out */
 	unsigned links_were, score_was;

@@ -19,7 +19,7 @@ active_begin(struct turn *t)
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
 	p->failback_ms = p->slow_ms = p->full_ms = -1;
 	p->contest_ms = t->v->now_ms;	/* the addresses were asked for just now */
-	p->refused = p->announce = false;
+	p->refused = p->announce = p->log_lost = false;
 	p->repromote = false;
 	res_begin(t);
 	turn_alarm(t, ALARM_RES_FAILED, false, "");
@@ -119,6 +119,23 @@ outdated_why(const struct policy_view *v)
 	                                : "the standby marked itself outdated";
 }
 
+/* Not what crossed a grant to join: the standby's mark is older than that, and it may be in
+ * step by now. */
+static void
+alone_wanted(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->no != t->v->data.gen.no || e->no < p->gen.no || p->alone_no != 0)
+		return;
+	p->alone_no = e->no;
+	p->alone_ms = t->v->now_ms;
+	p->alone_in_step = t->v->data.mode == DATA_SYNC;
+	p->outdate_out = p->gen.no;
+	turn_add(t, ACT_SEND_NOW);
+}
+
 static void
 grant_alone(struct turn *t, enum gen_kind kind, const char *why)
 {
@@ -130,6 +147,18 @@ grant_alone(struct turn *t, enum gen_kind kind, const char *why)
 	turn_alarm(t, ALARM_ALONE, true, why);
 	turn_note(t, "acknowledging alone, gen=%llu kind=%s: %s", (unsigned long long)p->gen.no,
 	    gen_kind_name(kind), why);
+}
+
+void
+active_alone_marked(struct turn *t)
+{
+	const struct policy_event *e = &t->v->ev;
+	struct policy *p = t->p;
+
+	if (e->type == EV_SYNCD && e->msg == AL_ALONE_WANTED)
+		alone_wanted(t);
+	if (p->alone_no != 0 && p->peer_outdated >= p->alone_no && proof_quorate(p, t->v))
+		grant_alone(t, GEN_SOLO, outdated_why(t->v));
 }
 
 static bool
@@ -279,15 +308,7 @@ syncd_event(struct turn *t)
 		p->data_standby_ms = -1;
 		break;
 	case AL_ALONE_WANTED:
-		/* Not one that crossed a grant to join: the standby's mark is older than that,
-		 * and it may be in step by now. */
-		if (e->no == t->v->data.gen.no && e->no >= p->gen.no && p->alone_no == 0) {
-			p->alone_no = e->no;
-			p->alone_ms = t->v->now_ms;
-			p->alone_in_step = t->v->data.mode == DATA_SYNC;
-			p->outdate_out = p->gen.no;
-			turn_add(t, ACT_SEND_NOW);
-		}
+		alone_wanted(t);
 		break;
 	case AL_REFUSED:
 		if (e->no == AL_PROMOTE) {
@@ -318,6 +339,29 @@ follow_log(struct turn *t)
 		p->gen = v->data.gen;
 }
 
+/* True: the role goes to the other node.  A syncd that lost its log comes back refusing. */
+static bool
+without_syncd(struct turn *t)
+{
+	const struct policy_view *v = t->v;
+	struct policy *p = t->p;
+
+	if (v->syncd_up) {
+		p->log_lost = p->log_lost && p->syncd_gone_ms < 0;
+		p->syncd_gone_ms = -1;
+		turn_alarm(t, ALARM_SYNCD, false, "");
+		return false;
+	}
+	if (p->syncd_gone_ms < 0) {
+		p->syncd_gone_ms = v->now_ms;
+		p->repromote = false;
+		p->alone_no = 0;
+		turn_alarm(t, ALARM_SYNCD, true, "syncd is gone");
+	}
+	return (p->log_lost || v->now_ms - p->syncd_gone_ms > p->conf->syncd_wait_ms)
+	    && policy_peer_ready(v) && move_failed(t, REASON_SYNCD);
+}
+
 static void
 syncd_turn(struct turn *t)
 {
@@ -325,18 +369,8 @@ syncd_turn(struct turn *t)
 	const struct policy_view *v = t->v;
 
 	follow_log(t);
-	if (v->syncd_up) {
-		p->syncd_gone_ms = -1;
-		turn_alarm(t, ALARM_SYNCD, false, "");
-	} else if (p->syncd_gone_ms < 0) {
-		p->syncd_gone_ms = v->now_ms;
-		p->repromote = false;
-		p->alone_no = 0;
-		turn_alarm(t, ALARM_SYNCD, true, "syncd is gone");
-	} else if (v->now_ms - p->syncd_gone_ms > p->conf->syncd_wait_ms && policy_peer_ready(v)
-	    && move_failed(t, REASON_SYNCD)) {
+	if (without_syncd(t))
 		return;
-	}
 	if (!v->syncd_up || v->data.role == DATA_ACTIVE || p->repromote)
 		p->data_standby_ms = -1;
 	else if (p->data_standby_ms < 0)

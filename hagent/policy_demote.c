@@ -1,5 +1,5 @@
 /* policy_demote.c - giving up in order: drain, addresses, resources right to left,
- * syncd, released mark durable, RELEASE.  When it is urgent, syncd is told at the
+ * syncd, released mark (durable if the disk takes it), RELEASE.  When it is urgent, syncd is told at the
  * same moment as the addresses go: nothing may be acknowledged by a node that
  * should not serve.
  *
@@ -13,6 +13,7 @@
 #include "hook.h"
 #include "policy_int.h"
 
+#define START_GRACE_MS 1000	/* a start may end by itself when this node gives up */
 #define STOPS_MAX 2	/* what does not stop at the second attempt will not at the third */
 
 static void
@@ -92,7 +93,7 @@ st_drain(struct turn *t)
 			r->busy = true;
 			turn_add(t, ACT_RES_DRAIN)->index = (int)i;
 		}
-		busy = busy || r->busy;
+		busy = busy || (r->busy && r->state != RES_STARTING);
 	}
 	p->asked = true;
 	if (!busy)
@@ -133,6 +134,13 @@ stop_one(struct turn *t, unsigned i)
 
 	if (r->state == RES_DOWN || (r->state == RES_UNKNOWN && !r->busy))
 		return true;
+	/* A start that goes on and on, perhaps for what this node gives up for, is cut short. */
+	if (r->busy && r->state == RES_STARTING && t->v->now_ms - p->step_ms >= START_GRACE_MS) {
+		r->cut = true;
+		r->state = RES_STOPPING;
+		turn_add(t, ACT_RES_STOP)->index = (int)i;
+		return false;
+	}
 	if (r->busy || (r->state == RES_STOPPING && t->v->now_ms < p->retry_ms))
 		return false;
 	r->busy = true;
@@ -227,7 +235,8 @@ st_syncd(struct turn *t)
 		p->gen = policy_newest(p, t->v);
 		p->released_lsn = t->v->data.durable_lsn;
 		step(t, DEM_SAVE);
-	} else if (!t->v->syncd_up && t->v->now_ms - p->step_ms >= p->conf->syncd_wait_ms) {
+	} else if (!t->v->syncd_up
+	    && (p->log_lost || t->v->now_ms - p->step_ms >= p->conf->syncd_wait_ms)) {
 		/* It does not run or does not answer.  In a generation of two copies it can
 		 * acknowledge nothing once the other node has a newer one. */
 		step(t, DEM_SAVE);
@@ -245,11 +254,11 @@ st_save(struct turn *t)
 		turn_save(t);
 		return;
 	}
-	if (p->release && !turn_saved(t)) {
-		if (t->v->now_ms - p->step_ms > p->conf->retry_ms)
-			step(t, DEM_SAVE);
-		return;
-	}
+	/* A disk that takes nothing must not keep the other node from serving.  Nothing of this
+	 * node goes on in this generation without the mark either: syncd is a standby or gone, what
+	 * was started is stopped and known as stopped, and a new number cannot be made durable. */
+	if (p->release && !turn_saved(t))
+		turn_note(t, "released, though the mark cannot be written; it is tried again");
 	/* Belief of our own: everything that was ever acknowledged is here.  Who could not
 	 * even begin to serve has no such belief: syncd may know of something newer.  It
 	 * releases all the same, so that the other node may take it back.  Nor has one that

@@ -165,12 +165,16 @@ alive_evidence(const struct policy *p, const struct policy_view *v, const char *
 	uint64_t gen = policy_newest(p, v).no;
 
 	*why = "the other node serves";
-	if (!peer_idle(v) || !peer_data_known(v))
+	if (!peer_idle(v))
 		return PROOF_NONE;
-	*why = maybe_newer;
-	if (complete && r != NULL && (r->gen == gen || hook_on("release-of-any-generation"))
+	/* Also when its syncd is gone: what was acknowledged in this generation is here. */
+	if (complete && r != NULL && (v->peer.f.flags & FRAME_F_DATA_ACTIVE) == 0
+	    && (r->gen == gen || hook_on("release-of-any-generation"))
 	    && r->gen != p->declined)
 		return PROOF_RELEASE;
+	*why = maybe_newer;
+	if (!peer_data_known(v))
+		return PROOF_NONE;
 	if (complete && d != NULL && p->complete != 0 && d->gen == p->marks.released)
 		return PROOF_RELEASE;
 	if (!complete) {

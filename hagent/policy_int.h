@@ -48,6 +48,7 @@ void promote_turn(struct turn *);
 /* policy_active.c */
 void active_begin(struct turn *);
 void active_turn(struct turn *);
+void active_alone_marked(struct turn *);	/* promote: alone if the other node marked itself */
 void active_join(struct turn *);
 bool active_must_leave(struct turn *);	/* newer active, isolated: begins the demotion */
 /* policy_res.c */

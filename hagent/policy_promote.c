@@ -48,7 +48,7 @@ promote_begin(struct turn *t, enum policy_proof proof, enum gen_kind kind,
 	p->promote = PRO_SYNCD;
 	p->asked = false;
 	p->repromote = p->syncd_told = p->slept = p->refused = false;
-	p->declined = 0;
+	p->declined = p->alone_no = p->outdate_out = 0;
 	p->complete = 0;
 	p->found = false;
 	p->probe_since_ms = probe_since(t);
@@ -215,6 +215,9 @@ promote_turn(struct turn *t)
 	/* The other node may join before we serve: it will be needed for every answer. */
 	if (p->promote > PRO_SYNCD)
 		active_join(t);
+	/* Or be unable to, and say so: services that need an answer of syncd do not start. */
+	if (p->promote > PRO_SYNCD)
+		active_alone_marked(t);
 	do {
 		s = p->promote;
 		switch (s) {

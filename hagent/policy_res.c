@@ -96,6 +96,9 @@ res_note(struct turn *t)
 		r->asking = false;
 		return;
 	}
+	if (r->cut && e->verb == POLICY_START)
+		return; /* its stop follows */
+	r->cut = false;
 	r->busy = false; /* in every role: the role may end in this very turn */
 	r->died = false; /* of the run before */
 	if (t->p->role == ROLE_ACTIVE ||

@@ -220,6 +220,19 @@ run_begin(struct run *r)
 	resource_command_clear(&c);
 }
 
+static void
+cut_start(struct resource_runs *rr, uint16_t resource)
+{
+	struct run *r;
+
+	TAILQ_FOREACH(r, &rr->runs, next)
+	if (r->ask.resource == resource && r->ask.verb == EXEC_START && r->script != NULL) {
+		log_info("resource %s: its start is cut short by a stop",
+		    rr->conf->resources[resource].name);
+		script_stop(r->script);
+	}
+}
+
 int
 resource_runs_add(struct resource_runs *rr, const struct resource_run_ask *ask)
 {
@@ -227,6 +240,8 @@ resource_runs_add(struct resource_runs *rr, const struct resource_run_ask *ask)
 
 	if (rr->nruns >= RUNS_MAX)
 		return -1;
+	if (ask->verb == EXEC_STOP)
+		cut_start(rr, ask->resource);
 	r = mem_alloc(sizeof(*r));
 	r->rr = rr;
 	r->ask = *ask;

@@ -2,6 +2,7 @@
  * end.
  *
  * Verbs of one resource run one after the other in the order in which they were added;
+ * but a stop cuts a start short that runs (TERM, two seconds later KILL);
  * a status runs beside the others.  A resource with a pid file, or whose unit names a
  * main process, is watched from its successful start (or a status that finds it running)
  * until its next stop or start begins: the end of that process is told at once. */

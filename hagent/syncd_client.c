@@ -58,6 +58,8 @@ decode(const struct ipc_msg *m, struct wire_in *in, struct syncd_said *s)
 		gen_get(in, &s->gen);
 		s->no = s->gen.no;
 		return true;
+	case AL_LOG_LOST:
+		return true;
 	case AL_REFUSED:
 		s->refused = wire_get_u16(in);
 		wire_get_str(in, s->reason, sizeof(s->reason));

@@ -25,6 +25,8 @@
  *                                      <-    ADOPTED(gen): standby: took this record from the active
  *                                      <-    NEWER(gen): active: the peer has a newer one; this
  *                                            node acknowledges nothing any more
+ *                                      <-    LOG_LOST: a write or sync failed; this syncd ends, and
+ *                                            no other will be promoted here soon
  *
  * When the channel breaks, syncd stays what it is: services go on while the agent
  * restarts.  A message of an unknown type is counted and skipped. */
@@ -39,7 +41,7 @@ enum agentlink_type {
 	AL_HELLO = 1, AL_PROMOTE, AL_DEMOTE, AL_GRANT, AL_DENY, AL_OUTDATE,
 	AL_QUERY,
 	AL_STATE = 32, AL_PROMOTED, AL_REFUSED, AL_DEMOTED, AL_ALONE_WANTED,
-	AL_JOIN_WANTED, AL_OUTDATED, AL_ADOPTED, AL_NEWER,
+	AL_JOIN_WANTED, AL_OUTDATED, AL_ADOPTED, AL_NEWER, AL_LOG_LOST,
 };
 
 enum data_role { DATA_STANDBY, DATA_ACTIVE };

@@ -468,6 +468,19 @@ ipc_send(struct ipc *c, uint16_t type, uint32_t id, const void *body, size_t len
 	return ipc_send_parts(c, type, id, &part, 1, fd);
 }
 
+bool
+ipc_flush(struct ipc *c)
+{
+	bool done;
+
+	c->depth++;
+	if (!c->dead && c->head != NULL)
+		write_turn(c);
+	done = !c->dead && c->head == NULL && c->write_failed == NULL;
+	leave(c);
+	return done;
+}
+
 size_t
 ipc_unsent(const struct ipc *c)
 {

@@ -41,6 +41,8 @@ int ipc_send(struct ipc *, uint16_t type, uint32_t id, const void *body, size_t 
     int fd);
 int ipc_send_parts(struct ipc *, uint16_t type, uint32_t id, const struct span *parts,
     size_t n, int fd);
+/* Writes what waits without waiting itself, for who ends now; true: nothing is left. */
+bool ipc_flush(struct ipc *);
 size_t ipc_unsent(const struct ipc *);	/* bytes that wait for the socket */
 void ipc_read_enable(struct ipc *, bool on);	/* back-pressure */
 /* Called once when the bytes that wait fall below low; re-armed by each call. */

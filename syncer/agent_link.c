@@ -94,6 +94,19 @@ send_refused(struct agent_link *l, const struct commit_act *x)
 }
 
 void
+agent_link_log_lost(struct agent_link *l)
+{
+	struct wire_out w;
+
+	if (l->ipc == NULL)
+		return;
+	wire_out_init(&w);
+	send_out(l, AL_LOG_LOST, &w);
+	if (!ipc_flush(l->ipc))
+		log_warnx("the agent was not told; it finds out");
+}
+
+void
 agent_link_act(struct agent_link *l, const struct commit_act *x)
 {
 	switch (x->type) {

@@ -255,6 +255,7 @@ core_log_lost(struct syncd *s, const char *what, int err)
 	if (two && write_outdated(s, c->gen.no) == -1)
 		log_warn("cannot write the outdated mark no=%llu",
 		    (unsigned long long)c->gen.no);
+	agent_link_log_lost(s->agent);
 	log_fatal("ends because its disk cannot be trusted; HINT look at the disk, then "
 	    "hactl status: the other node takes over if it is in step");
 }

@@ -39,7 +39,7 @@
  *   syncd up|gone
  *   probe clear|taken|unknown
  *   promoted | demoted | refused [grant] | alone | join
- *   newer gen=N kind=K | adopted gen=N kind=K
+ *   newer gen=N kind=K | adopted gen=N kind=K | log-lost
  *   res I start|stop|status running|stopped|failed
  *   died I
  *   vip I up|down ok|failed
@@ -529,7 +529,7 @@ ev_syncd(struct run *r, char **w, int n)
 		enum agentlink_type msg;
 	} t[] = { { "promoted", AL_PROMOTED }, { "demoted", AL_DEMOTED }, { "refused", AL_REFUSED },
 		{ "alone", AL_ALONE_WANTED }, { "join", AL_JOIN_WANTED }, { "newer", AL_NEWER },
-		{ "adopted", AL_ADOPTED } };
+		{ "adopted", AL_ADOPTED }, { "log-lost", AL_LOG_LOST } };
 	struct policy_event *e = &r->v.ev;
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
