@@ -126,6 +126,17 @@ def slow_sync(rng, lab, node):
     return lambda: lab.slow_sync(node, 0)
 
 
+def read_only(rng, lab, node):
+    """An error made the file system read only; the machine is started anew for it."""
+    lab.disk_read_only(node)
+
+    def anew():
+        if node in lab.on_nodes():
+            lab.kill(node)
+            lab.power_on(node)
+    return anew
+
+
 def full(rng, lab, node):
     lab.execute(node, "/bin/sh", "-c", "dd if=/dev/zero of=/var/lib/mailpair/ballast "
                 "bs=1M 2>/dev/null || true", timeout=120)
@@ -150,7 +161,7 @@ SPLITS = 0.1            # share of schedules with nothing else
 
 # (fault, weight, longest time)
 FAULTS = ((power, 5, 5.0), (wires, 4, 5.0), (serial, 1, 4.0), (pause, 3, 5.0), (hang, 2, 4.0),
-          (service, 4, 0.5), (agent, 1, 0.5), (lost_sync, 2, 1.0), (slow_sync, 2, 5.0),
+          (service, 4, 0.5), (agent, 1, 0.5), (lost_sync, 2, 1.0), (read_only, 1, 5.0), (slow_sync, 2, 5.0),
           (full, 1, 3.0), (switchover, 3, 0.2))
 
 
