@@ -24,6 +24,7 @@ what was acknowledged by either is looked for.  What a client read may have anot
 but its UID names nothing else, and UIDNEXT is not below what either side told; a flag or a removal
 that the other side contradicts may not hold.
 """
+import errno
 import multiprocessing
 import os
 import random
@@ -61,6 +62,12 @@ def _side(rng, lab):
     return active if active and rng.random() < 0.6 else rng.choice(on)
 
 
+def go_on(lab, node):
+    """A node that was off meanwhile has nothing that stands still."""
+    if node in lab.on_nodes():
+        lab.execute(node, "/bin/sh", "-c", "kill -CONT -1")
+
+
 def power(rng, lab, node):
     lab.kill(node)
     return lambda: lab.power_on(node)
@@ -91,14 +98,14 @@ def pause(rng, lab, node):
     def resume():
         for wire in ("eth0", "eth1"):
             lab.heal(node, wire)
-        lab.execute(node, "/bin/sh", "-c", "kill -CONT -1")
+        go_on(lab, node)
     return resume
 
 
 def hang(rng, lab, node):
     """Its processes stand still, its kernel answers."""
     lab.execute(node, "/bin/sh", "-c", "kill -STOP -1")
-    return lambda: lab.execute(node, "/bin/sh", "-c", "kill -CONT -1")
+    return lambda: go_on(lab, node)
 
 
 def service(rng, lab, node):
@@ -137,10 +144,19 @@ def read_only(rng, lab, node):
     return anew
 
 
+def ballast_off(lab, node):
+    """From outside: the node may be off.  A disk that is read only keeps it until later."""
+    try:
+        os.unlink(os.path.join(lab.node_dir(node), "var/ballast"))
+    except OSError as e:
+        if e.errno not in (errno.ENOENT, errno.EROFS):
+            raise
+
+
 def full(rng, lab, node):
     lab.execute(node, "/bin/sh", "-c", "dd if=/dev/zero of=/var/lib/mailpair/ballast "
                 "bs=1M 2>/dev/null || true", timeout=120)
-    return lambda: lab.execute(node, "rm", "-f", "/var/lib/mailpair/ballast")
+    return lambda: ballast_off(lab, node)
 
 
 def switchover(rng, lab, node):
@@ -161,8 +177,8 @@ SPLITS = 0.1            # share of schedules with nothing else
 
 # (fault, weight, longest time)
 FAULTS = ((power, 5, 5.0), (wires, 4, 5.0), (serial, 1, 4.0), (pause, 3, 5.0), (hang, 2, 4.0),
-          (service, 4, 0.5), (agent, 1, 0.5), (lost_sync, 2, 1.0), (read_only, 1, 5.0), (slow_sync, 2, 5.0),
-          (full, 1, 3.0), (switchover, 3, 0.2))
+          (service, 4, 0.5), (agent, 1, 0.5), (lost_sync, 2, 1.0), (read_only, 1, 5.0),
+          (slow_sync, 2, 5.0), (full, 1, 3.0), (switchover, 3, 0.2))
 
 
 def plan(rng):
@@ -268,6 +284,8 @@ class Schedule:
         while pending:
             self._until(pending[-1][0], pending)
             pending.sort(key=lambda p: p[0])
+        for node in NODES:
+            ballast_off(self.lab, node)
 
     def run(self):
         self._add_users()
