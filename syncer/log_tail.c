@@ -23,10 +23,13 @@ has_data(struct feed *f, uint64_t lsn)
 enum history_tail
 log_tail(struct syncd *s, uint64_t fork)
 {
-	uint64_t committed = owners_known(s->owners);
+	uint64_t committed = owners_known(s->owners), oldest = feed_oldest(s->feed);
 
 	if (committed < s->commit.commit_lsn)
 		committed = s->commit.commit_lsn;
+	/* Only what is committed is ever trimmed; no owner has to be there to say so. */
+	if (committed + 1 < oldest)
+		committed = oldest - 1;
 	return history_tail(feed_history(s->feed), fork, feed_tip(s->feed).lsn, committed,
 	    has_data(s->feed, fork));
 }

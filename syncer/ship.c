@@ -684,7 +684,8 @@ got_truncate(struct ship *h, struct wire_in *in)
 		ship_facts(h);	/* it knows us as we were */
 		return;
 	}
-	/* A place that is trimmed here cannot be cut at: the lists of generations say it. */
+	/* A place that is trimmed here cannot be cut at, and never has to be: what is trimmed
+	 * was committed.  A place behind our tip is of older FACTS. */
 	if (log_tail(h->s, fork) != HISTORY_TAIL_ACKED) {
 		if (known)
 			cut(h, fork);

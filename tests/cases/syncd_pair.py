@@ -935,6 +935,41 @@ def case_split_trimmed(p):
     assert "two histories" in b.ctl("sync-status")["status"]["peer"]["trouble"]
 
 
+def case_split_trimmed_standby(p):
+    """the standby has trimmed the fork, and none of its owners is there: it is split, and does not
+    exchange FACTS and TRUNCATE without an end"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 5))
+    p.equal()
+    b.kill()
+    shutil.copytree(b.log, b.dir + "/old")
+    b.start()
+    p.in_step()
+    p.settled(a.owner, p.load(a.owner, 30, size=900000))
+    p.equal()
+    for n in p.nodes:
+        n.owner.ipc.send(5, struct.pack(">HQ", SHARD, max(n.owner.records)))
+    p.until("trimmed", lambda: a.ctl("sync-status")["status"]["oldest_lsn"] > 20, 30)
+    a.kill()
+    b.kill()
+    shutil.rmtree(b.log)            # an old copy of its disk comes back
+    os.rename(b.dir + "/old", b.log)
+    for top, _, files in os.walk(b.log):
+        for f in [top] + [os.path.join(top, f) for f in files]:
+            if os.environ.get("SYNCD_USER"):
+                shutil.chown(f, os.environ["SYNCD_USER"])
+    b.owner = None
+    b.start()
+    p.promote(1, FORCED)
+    p.serving(1)
+    p.settled(b.owner, p.load(b.owner, 3, prefix=b"B"))
+    a.owner = None
+    a.start(attach=False)
+    p.until("split", lambda: a.agent.state.get("mode") == SPLIT)
+    assert not os.path.exists(a.log + "/seeding"), "marked for seeding"
+    assert "two histories" in b.ctl("sync-status")["status"]["peer"]["trouble"]
+
+
 def damage(log, what):
     """Flips one bit inside the payload `what` in the oldest segment of a log."""
     path = "%s/%s" % (log, min(f for f in os.listdir(log) if f.endswith(".seg")))
@@ -1494,6 +1529,7 @@ OPTIONS = {"disk_pending": SMALL, "standby_pending": SMALL, "demoted_pending": S
            "full_standby": {"low-water-size": '"16M"', "silent-ms": 10000},
            "blip": {"hold-ms": 3000}, "split": {"hold-ms": 200},
            "damaged_active": {"recent-size": '"1M"'},
+           "split_trimmed_standby": {"hold-ms": 200, "retain-size": '"1G"'},
            "split_trimmed": {"hold-ms": 200, "retain-size": '"8M"'},
            "hook_ack_before_peer": {"hold-ms": 20000},
            "hook_ack_before_fsync": {"hold-ms": 20000},
