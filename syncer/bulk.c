@@ -27,6 +27,7 @@ struct bulk {
 	uint64_t limit;		/* bytes a second; 0: none */
 	int64_t tokens, filled_ms;	/* bytes that may leave now */
 	struct evbuffer *held;	/* waits for the limit */
+	size_t rest;		/* of a frame whose beginning is not held any more */
 	struct event *tick;
 	struct event *more;	/* input that no event announces any more */
 	const struct bulk_ops *ops;
@@ -96,8 +97,21 @@ static void on_tick(evutil_socket_t, short, void *);
 static void
 on_write(struct bufferevent *bev, void *arg)
 {
+	struct bulk *b = arg;
+	bool gone = false, *outer = b->gone;
+
 	(void)bev;
-	tell_room(arg);
+	if (b->ops->first != NULL) {
+		b->gone = &gone;
+		b->ops->first(b->arg);
+		if (gone) {
+			if (outer != NULL)
+				*outer = true;
+			return;
+		}
+		b->gone = outer;
+	}
+	tell_room(b);
 }
 
 static void
@@ -146,12 +160,34 @@ bulk_free(struct bulk *b)
 	free(b);
 }
 
+/* Bytes of whole frames, and of the beginning of one. */
+static void
+pass(struct bulk *b, size_t n)
+{
+	struct evbuffer *out = bufferevent_get_output(b->bev);
+	uint8_t head[4];
+
+	while (n > 0) {
+		size_t part;
+
+		if (b->rest == 0) {
+			if (evbuffer_copyout(b->held, head, sizeof(head)) < (ssize_t)sizeof(head))
+				log_fatal("bulk: no frame is held");
+			b->rest = sizeof(head) + wire_load32(head);
+		}
+		part = n < b->rest ? n : b->rest;
+		if (evbuffer_remove_buffer(b->held, out, part) == -1)
+			log_fatal("no memory");
+		b->rest -= part;
+		n -= part;
+	}
+}
+
 /* Lets as much go as the time since the last call allows. */
 static void
 let_go(struct bulk *b)
 {
 	const struct timeval tick = { 0, LIMIT_TICK_MS * 1000 };
-	struct evbuffer *out = bufferevent_get_output(b->bev);
 	size_t left = evbuffer_get_length(b->held), n = left;
 	int64_t now = clock_ms(), most = (int64_t)(b->limit * LIMIT_BURST_MS / 1000);
 
@@ -159,13 +195,12 @@ let_go(struct bulk *b)
 		b->tokens += (now - b->filled_ms) * (int64_t)b->limit / 1000;
 		if (b->tokens > most)
 			b->tokens = most;
-		if (n > (size_t)b->tokens)
-			n = (size_t)b->tokens;
+		if ((int64_t)n > b->tokens)
+			n = b->tokens > 0 ? (size_t)b->tokens : 0;
 		b->tokens -= (int64_t)n;
 	}
 	b->filled_ms = now;
-	if (n > 0 && evbuffer_remove_buffer(b->held, out, n) == -1)
-		log_fatal("no memory");
+	pass(b, n);
 	if (n < left && !event_pending(b->tick, EV_TIMEOUT, NULL) &&
 	    event_add(b->tick, &tick) == -1)
 		log_fatal("no timer");
@@ -209,8 +244,8 @@ bulk_relay(struct bulk *b, struct span whole)
 	let_go(b);
 }
 
-void
-bulk_send(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, size_t n)
+static void
+put(struct evbuffer *to, uint8_t type, const struct gen *gen, const void *p, size_t n)
 {
 	uint8_t head[4 + MIRROR_HEAD];
 
@@ -219,9 +254,28 @@ bulk_send(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, si
 	wire_store32(head + 5, 0);
 	wire_store64(head + 9, gen->no);
 	memcpy(head + 17, gen->id, 16);
-	if (evbuffer_add(b->held, head, sizeof(head)) == -1 || evbuffer_add(b->held, p, n) == -1)
+	if (evbuffer_add(to, head, sizeof(head)) == -1 || evbuffer_add(to, p, n) == -1)
 		log_fatal("no memory");
+}
+
+void
+bulk_send(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, size_t n)
+{
+	put(b->held, type, gen, p, n);
 	let_go(b);
+}
+
+/* The frame that is being sent has to end before. */
+void
+bulk_send_first(struct bulk *b, uint8_t type, const struct gen *gen, const void *p, size_t n)
+{
+	int64_t most = (int64_t)(b->limit * LIMIT_BURST_MS / 1000);
+
+	b->tokens -= (int64_t)(b->rest + n);
+	if (b->tokens < -most)
+		b->tokens = -most;
+	pass(b, b->rest);
+	put(bufferevent_get_output(b->bev), type, gen, p, n);
 }
 
 size_t
@@ -229,6 +283,12 @@ bulk_unsent(const struct bulk *b)
 {
 	return evbuffer_get_length(b->held) +
 	    evbuffer_get_length(bufferevent_get_output(b->bev));
+}
+
+size_t
+bulk_unsent_first(const struct bulk *b)
+{
+	return evbuffer_get_length(bufferevent_get_output(b->bev));
 }
 
 void

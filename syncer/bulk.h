@@ -19,6 +19,7 @@ struct bulk_ops {
 	void (*frame)(void *arg, uint8_t type, struct span whole);
 	void (*gone)(void *arg, const char *why);	/* the callee calls bulk_free() */
 	void (*room)(void *arg);	/* little is unsent: send more */
+	void (*first)(void *arg);	/* the same of bulk_send_first(); may be NULL */
 };
 
 /* Owns bev; input that waits in it already is read from the next turn of the loop. */
@@ -32,7 +33,11 @@ void bulk_limit(struct bulk *, uint64_t bytes_per_s);
 /* Head and body as one run, as it came from a worker. */
 void bulk_relay(struct bulk *, struct span whole);
 void bulk_send(struct bulk *, uint8_t type, const struct gen *, const void *, size_t);
+/* In front of all that waits for the limit, and not held up by it: what somebody waits for.
+ * It counts, so that the others make up for it.  bulk_unsent_first(): of what is on its way. */
+void bulk_send_first(struct bulk *, uint8_t type, const struct gen *, const void *, size_t);
 size_t bulk_unsent(const struct bulk *);
+size_t bulk_unsent_first(const struct bulk *);
 void bulk_read_enable(struct bulk *, bool on);
 
 #endif

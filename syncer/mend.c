@@ -69,7 +69,7 @@ static void serve_pump(struct mend *);
 static void
 send_frame(struct mend *m, enum mend_type type, const struct wire_out *w)
 {
-	bulk_send(m->bulk, (uint8_t)type, &m->host->commit->gen, w->p, w->len);
+	bulk_send_first(m->bulk, (uint8_t)type, &m->host->commit->gen, w->p, w->len);
 }
 
 /* ---- asking ------------------------------------------------------------- */
@@ -268,7 +268,7 @@ serve_pump(struct mend *m)
 	off_t at;
 	ssize_t n;
 
-	while (m->out_fd != -1 && m->bulk != NULL && bulk_unsent(m->bulk) < UNSENT_HIGH) {
+	while (m->out_fd != -1 && m->bulk != NULL && bulk_unsent_first(m->bulk) < UNSENT_HIGH) {
 		do
 			n = read(m->out_fd, buf, sizeof(buf));
 		while (n == -1 && errno == EINTR);

@@ -208,8 +208,13 @@ on_bulk_room(void *arg)
 	if (m->worker != NULL)
 		ipc_read_enable(m->worker, true);
 	seed_room(m->seed);
-	mend_room(m->mend);
 	split_room(m->host.split);
+}
+
+static void
+on_bulk_first(void *arg)
+{
+	mend_room(((struct mirror *)arg)->mend);
 }
 
 static void
@@ -590,7 +595,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 static void
 op_bulk(struct mirror *m, struct bufferevent *bev)
 {
-	static const struct bulk_ops ops = { on_bulk_frame, on_bulk_gone, on_bulk_room };
+	static const struct bulk_ops ops = { on_bulk_frame, on_bulk_gone, on_bulk_room,
+		on_bulk_first };
 
 	if (bev == NULL)
 		return;			/* asked for again by the tick */

@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "mem.h"
 #include "mirror_wire.h"
+#include "mend.h"
 
 #define LIMIT 2000000u
 #define FRAME (64u << 10)
@@ -98,7 +99,7 @@ on_asked(struct bufferevent *bev, void *arg)
 static void
 line_open(struct line *l, uint64_t limit)
 {
-	static const struct bulk_ops ops = { on_frame, on_gone, on_room };
+	static const struct bulk_ops ops = { on_frame, on_gone, on_room, NULL };
 	int a[2], b[2], small = 64 << 10;
 
 	*l = (struct line){ .base = event_base_new() };
@@ -160,6 +161,79 @@ exact(void **state)
 		fail_msg("the other connection waited %lld ms", (long long)l.worst_ms);
 }
 
+/* ---- what goes first ---- */
+
+struct first {
+	struct line l;
+	struct evbuffer *came;
+	unsigned frames, marks;
+	int64_t sent_ms, took_ms;
+};
+
+/* Whole frames only, each as it was sent. */
+static void
+on_first_far(evutil_socket_t fd, short what, void *arg)
+{
+	struct first *f = arg;
+	uint8_t head[5];
+
+	(void)what;
+	assert_true(evbuffer_read(f->came, fd, 1 << 20) > 0);
+	while (evbuffer_copyout(f->came, head, sizeof(head)) == sizeof(head)) {
+		size_t len = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
+
+		assert_true(head[4] == MM_DATA ? len == MIRROR_HEAD + FRAME : head[4] == MD_WANT &&
+		    len == MIRROR_HEAD + 38);
+		if (evbuffer_get_length(f->came) < 4 + len)
+			return;
+		evbuffer_drain(f->came, 4 + len);
+		f->frames++;
+		if (head[4] == MD_WANT && f->marks++ == 0)
+			f->took_ms = clock_ms() - f->sent_ms;
+	}
+}
+
+static void
+on_mark(evutil_socket_t fd, short what, void *arg)
+{
+	static const uint8_t body[38];
+	struct first *f = arg;
+	struct gen gen = { .no = 1 };
+
+	(void)fd;
+	(void)what;
+	f->sent_ms = clock_ms();
+	assert_true(bulk_unsent(f->l.bulk) > 256 << 10);	/* of which some seconds wait */
+	for (int i = 0; i < 3; i++)
+		bulk_send_first(f->l.bulk, MD_WANT, &gen, body, sizeof(body));
+}
+
+static void
+goes_first(void **state)
+{
+	const struct timeval mark = { 0, 700000 }, end = { 3, 0 };
+	struct first f = { .came = evbuffer_new() };
+	struct event *far, *at;
+
+	(void)state;
+	line_open(&f.l, 100000);
+	far = event_new(f.l.base, f.l.far, EV_READ | EV_PERSIST, on_first_far, &f);
+	at = event_new(f.l.base, -1, 0, on_mark, &f);
+	assert_int_equal(event_add(far, NULL), 0);
+	assert_int_equal(event_add(at, &mark), 0);
+	on_room(&f.l);
+	event_base_loopexit(f.l.base, &end);
+	event_base_dispatch(f.l.base);
+	assert_int_equal(f.marks, 3);
+	if (f.took_ms > 300)
+		fail_msg("it waited %lld ms", (long long)f.took_ms);
+	assert_true(f.frames >= 3 + 2 && f.frames <= 3 + 5);	/* the others keep to the limit */
+	event_free(far);
+	event_free(at);
+	evbuffer_free(f.came);
+	line_close(&f.l);
+}
+
 static void
 lifted(void **state)
 {
@@ -177,7 +251,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exact),
-		cmocka_unit_test(lifted),
+		cmocka_unit_test(lifted), cmocka_unit_test(goes_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

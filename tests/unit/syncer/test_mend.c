@@ -157,7 +157,7 @@ on_room(void *arg)
 static void
 connect_ends(void)
 {
-	static const struct bulk_ops ops = { on_frame, on_gone, on_room };
+	static const struct bulk_ops ops = { on_frame, on_gone, NULL, on_room };
 	struct bufferevent *pair[2];
 
 	assert_int_equal(bufferevent_pair_new(w.base, BEV_OPT_DEFER_CALLBACKS, pair), 0);
