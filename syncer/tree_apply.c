@@ -418,6 +418,13 @@ open_left(int dirfd, const char *name, uint64_t *have)
 }
 
 static int
+make_tmp(const struct tree_tmp *t)
+{
+	return openat(t->dirfd, t->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
+}
+
+static int
 tmp_open(struct tree_tmp *t, int root_fd, const char *path, bool make)
 {
 	const char *name;
@@ -426,10 +433,12 @@ tmp_open(struct tree_tmp *t, int root_fd, const char *path, bool make)
 	if (t->dirfd == -1)
 		return -1;
 	left_name(t->name, name);
-	t->fd = open_left(t->dirfd, t->name, &t->have);
+	if (make)
+		t->fd = make_tmp(t);
+	if (t->fd == -1 && (!make || errno == EEXIST))
+		t->fd = open_left(t->dirfd, t->name, &t->have);
 	if (t->fd == -1 && make && errno == ENOENT)
-		t->fd = openat(t->dirfd, t->name,
-		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		t->fd = make_tmp(t);	/* what was in the way is gone */
 	if (t->fd == -1) {
 		close_quietly(t->dirfd);
 		t->dirfd = -1;
