@@ -201,7 +201,7 @@ reap_message(struct shard *sh, int64_t before_ms)
 	if (rc == 0)
 		return sql_run(shard_w(sh, W_BOX_REAPED), "i", box) == -1 ? -1 : 1;
 	if (sql_run(shard_w(sh, W_MSG_DEL), "ii", box, (int64_t)m.uid) == -1 ||
-	    sql_run(shard_w(sh, W_OBJ_UNREF), "iib", lsn, ms, m.sha) == -1)
+	    object_unref(sh, (uint64_t)lsn, ms, m.sha) == -1)
 		return -1;
 	return 1;
 }

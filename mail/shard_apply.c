@@ -179,6 +179,13 @@ msg_add(struct shard *sh, struct box_row *b, struct msg_row *m, const void *orig
 }
 
 int
+object_unref(struct shard *sh, uint64_t lsn, int64_t ms, const uint8_t sha[32])
+{
+	return sql_run(shard_w(sh, W_OBJ_UNREF), "iib", (int64_t)lsn, ms, sha) == -1 ? -1 :
+	    sql_run(shard_w(sh, W_MISSING_GONE), "b", sha);
+}
+
+int
 msg_gone(struct shard *sh, struct box_row *b, const struct msg_row *m, uint64_t modseq,
     const struct owner_record *rec, const void *origin)
 {
@@ -187,7 +194,7 @@ msg_gone(struct shard *sh, struct box_row *b, const struct msg_row *m, uint64_t 
 	    sql_run(shard_w(sh, W_TOMB_ADD), "iiiiiiiibg", (int64_t)b->id, (int64_t)m->uid,
 	    (int64_t)modseq, (int64_t)rec->lsn, rec->time_ms, (int64_t)m->flags,
 	    (int64_t)m->size, m->internal_s, m->sha, m->guid) == -1 ||
-	    sql_run(shard_w(sh, W_OBJ_UNREF), "iib", (int64_t)rec->lsn, rec->time_ms, m->sha) == -1)
+	    object_unref(sh, rec->lsn, rec->time_ms, m->sha) == -1)
 		return -1;
 	b->exists--;
 	b->unseen -= (m->flags & FLAG_SEEN) == 0;

@@ -285,6 +285,9 @@ void
 shard_job_end(struct shard *sh, struct shard_job *j)
 {
 	sh->lost |= j->lost;
+	/* A batch that is open takes it along; should that be undone, the next verify says so. */
+	if (j->kind == SHARD_MEND && j->ok && sql_run(shard_w(sh, W_MISSING_DEL), "b", j->sha) == -1)
+		log_warn("store %s: an object that is mended is still noted as missing", sh->dir);
 	if (j->kind != SHARD_CHECKPOINT || !j->ok)
 		return;
 	if (!sh->recovering)

@@ -16,7 +16,7 @@ enum shard_write {		/* statements of the applying connection */
 	W_TOMB_ADD, W_TOMB_GET,
 	W_OBJ_GET, W_OBJ_REF, W_OBJ_UNREF, W_OBJ_DEAD, W_OBJ_DEL,
 	W_PART_SET, W_PART_DEL, W_PART_FIRST,
-	W_SUB_ADD, W_SUB_DEL, W_MISSING_ADD, W_MISSING_DEL,
+	W_SUB_ADD, W_SUB_DEL, W_MISSING_ADD, W_MISSING_DEL, W_MISSING_GONE,
 	W_BOX_DEAD, W_BOX_REAPED, W_REUSE_UIDS,
 	W_BOX_IS, W_BOX_GUID, W_BOX_RENUMBER, W_BOX_RESERVE, W_MSG_LATER,
 	W_MERGED_GET, W_MERGED_ADD, W_MERGED_OLD,
@@ -129,6 +129,8 @@ int mail_object(struct shard *, struct rec_mail *, uint64_t lsn);
 /* Removes it, leaving a tombstone. */
 int msg_gone(struct shard *, struct box_row *, const struct msg_row *, uint64_t modseq,
     const struct owner_record *, const void *origin);
+/* One message less has the object; nobody misses what no message has. */
+int object_unref(struct shard *, uint64_t lsn, int64_t ms, const uint8_t sha[32]);
 void modseq_used(struct shard *, uint64_t);
 uint64_t msg_digest(const struct msg_row *);
 void shard_event(struct shard *, int what, uint64_t box, uint32_t uid, const void *origin);

@@ -109,6 +109,8 @@ static const char *const write_sql[W_COUNT] = {
 	[W_SUB_DEL] = "DELETE FROM subscriptions WHERE user = ? AND name = ?",
 	[W_MISSING_ADD] = "INSERT OR IGNORE INTO missing VALUES (?, ?)",
 	[W_MISSING_DEL] = "DELETE FROM missing WHERE sha = ?",
+	[W_MISSING_GONE] = "DELETE FROM missing WHERE sha = ?1 AND NOT EXISTS (SELECT 1 FROM"
+	    " objects WHERE sha = ?1 AND refs > 0)",
 	[W_BOX_DEAD] = "SELECT id, deleted_lsn, deleted_ms FROM boxes WHERE deleted_lsn > 0 AND"
 	    " exist > 0 AND deleted_ms <= ? LIMIT 1",
 	[W_BOX_REAPED] = "UPDATE boxes SET exist = 0, unseen = 0 WHERE id = ?",

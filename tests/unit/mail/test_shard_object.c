@@ -18,6 +18,7 @@
 #include "mem.h"
 #include "shard.h"
 #include "shard_job.h"
+#include "shard_priv.h"
 #include "shard_record.h"
 
 #define PIECE 5000
@@ -333,13 +334,58 @@ test_removed_meanwhile(void **state)
 	assert_int_equal(shard_object_have(sh, big), 0);
 }
 
+static bool
+missing(void)
+{
+	sqlite3_stmt *st = NULL;
+	bool is;
+
+	assert_int_equal(sqlite3_prepare_v2(sh->db, "SELECT 1 FROM missing", -1, &st, NULL), SQLITE_OK);
+	is = sqlite3_step(st) == SQLITE_ROW;
+	sqlite3_finalize(st);
+	return is;
+}
+
+/* What was not whole when it was applied is noted until no message has it, or it is mended. */
+static void
+test_missing(void **state)
+{
+	struct shard_job *j;
+	FILE *f;
+
+	(void)state;
+	piece(0);			/* and no other */
+	deliver_big(1);
+	assert_true(missing());
+	deliver_big(2);
+	expunge(1);
+	assert_true(missing());		/* the other one has it still */
+	expunge(2);
+	assert_false(missing());
+	deliver_big(3);
+	assert_true(missing());
+	assert_non_null(f = tmpfile());
+	assert_int_equal(fwrite(text, 1, SIZE, f), SIZE);
+	assert_int_equal(fflush(f), 0);
+	assert_non_null(j = shard_job_new(sh, SHARD_MEND));
+	memcpy(j->sha, big, 32);
+	j->from_fd = dup(fileno(f));
+	shard_job_run(j);
+	assert_true(j->ok);
+	shard_job_end(sh, j);
+	shard_job_free(j);
+	fclose(f);
+	assert_int_equal(shard_object_have(sh, big), 1);
+	assert_false(missing());
+}
+
 int
 main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_late_pieces), T(test_drop), T(test_drop_and_power_cut),
-		T(test_row_outlives_file), T(test_removed_meanwhile),
+		T(test_row_outlives_file), T(test_removed_meanwhile), T(test_missing),
 	};
 
 	return cmocka_run_group_tests_name("shard_object", tests, NULL, NULL);
