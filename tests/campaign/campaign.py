@@ -9,7 +9,7 @@ everything is whole and in step again, all that was acknowledged is looked for.
     N=n       schedules (100)          SEED=n    the first one's seed (1)
     JOBS=n    pairs at a time (1)      ACKS=n    acknowledgements each at least (1000)
     LOGS=dir  the daemons' logs of each schedule that failed
-    O=dir     the build
+    O=dir     the build      HOOK=name  a planned mistake (hook.h), of a build with HOOKS=1
 
 A line for each schedule; the last one is
     schedules=N acknowledged=N lost=N duplicated=N uid_reused=N violations=N
@@ -337,7 +337,9 @@ class Schedule:
 
 # ---- pairs -----------------------------------------------------------------------------
 def new_lab():
+    hook = os.environ.get("HOOK")
     return lab_module.Lab(build=BUILD, install=INSTALLED, preload=PRELOAD, var_size=DISK,
+                          env={"MAILPAIR_HOOK": hook} if hook else None,
                           syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000),
                                  ("segment-size", "16M"), ("low-water-size", "48M"),
                                  ("retain-size", "256M")],
