@@ -232,6 +232,7 @@ class Changer(Client):
         for m in box.messages:
             token = re.search(rb"X-Token: (\S+)", m.data).group(1).decode()
             there.setdefault(token, []).append(m)
+            self.reused(token, (box.validity, m.uid), counts)
         for token, state in self.made.items():
             have = there.get(token, [])
             if state == "ok" and not have:
@@ -244,6 +245,14 @@ class Changer(Client):
                 counts.violation("%s was expunged and is back" % token)
             if state == "ok" and have and not merged:
                 self.check_one(token, have[0], box, counts)
+
+    def reused(self, token, uid, counts):
+        """Was another APPEND told this UID?"""
+        for other, told in self.uids.items():
+            if told == uid and other != token:
+                counts.uid_reused += 1
+                counts.notes.append("uid %d of %s was told for %s and names %s now"
+                                    % (uid[1], self.user, other, token))
 
     def check_one(self, token, message, box, counts):
         if (box.validity, message.uid) != self.uids[token]:
