@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "index_aside.h"
 #include "index_db.h"
 #include "index_file.h"
 #include "log.h"
@@ -64,7 +63,6 @@ struct index_db {
 	uint64_t failures;
 	int64_t said_ms;
 	int wal_pages;
-	bool damaged;			/* why it could not be opened */
 };
 
 /* ---- failing ------------------------------------------------------------- */
@@ -226,19 +224,6 @@ on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-static void
-open_failed(struct index_db *x, const char *what)
-{
-	if (!page_sum_damage(x->db)) {
-		failed(x, what);
-		return;
-	}
-	x->damaged = true;
-	x->undo = MAIL_TEMP;
-	x->failures++;
-	log_err("%s: %s: %s", x->path, what, sqlite3_errmsg(x->db));
-}
-
 /* 0; or -1, with nothing open and why set. */
 static int
 db_open_as_is(struct index_db *x)
@@ -247,24 +232,19 @@ db_open_as_is(struct index_db *x)
 	sqlite3_stmt *q;
 
 	x->undo = MAIL_OK;
-	x->damaged = false;
 	if (page_sum_open(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 	    != SQLITE_OK)
-		open_failed(x, "open");
+		failed(x, "open");
 	sqlite3_db_config(x->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_wal_hook(x->db, on_commit, x);
 	sqlite3_busy_timeout(x->db, 5000);
 	if (x->failures == before
 	    && (sqlite3_exec(x->db, own_schema, NULL, NULL, NULL) != SQLITE_OK
 		|| sqlite3_exec(x->db, x->schema, NULL, NULL, NULL) != SQLITE_OK))
-		open_failed(x, "schema");
+		failed(x, "schema");
 	q = x->failures == before ? own(x, SQL_APPLIED) : NULL;
-	if (x->failures == before && sqlite3_step(q) != SQLITE_ROW) {
-		if (sqlite3_errcode(x->db) != SQLITE_DONE)
-			open_failed(x, "applied_lsn");
-		else
-			log_fatal("%s: no applied_lsn", x->path);
-	}
+	if (x->failures == before && !index_db_row(x, q) && x->failures == before)
+		log_fatal("%s: no applied_lsn", x->path);
 	if (x->failures != before) {
 		x->why = x->undo;
 		db_close(x);
@@ -278,11 +258,8 @@ db_open_as_is(struct index_db *x)
 static int
 db_open(struct index_db *x)
 {
-	/* An empty one asks for all records; syncd gives them if it has all of them. */
-	if (db_open_as_is(x) == -1 && (!x->damaged ||
-	    index_set_aside(x->dir, "its index is damaged") == -1 || db_open_as_is(x) == -1))
+	if (db_open_as_is(x) == -1)
 		return -1;
-	x->why = MAIL_OK;
 	if (!index_file_is_suspect(x->dir)) {
 		/* Its room is taken now; without it the mark is made when it is needed. */
 		if (index_file_suspect(x->dir, false) == -1)

@@ -22,8 +22,7 @@ struct shard;
 
 /* Makes those shards that are not there yet, all at once: quicker than one by one. */
 int shards_make(char *const *dirs, size_t n, char *err, size_t errlen);
-/* Opens dir, making what is missing; NULL with errno (EBADMSG: its index is damaged) and a
- * message in err. */
+/* Opens dir, making what is missing; NULL with a message in err. */
 struct shard *shard_open(const char *dir, char *err, size_t errlen);
 void shard_close(struct shard *);
 const char *shard_dir(const struct shard *);

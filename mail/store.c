@@ -15,7 +15,6 @@
 
 #include "clock.h"
 #include "fs.h"
-#include "index_aside.h"
 #include "log.h"
 #include "mem.h"
 #include "paths.h"
@@ -479,9 +478,6 @@ store_add_shard(struct store *st, uint16_t n, char *err, size_t errlen)
 	struct shard *sh = shard_open(dir, err, errlen);
 	struct store_shard *ss;
 
-	/* An empty one asks for all records; syncd gives them if it has all of them. */
-	if (sh == NULL && errno == EBADMSG && index_set_aside(dir, err) == 0)
-		sh = shard_open(dir, err, errlen);
 	free(dir);
 	if (sh == NULL)
 		return -1;

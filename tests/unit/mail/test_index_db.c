@@ -3,8 +3,6 @@
  *
  * The disk is made to fail by a limit on the size of files (EFBIG, which SQLite calls
  * an I/O error); a real full one is a small tmpfs, which needs root. */
-#include <errno.h>
-#include <glob.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -186,40 +184,6 @@ test_open_fails(void **state)
 	free(path);
 }
 
-/* A damaged one is set aside, and the records are asked for again. */
-static void
-test_damaged(void **state)
-{
-	char *path = mem_printf("%s/index.db", dir), *wal = mem_printf("%s/index.db-wal", dir);
-	static const char junk[100] = "not a database";
-	struct index_db *x = index_db_open(dir, schema, sql, 2);
-	glob_t found;
-	char *kept;
-	FILE *f;
-
-	(void)state;
-	for (uint64_t lsn = 1; lsn < 50; lsn++)
-		assert_int_equal(put(x, lsn), MAIL_OK);
-	index_db_close(x);
-	assert_true(unlink(wal) == 0 || errno == ENOENT);
-	assert_non_null(f = fopen(path, "r+"));
-	assert_int_equal(fwrite(junk, 1, sizeof(junk), f), sizeof(junk));
-	assert_int_equal(fclose(f), 0);
-	x = index_db_open(dir, schema, sql, 2);
-	assert_int_equal(index_db_why(x), MAIL_OK);
-	assert_int_equal(index_db_applied(x), 0);
-	assert_int_equal(put(x, 1), MAIL_OK);
-	assert_int_equal(rows(x), 1);
-	index_db_close(x);
-	kept = mem_printf("%s/damaged-*/index.db", dir);
-	assert_int_equal(glob(kept, 0, NULL, &found), 0);
-	assert_int_equal(found.gl_pathc, 1);
-	globfree(&found);
-	free(kept);
-	free(wal);
-	free(path);
-}
-
 /* Not a byte is left: with the file open, and for one that starts then. */
 static void
 test_disk_full(void **state)
@@ -267,7 +231,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_write_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_open_fails, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
 	};
 
