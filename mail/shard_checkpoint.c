@@ -350,7 +350,7 @@ index_write(struct shard *sh, int fd)
 
 /* Looks at index.db.new before it takes the place of anything. */
 static int
-index_check(struct shard *sh, uint64_t lsn)
+index_check(struct shard *sh)
 {
 	static const char *const beside[] = { "index.db.new-wal", "index.db.new-shm" };
 	char *path = mem_printf("%s/index.db.new", sh->dir), *old, err[300];
@@ -363,7 +363,7 @@ index_check(struct shard *sh, uint64_t lsn)
 			rc = -1;
 		free(old);
 	}
-	if (rc == 0 && (rc = shard_sql_sound(path, lsn, err, sizeof(err))) == -1)
+	if (rc == 0 && (rc = shard_sql_sound(path, err, sizeof(err))) == -1)
 		log_err("store %s: the index that came from the other node is refused: %s",
 		    sh->dir, err);
 	if (rc == -1) {
@@ -404,7 +404,7 @@ shard_index_install(struct shard *sh, uint64_t lsn, int fd)
 	int rc = -1, e;
 
 	shard_rollback(sh);
-	if (boot_id(boot) == -1 || index_write(sh, fd) == -1 || index_check(sh, lsn) == -1)
+	if (boot_id(boot) == -1 || index_write(sh, fd) == -1 || index_check(sh) == -1)
 		return -1;
 	if (syncfs(sh->objects_fd) == -1) {
 		e = errno;

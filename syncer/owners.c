@@ -26,7 +26,6 @@
 #include "mem.h"
 #include "owners_wire.h"
 #include "split.h"
-#include "trim.h"
 #include "wire.h"
 
 #define RUN_MAX 512		/* records before the loop looks at others */
@@ -270,7 +269,7 @@ deliver(struct oconn *c, const struct record *r)
 	if (feed_gen(r, &g)) {
 		for (size_t i = 0; i < c->nattach; i++) {
 			a = &c->attach[i];
-			if (a->lacks || a->from >= r->lsn)
+			if (a->from >= r->lsn)
 				continue;
 			a->from = r->lsn;
 			send_record(c, r, a->shard);
@@ -279,7 +278,7 @@ deliver(struct oconn *c, const struct record *r)
 		return sent;
 	}
 	a = owners_attach_of(c, r->shard);
-	if (a == NULL || a->lacks || a->from >= r->lsn)
+	if (a == NULL || a->from >= r->lsn)
 		return false;
 	a->from = r->lsn;
 	if (own)
@@ -297,7 +296,7 @@ check_live(struct oconn *c)
 	for (size_t i = 0; i < c->nattach; i++) {
 		struct attach *a = &c->attach[i];
 
-		if (a->live || a->lacks || c->cursor <= a->live_at)
+		if (a->live || c->cursor <= a->live_at)
 			continue;
 		a->live = true;
 		wire_store16(body, a->shard);
@@ -435,18 +434,13 @@ got_append(struct oconn *c, struct wire_in *in)
 	struct syncd *s = c->o->s;
 	struct held h = { .origin = wire_get_u64(in) };
 	enum owner_refusal why;
-	struct attach *a;
 
 	h.shard = wire_get_u16(in);
 	h.type = wire_get_u8(in);
 	h.payload = wire_get_rest(in);
 	if (!wire_in_ok(in) || h.payload.len > RECORD_PAYLOAD_MAX ||
-	    h.type == OWNER_REC_GENERATION || (a = owners_attach_of(c, h.shard)) == NULL)
+	    h.type == OWNER_REC_GENERATION || owners_attach_of(c, h.shard) == NULL)
 		return false;
-	if (a->lacks) {
-		conn_refused(c, h.origin, OWNER_NOT_ACTIVE);
-		return true;
-	}
 	split_proposed(s->split, h.shard);
 	switch (commit_append(&s->commit, weight(h.payload.len), &why)) {
 	case COMMIT_DO_WRITE:
@@ -571,36 +565,6 @@ detach(struct owners *o, uint16_t shard, const struct oconn *by, unsigned *offer
 		*offers = was.offers;
 }
 
-/* What is left in the log would leave a hole in its index: it has lost it, or has an old one.
- * A node that is being seeded gets all indexes anew. */
-static bool
-lacks(const struct oconn *c, uint16_t shard, uint64_t from)
-{
-	const struct syncd *s = c->o->s;
-	uint64_t gone = trim_gone(s->trim, shard);
-
-	if (s->commit.seeding || from >= gone)
-		return false;
-	log_err("owner name=%s shard=%u wants what follows record %llu, and the log has lost its "
-	    "records up to %llu: it is given none; its index has to come from the other node%s",
-	    log_safe(c->name), shard, (unsigned long long)from, (unsigned long long)gone,
-	    s->commit.role == DATA_ACTIVE ? ", when that one serves" : "");
-	return true;
-}
-
-void
-owners_second(struct owners *o)
-{
-	struct oconn *c;
-
-	TAILQ_FOREACH(c, &o->conns, next)
-		for (size_t i = 0; i < c->nattach; i++)
-			if (c->attach[i].lacks) {
-				core_refill(o->s, "an owner lost its index");
-				return;
-			}
-}
-
 static bool
 got_attach(struct oconn *c, struct wire_in *in)
 {
@@ -626,12 +590,9 @@ got_attach(struct oconn *c, struct wire_in *in)
 	/* On a standby too: what this node wrote before a restart may yet be committed, so
 	 * that until then nobody may hear that an append will never be. */
 	a->live_at = m->tip_lsn;
-	a->lacks = lacks(c, shard, from);
 	if (from > c->o->known)
 		c->o->known = from;
-	if (a->lacks)
-		c->cursor = c->nattach == 1 ? m->commit_lsn + 1 : c->cursor;
-	else if (c->nattach == 1 || c->cursor > from + 1)
+	if (c->nattach == 1 || c->cursor > from + 1)
 		c->cursor = from + 1;
 	conn_role(c);
 	owners_kick(c->o);
@@ -752,7 +713,7 @@ owners_applied(const struct owners *o)
 		for (size_t i = 0; i < c->nattach; i++) {
 			const struct attach *a = &c->attach[i];
 
-			if ((a->lacks || a->applied < a->from) && a->applied < least)
+			if (a->applied < a->from && a->applied < least)
 				least = a->applied;
 			else if (c->cursor > 0 && c->cursor - 1 < least)
 				least = c->cursor - 1;

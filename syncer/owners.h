@@ -42,8 +42,6 @@ void owners_verify_stop(struct owners *, uint16_t shard);
 
 /* Seeding: see seed.h.  -1: nobody owns the shard now. */
 void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);
-/* Once a second: a standby whose owner asked for records that are trimmed is filled anew. */
-void owners_second(struct owners *);
 /* A shard whose owner was here since syncd started and is not now. */
 bool owners_absent(const struct owners *, uint16_t *shard);
 size_t owners_shards(const struct owners *, uint16_t *shards, size_t max);

@@ -18,7 +18,6 @@ struct attach {			/* one shard of a connection */
 	uint64_t from;		/* the newest delivered */
 	uint64_t live_at;	/* live when the cursor is behind this */
 	uint64_t applied;
-	bool lacks;		/* records that it asked for are trimmed: it is given none */
 	unsigned offers;	/* objects and indexes offered and not answered yet */
 };
 

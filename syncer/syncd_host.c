@@ -129,8 +129,7 @@ host_seed_done(void *arg, uint64_t lsn, const uint8_t hash[16], const struct gen
 	memcpy(tip.hash, hash, 16);
 	for (size_t i = 0; i < ngens; i++)
 		history_add(&h, &gens[i]);
-	if (!log_writer_settle(s->writer) || trim_log_reset(s->trim, lsn) == -1 ||
-	    feed_reset(s->feed, &tip, &h) == -1)
+	if (!log_writer_settle(s->writer) || feed_reset(s->feed, &tip, &h) == -1)
 		return -1;
 	core_log_changed(s);
 	if (core_mark_seeding(s, false) == -1)

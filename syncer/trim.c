@@ -17,7 +17,6 @@
 #include "mem.h"
 #include "owners.h"
 #include "ship.h"
-#include "trimmed.h"
 
 #define SCAN_RUN 256		/* records looked at before others have their turn */
 
@@ -29,7 +28,6 @@ struct trim {
 	uint64_t at;			/* next record to look at */
 	uint64_t shard_last[SHARD_MAX];	/* in this segment; 0: no record */
 	uint64_t own, keep_from;
-	struct trimmed gone;
 	uint64_t bad;			/* the record that could not be read: said once */
 };
 
@@ -93,7 +91,6 @@ trim_second(struct trim *t)
 {
 	struct syncd *s = t->s;
 	uint64_t first, last;
-	bool noted;
 
 	if (!log_store_oldest_full(s->store, &first, &last) || last > s->commit.durable_lsn)
 		return;
@@ -107,26 +104,8 @@ trim_second(struct trim *t)
 	if (s->conf.ship_log && !over(t) && ship_peer_trim(s->ship) < t->last &&
 	    !hook_on("trim-ignores-peer"))
 		return;
-	/* Said before it is so.  A full disk may have room for it only behind that. */
-	trimmed_add(&t->gone, t->shard_last);
-	noted = trimmed_save(&t->gone, s->conf.log_directory) == 0;
 	if (log_store_trim(s->store, t->last) > 0)
 		log_info("log trimmed to lsn=%llu", (unsigned long long)t->last);
-	if (!noted && trimmed_save(&t->gone, s->conf.log_directory) == -1)
-		log_warn("cannot note which records were trimmed");
-}
-
-uint64_t
-trim_gone(const struct trim *t, uint16_t shard)
-{
-	return trimmed_last(&t->gone, shard);
-}
-
-int
-trim_log_reset(struct trim *t, uint64_t lsn)
-{
-	trimmed_reset(&t->gone, lsn);
-	return trimmed_save(&t->gone, t->s->conf.log_directory);
 }
 
 void
@@ -161,9 +140,6 @@ trim_new(struct syncd *s)
 
 	t->s = s;
 	t->scan = event_new(s->base, -1, 0, on_scan, t);
-	if (trimmed_load(&t->gone, s->conf.log_directory) == -1)
-		log_err("%s/trimmed cannot be read: %s; an owner that lost records is not noticed",
-		    s->conf.log_directory, strerror(errno));
 	return t;
 }
 

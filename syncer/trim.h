@@ -14,10 +14,6 @@ void trim_second(struct trim *);
 uint64_t trim_own(const struct trim *);		/* this node needs nothing up to here */
 /* The log was cut or reset: what was found out about its segments is void. */
 void trim_log_changed(struct trim *);
-/* The last record of a shard that the log holds no more; 0: it holds all. */
-uint64_t trim_gone(const struct trim *, uint16_t shard);
-/* Before the log begins anew behind lsn; -1 with errno. */
-int trim_log_reset(struct trim *, uint64_t lsn);
 void trim_keep_from(struct trim *, uint64_t lsn);	/* nothing from lsn on; 0: released */
 
 #endif

@@ -1115,37 +1115,6 @@ def case_trim(p):
     p.in_step()
 
 
-def case_attach_behind_trim(p):
-    """an owner that lost its index, and records of it are trimmed: no hole, filled anew"""
-    a, b = p.start()
-    check_trim(p)
-    for n in p.nodes:
-        n.owner.ipc.send(5, struct.pack(">HQ", SHARD, max(n.owner.records)))
-    oldest = lambda n: n.ctl("sync-status")["status"]["oldest_lsn"]
-    p.until("trimmed", lambda: oldest(a) > 20 and oldest(b) > 20, 30)
-    last = max(a.owner.records)
-    # The active: nothing is given, nothing is taken, and it is not active.
-    a.attach(keep=False)
-    p.run_for(1.0)
-    assert not a.owner.records and not a.owner.gens and not a.owner.active and not a.owner.live
-    lost = a.owner.append(b"x")
-    p.until("refused", lambda: a.owner.refused.get(lost) == NOT_ACTIVE)
-    assert not os.path.exists(a.log + "/seeding")
-    # Its index is back: a shard without a record in between needs nothing of the log.
-    a.owner.ipc.close()
-    a.owner = Owner(a, last)
-    p.serving()
-    p.settled(a.owner, p.load(a.owner, 5))
-    # What was trimmed is known after a restart; the standby asks to be filled.
-    b.kill()
-    b.start(attach=False)
-    p.in_step()
-    b.attach(keep=False)
-    p.until("marked", lambda: os.path.exists(b.log + "/seeding"))
-    assert not b.owner.records and not b.owner.active
-    p.until("not in step", lambda: a.agent.state.get("mode") != SYNC)
-
-
 def case_path_change(p):
     """a silent connection is dropped and the other address is used"""
     a, b = p.start()
@@ -1539,7 +1508,7 @@ OPTIONS = {"disk_pending": SMALL, "standby_pending": SMALL, "demoted_pending": S
            "undecided_after_restart": {"hold-ms": 5000},
            "strangers": {"silent-ms": 3000, "hold-ms": 20000},
            "no_descriptors": {"hold-ms": 3000}, "owners_max": {"owners-max": 4},
-           "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'}, "attach_behind_trim": {"retain-size": '"1G"'},
+           "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'},
            "hook_trim_ignores_peer": {"retain-size": '"1G"'},
            "hook_trim_ignores_own": {"retain-size": '"1G"'}}
 
