@@ -74,7 +74,7 @@ int sql_errno(sqlite3 *);
 int shard_sql_make(const char *path, char *err, size_t errlen);
 int shard_sql_open(struct shard *, char *err, size_t errlen);
 void shard_sql_close(struct shard *);
-/* Could the index at path take a shard's place, with the records after lsn?  0; or -1 with
+/* Could the index at path take a shard's place?  0; or -1 with
  * errno EBADMSG and a message in err: damaged, of a format to come, or of something else. */
 int shard_sql_sound(const char *path, char *err, size_t errlen);
 int shard_state_load(struct shard *);

@@ -536,3 +536,34 @@ def a_rotten_log_is_refused(t):
     wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the mended node")
+
+
+@test
+def idle_shards_are_seeded(t):
+    """The log is trimmed past the last record of shards in which nothing happens."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), ("segment-size", "4M"),
+                       ("retain-size", "8M")], maild=[("checkpoint-s", 1)])
+    ex = exercise.Exercise(lab, mailgen.generate(300, seed=22), say=t.say, users=3)
+    ex.add_users()
+    ex.run(probes=())
+    active, standby = lab.active(), lab.standby()
+    lab.kill(standby)
+    wait_for("one copy", 60, lambda: ((lab.status(active) or {}).get("data") or {}).get("mode")
+             == "SOLO", 0.2)
+
+    def oldest():
+        r = lab.execute(active, "hactl", "sync", "status", "--json")
+        return json.loads(r.stdout)["status"]["oldest_lsn"]
+    before = oldest()
+    more = exercise.Exercise(lab, mailgen.generate(2500, seed=23), say=t.say, users=3)
+    more.run(probes=())
+    wait_for("the log is trimmed past what the standby has", 60, lambda: oldest() > before + 1000,
+             0.5)
+    lab.power_on(standby)
+    lab.wait_in_step(60)
+    t.true(re.search(r"seeded lsn=\d+ files", lab.log(standby, "syncd")), "it was seeded")
+    lab.kill(active)
+    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for e in (ex, more):        # in the same mailboxes: each finds the other's, too
+        for name, r in e.read_back().items():
+            t.equal(r.lost, 0, name)
