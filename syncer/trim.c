@@ -30,6 +30,7 @@ struct trim {
 	uint64_t shard_last[SHARD_MAX];	/* in this segment; 0: no record */
 	uint64_t own, keep_from;
 	struct trimmed gone;
+	bool unnoted;			/* said once */
 	uint64_t bad;			/* the record that could not be read: said once */
 };
 
@@ -112,8 +113,9 @@ trim_second(struct trim *t)
 	noted = trimmed_save(&t->gone, s->conf.log_directory) == 0;
 	if (log_store_trim(s->store, t->last) > 0)
 		log_info("log trimmed to lsn=%llu", (unsigned long long)t->last);
-	if (!noted && trimmed_save(&t->gone, s->conf.log_directory) == -1)
+	if (!noted && trimmed_save(&t->gone, s->conf.log_directory) == -1 && !t->unnoted)
 		log_warn("cannot note which records were trimmed");
+	t->unnoted = !noted;
 }
 
 uint64_t
