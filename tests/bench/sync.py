@@ -99,7 +99,11 @@ class Rsync:
     def run(self, full=False):
         far, wire, t = cpu_of([self.server.pid]), lo_bytes(), time.monotonic()
         p = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(p.pid, 0)
+        try:
+            _, status, usage = os.wait4(p.pid, 0)
+        except BaseException:
+            p.kill()        # the bench is ended: its client too
+            raise
         wall = time.monotonic() - t
         p.returncode = os.waitstatus_to_exitcode(status)
         assert p.returncode == 0, "%s: exit %d" % (self.name, p.returncode)

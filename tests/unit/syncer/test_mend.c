@@ -149,6 +149,12 @@ on_gone(void *arg, const char *why)
 }
 
 static void
+on_nothing(void *arg)
+{
+	(void)arg;		/* there is nothing but mending */
+}
+
+static void
 on_room(void *arg)
 {
 	mend_room(((struct end *)arg)->mend);
@@ -157,7 +163,7 @@ on_room(void *arg)
 static void
 connect_ends(void)
 {
-	static const struct bulk_ops ops = { on_frame, on_gone, NULL, on_room };
+	static const struct bulk_ops ops = { on_frame, on_gone, on_nothing, on_room };
 	struct bufferevent *pair[2];
 
 	assert_int_equal(bufferevent_pair_new(w.base, BEV_OPT_DEFER_CALLBACKS, pair), 0);
