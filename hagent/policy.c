@@ -519,8 +519,8 @@ boot_turn(struct turn *t)
  *      ├── failed ──────────────────────────────→ DEMOTE
  *      ↓
  *   ACTIVE ── newer active seen · isolated · planned · resource failed · no ping ──→ DEMOTE
- *   DEMOTE   (drain) → addresses → resources right to left → syncd → released mark
- *            durable → WAIT with RELEASE(gen, lsn) in every frame
+ *   DEMOTE   (drain) → addresses → resources right to left → syncd → released mark,
+ *            durable if the disk takes it → WAIT with RELEASE(gen, lsn) in every frame
  *            an address or resource that stays keeps the node in DEMOTE, alarmed
  */
 void

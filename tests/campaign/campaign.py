@@ -22,7 +22,7 @@ and ping target, and cannot ask for each other's addresses, which a pair without
 and quorum cannot exclude.  Both serve then; afterwards `hactl split resolve` makes them one, and
 what was acknowledged by either is looked for.  What a client read may have another UID then,
 but its UID names nothing else, and UIDNEXT is not below what either side told; a flag or a removal
-that the other side contradicts may not hold.
+that the other side contradicts may not hold, and a mailbox that both made is two.
 """
 import errno
 import multiprocessing
@@ -229,6 +229,7 @@ class Schedule:
         self.done = threading.Event()
         self.told = []
         self.split = False      # two histories were merged
+        self.blind = False      # one stood still, and the other one had a fault before they met
 
     def _messages(self):
         """Until the faults are over and enough is acknowledged."""
@@ -243,17 +244,22 @@ class Schedule:
 
     def _faults(self):
         pending = []            # (when, what ends it)
+        unsettled = []          # faults since both were in step
         for before, fault, lasts, wait in self.plan:
             self._until(time.monotonic() + before, pending)
             if not self.lab.on_nodes():
                 continue
             node = _side(self.rng, self.lab)
+            self.blind = self.blind or (unsettled != [] and
+                                        any(f in (pause, hang) for f in unsettled + [fault]))
+            unsettled.append(fault)
             self.told.append("%s %s%s %.1f s" % (
                 fault.__name__, node, " (active)" if node == self.lab.active() else "", lasts))
             pending.append((time.monotonic() + lasts, fault(self.rng, self.lab, node)))
             if wait:
                 self._heal(pending)
                 self._united()
+                unsettled = []
         self._heal(pending)
         self._united()
 
@@ -328,8 +334,8 @@ class Schedule:
         for _ in range(r.changed):
             c.violation("changed bytes")
         for w in watchers:
-            w.check(boxes[w.user], c, self.split)
-        changer.check(load.in_client(lab, readers.read_all, lab, changer.user, changer.NAME), c,
+            w.check(boxes[w.user], c, self.split, self.blind)
+        changer.check(load.in_client(lab, readers.read_named, lab, changer.user, changer.NAME), c,
                       self.split)
         c.acknowledged = self.books.count_acked() + changer.acknowledged
         c.schedules = 1

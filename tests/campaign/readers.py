@@ -63,9 +63,11 @@ def read_all(lab, user, name):
     """The whole mailbox, from a pair that is whole."""
     try:
         box = connect(lab, user, 60)
-        typ, _ = box.select(name, readonly=True)
-        if typ != "OK":
+        typ, why = box.select(name, readonly=True)
+        if typ != "OK" and b"NONEXISTENT" in why[0]:
             return Box(0, [])           # the Changer may never have made it
+        if typ != "OK":
+            raise Trouble("cannot open %s of %s: %s" % (name, user, why[0].decode()))
         validity, uidnext = validity_of(box), uidnext_of(box)
         typ, data = box.uid("FETCH", "1:*", "(UID FLAGS BODY.PEEK[])")
         box.shutdown()
@@ -74,6 +76,21 @@ def read_all(lab, user, name):
     if typ != "OK":
         raise Trouble("cannot read %s of %s" % (name, user))
     return Box(validity, parse(data), uidnext)
+
+
+def read_named(lab, user, name):
+    """[Box] of the mailbox, and of those that a merge made of another one of that name."""
+    box = connect(lab, user, 60)
+    try:
+        typ, data = box.list('""', '"%s*"' % name)
+    except ERRORS as e:
+        raise Trouble("cannot list the mailboxes of %s: %s" % (user, e)) from e
+    finally:
+        box.shutdown()
+    if typ != "OK":
+        raise Trouble("cannot list the mailboxes of %s" % user)
+    names = [re.search(rb'"/" (.*)$', item).group(1).decode() for item in data if item]
+    return [read_all(lab, user, n) for n in names]
 
 
 class Client(threading.Thread):
@@ -142,12 +159,14 @@ class Watcher(Client):
             self.stop_event.wait(0.1)
             self.box.noop()
 
-    def check(self, box, counts, merged=False):
+    def check(self, box, counts, merged=False, blind=False):
+        """merged: two histories were made one.  blind: a node that stood still while the
+        other one went away told what it knew, which was old."""
         for m in box.messages:
             self.note(box.validity, m)
         counts.uid_reused += len(self.reused)
         counts.notes += self.reused
-        if merged:
+        if merged or blind:
             self.back = []      # of two nodes that cannot hear each other; now it holds
         self.uidnext(box.validity, box.uidnext)
         for text in self.back:
@@ -227,12 +246,13 @@ class Changer(Client):
                 self.ok(self.box.uid("EXPUNGE", uid)):
             self.made[token] = "gone"
 
-    def check(self, box, counts, merged=False):
+    def check(self, boxes, counts, merged=False):
         there = {}
-        for m in box.messages:
-            token = re.search(rb"X-Token: (\S+)", m.data).group(1).decode()
-            there.setdefault(token, []).append(m)
-            self.reused(token, (box.validity, m.uid), counts)
+        for box in boxes:
+            for m in box.messages:
+                token = re.search(rb"X-Token: (\S+)", m.data).group(1).decode()
+                there.setdefault(token, []).append((box, m))
+                self.reused(token, (box.validity, m.uid), counts)
         for token, state in self.made.items():
             have = there.get(token, [])
             if state == "ok" and not have:
@@ -244,7 +264,7 @@ class Changer(Client):
             if state == "gone" and have and not merged:
                 counts.violation("%s was expunged and is back" % token)
             if state == "ok" and have and not merged:
-                self.check_one(token, have[0], box, counts)
+                self.check_one(token, have[0][1], have[0][0], counts)
 
     def reused(self, token, uid, counts):
         """Was another APPEND told this UID?"""
