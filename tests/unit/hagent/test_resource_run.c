@@ -30,6 +30,7 @@ static const char script[] = "#!/bin/sh\n"
 			     "rc=0\n"
 			     "case $1 in\n"
 			     "start) [ -e slow ] && sleep 0.2\n"
+			     "	[ -e hang ] && sleep 60\n"
 			     "	sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >pid ;;\n"
 			     "stop) [ -e slow ] && sleep 0.2\n"
 			     "	[ -e stuck ] && rc=1 || kill $(cat pid) ;;\n"
@@ -137,9 +138,41 @@ clean(void **state)
 	put("log", "", 0644);
 	snprintf(path, sizeof(path), "%s/slow", dir);
 	(void)unlink(path);
+	snprintf(path, sizeof(path), "%s/hang", dir);
+	(void)unlink(path);
 	snprintf(path, sizeof(path), "%s/stuck", dir);
 	(void)unlink(path);
 	return 0;
+}
+
+/* A start that hangs ends when a stop comes, which runs behind it. */
+static void
+cut_short(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct seen s = {0};
+	struct resource_runs *rr = resource_runs_new(base, &conf, &ops, &s);
+	int64_t began = clock_ms();
+	size_t len = 0;
+	char *text;
+
+	(void)state;
+	put("hang", "", 0644);
+	ask(rr, EXEC_START);
+	while (len == 0 && clock_ms() < began + LIMIT_MS) {
+		turn(base, rr, NULL, 0, 20);
+		assert_int_equal(fs_read(verbs, 4096, &text, &len), 0);
+		free(text);
+	}
+	ask(rr, EXEC_STOP);
+	turn(base, rr, &s.answers, 1, LIMIT_MS);
+	assert_int_equal(s.verdict, -1);
+	turn(base, rr, &s.answers, 2, LIMIT_MS);
+	assert_int_equal(s.verdict, 1);
+	assert_in_range(clock_ms() - began, 0, 4000);	/* not its limit */
+	log_is("+start\n+stop\n-stop\n");
+	resource_runs_free(rr);
+	event_base_free(base);
 }
 
 static void
@@ -152,6 +185,7 @@ order(void **state)
 	(void)state;
 	put("slow", "", 0644);
 	ask(rr, EXEC_START);
+	turn(base, rr, &s.answers, 1, LIMIT_MS);
 	ask(rr, EXEC_STOP);
 	ask(rr, EXEC_START);
 	turn(base, rr, &s.answers, 3, LIMIT_MS);
@@ -259,6 +293,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup(order, clean),
+	    cmocka_unit_test_setup(cut_short, clean),
 	    cmocka_unit_test_setup(told, clean),
 	    cmocka_unit_test_setup(found_running, clean)};
 
