@@ -35,6 +35,18 @@ def _run(t, fault, rejoin=False, count=N, rate=RATE, **kw):
     return lab, ex
 
 
+def _all_there(t, ex):
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+
+
+def _taken_over(t, lab, ex, by):
+    """The active node dies; the other one serves, with everything."""
+    lab.kill(lab.active())
+    wait_for("take-over by %s" % by, 30, lambda: lab.active() == by, 0.1)
+    _all_there(t, ex)
+
+
 @test
 def kill_active(t):
     lab, ex = _run(t, "kill-active")
@@ -45,10 +57,7 @@ def kill_active(t):
     dead = [n for n in ("ha-1", "ha-2") if n not in lab.inits][0]
     lab.power_on(dead)
     lab.wait_in_step(60)
-    lab.kill(lab.active())
-    wait_for("take-over by %s" % dead, 30, lambda: lab.active() == dead, 0.1)
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the returned node")
+    _taken_over(t, lab, ex, dead)
 
 
 @test
@@ -155,8 +164,7 @@ def disk_of_active_loses_a_write(t):
     t.true(lab.wait_active() != bad[0], "the node with the bad disk serves again")
     lab.wait_in_step(60)
     t.true(lab.active() != bad[0], "it took the service back")
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    _all_there(t, ex)
 
 
 @test
@@ -175,10 +183,7 @@ def disk_of_standby_loses_a_write(t):
     ex.run()
     lab.wait_in_step(60)
     t.equal(lab.active(), active, "the active node")
-    lab.kill(active)
-    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    _taken_over(t, lab, ex, standby)
 
 
 def _read_only(t, who, seed):
@@ -204,16 +209,12 @@ def disk_of_active_gets_read_only(t):
     lab, bad, ex = _read_only(t, "active", 41)
     good = NODES[1 - NODES.index(bad)]
     t.equal(lab.wait_active(), good, "the active node")
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    _all_there(t, ex)
     t.equal(lab.active(), good, "the active node, later")
     lab.kill(bad)
     lab.power_on(bad)
     lab.wait_in_step(60)
-    lab.kill(good)
-    wait_for("take-over by %s" % bad, 30, lambda: lab.active() == bad, 0.1)
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    _taken_over(t, lab, ex, bad)
 
 
 @test
@@ -224,10 +225,7 @@ def disk_of_standby_gets_read_only(t):
     lab.kill(bad)
     lab.power_on(bad)
     lab.wait_in_step(60)
-    lab.kill(good)
-    wait_for("take-over by %s" % bad, 30, lambda: lab.active() == bad, 0.1)
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    _taken_over(t, lab, ex, bad)
 
 
 def _full_standby(t, **syncd):
@@ -259,10 +257,7 @@ def full_standby_catches_up_without_mail(t):
     t.equal(mode(), "JOINING", "data while the standby is full")
     lab.execute(standby, "rm", "/var/lib/mailpair/ballast")
     lab.wait_in_step(20)
-    lab.kill(active)
-    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
-    for name, r in ex.read_back().items():
-        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
+    _taken_over(t, lab, ex, standby)
 
 
 @test
