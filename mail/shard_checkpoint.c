@@ -207,6 +207,7 @@ shard_job_new(struct shard *sh, enum shard_job_kind kind)
 	j->index_fd = j->list_fd = j->from_fd = j->changes_fd = -1;
 	j->before = sh->checkpoint_lsn;
 	j->recovering = sh->recovering;
+	j->idle = sh->committed.applied_lsn < sh->checkpoint_lsn;
 	j->lsn = part_bound(sh, sh->committed.applied_lsn);
 	if (j->lsn < sh->checkpoint_lsn)
 		j->lsn = sh->checkpoint_lsn;
@@ -245,7 +246,7 @@ run_checkpoint(struct shard_job *j)
 		return -1;
 	}
 	sqlite3_close(db);
-	return durable_write(j->dir, j->lsn, boot);
+	return durable_write(j->dir, j->lsn, j->idle ? SEEDED : boot);
 }
 
 void

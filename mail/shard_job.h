@@ -24,6 +24,7 @@ struct shard_job {
 	bool ok;
 	bool lost;			/* CHECKPOINT: a sync failed, see shard_lost() */
 	bool recovering;		/* CHECKPOINT: objects were being looked through */
+	bool idle;			/* CHECKPOINT: seeded at a record behind its index's last */
 	uint64_t before;		/* the checkpoint that stands */
 	char error[200];
 	uint64_t lsn;			/* CHECKPOINT, SNAPSHOT: what it holds */

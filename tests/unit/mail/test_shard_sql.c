@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mem.h"
 #include "page_sum.h"
+#include "shard_job.h"
 #include "shard_priv.h"
 
 static char dir[64];
@@ -144,6 +145,35 @@ seed_of(struct shard *sh, const char *sql, off_t from)
 	return fd;
 }
 
+/* An index that ends before the record it was announced with, because the shard was idle: a
+ * checkpoint of it says nothing that the next start refuses. */
+static void
+test_install_idle(void **state)
+{
+	char *other = mem_printf("%s/idle", dir), err[300] = "";
+	struct shard *sh = shard_open(other, err, sizeof(err));
+	struct shard_job *j;
+	int fd;
+
+	(void)state;
+	assert_non_null(sh);
+	fd = seed_of(sh, "UPDATE state SET applied_lsn = 7", -1);
+	assert_int_equal(shard_index_install(sh, 20, fd), 0);
+	close(fd);
+	assert_non_null(j = shard_job_new(sh, SHARD_CHECKPOINT));
+	shard_job_run(j);
+	assert_true(j->ok);
+	shard_job_end(sh, j);
+	shard_job_free(j);
+	shard_close(sh);
+	if ((sh = shard_open(other, err, sizeof(err))) == NULL)
+		fail_msg("%s", err);
+	assert_int_equal(sh->checkpoint_lsn, 20);
+	assert_int_equal(sh->committed.applied_lsn, 7);
+	shard_close(sh);
+	free(other);
+}
+
 /* An index from the other node is looked at before it takes the place of ours. */
 static void
 test_install_refused(void **state)
@@ -194,6 +224,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_none_before),
 		cmocka_unit_test(test_all_compile), cmocka_unit_test(test_does_not_compile), cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_install_idle),
 		cmocka_unit_test(test_install_refused) };
 
 	return cmocka_run_group_tests_name("shard_sql", tests, set_up, tear_down);
