@@ -11,7 +11,7 @@ import exercise
 import load
 import mailgen
 from harness import TOP, test
-from lab import NODES, wait_for
+from lab import NODES, VIP, wait_for
 
 N = int(os.environ.get("N", "400"))
 # Long enough that the fault, and what follows it, happens under load.
