@@ -26,6 +26,7 @@ that the other side contradicts may not hold, and a mailbox that both made is tw
 """
 import errno
 import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import shutil
@@ -399,6 +400,39 @@ def life(job):
     return total, lines
 
 
+def child(conn, job):
+    conn.send(life(job))
+
+
+def lives(jobs, at_a_time):
+    """What each life gave, as they end.  This process has one thread, so that none is forked
+    while another one holds a lock."""
+    ctx = multiprocessing.get_context("fork")
+    waiting, running = list(jobs), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_a_time:
+                mine, theirs = ctx.Pipe(duplex=False)
+                job = waiting.pop(0)
+                running[mine] = ctx.Process(target=child, args=(theirs, job))
+                running[mine].start()
+                theirs.close()
+            for conn in multiprocessing.connection.wait(list(running)):
+                try:
+                    yield conn.recv()
+                except EOFError:
+                    lost = Counts()
+                    lost.violation("a process of the campaign ended")
+                    yield lost, ["not ok a process of the campaign ended"]
+                running.pop(conn).join()
+                conn.close()
+    finally:
+        for p in running.values():
+            p.terminate()
+        for p in running.values():
+            p.join()
+
+
 def number(name, otherwise):
     value = os.environ.get(name) or str(otherwise)
     if not value.isdigit() or int(value) < 1:
@@ -431,10 +465,9 @@ def main():
         subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", PRELOAD,
                         os.path.join(TOP, "tests/lab/failsync.c")], check=True)
         jobs_list = [(s, min(LIFE, seed + n - s), acks) for s in range(seed, seed + n, LIFE)]
-        with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-            for part, lines in pool.imap_unordered(life, jobs_list):
-                total.add(part)
-                print("\n".join(lines), flush=True)
+        for part, lines in lives(jobs_list, jobs):
+            total.add(part)
+            print("\n".join(lines), flush=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     print(total.line())
