@@ -1,7 +1,7 @@
 /* policy_demote.c - giving up in order: drain, addresses, resources right to left,
- * syncd, released mark (durable if the disk takes it), RELEASE.  When it is urgent, syncd is told at the
- * same moment as the addresses go: nothing may be acknowledged by a node that
- * should not serve.
+ * syncd, released mark (durable if the disk takes it), RELEASE.  When it is urgent,
+ * syncd is told at the same moment as the addresses go: nothing may be acknowledged by
+ * a node that should not serve.
  *
  * A resource that does not stop, or an address that does not go, keeps the node
  * here, with an alarm and without RELEASE: nobody may take what is still held.

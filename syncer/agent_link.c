@@ -98,7 +98,7 @@ agent_link_log_lost(struct agent_link *l)
 {
 	struct wire_out w;
 
-	if (l->ipc == NULL)
+	if (l == NULL || l->ipc == NULL)	/* NULL: while syncd starts */
 		return;
 	wire_out_init(&w);
 	send_out(l, AL_LOG_LOST, &w);

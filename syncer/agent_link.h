@@ -10,7 +10,8 @@ struct syncd;
 struct agent_link *agent_link_new(struct syncd *, int fd);	/* fd: listening, owned */
 void agent_link_free(struct agent_link *);
 void agent_link_state(struct agent_link *);
-void agent_link_log_lost(struct agent_link *);	/* on the wire when it returns, if there is room */
+/* On the wire when it returns, if there is room.  NULL is fine. */
+void agent_link_log_lost(struct agent_link *);
 void agent_link_act(struct agent_link *, const struct commit_act *);
 
 #endif
