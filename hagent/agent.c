@@ -24,6 +24,7 @@
 #include "daemon.h"
 #include "hex.h"
 #include "ipc.h"
+#include "lease.h"
 #include "mem.h"
 
 #define PROBE_SLACK_MS 50	/* from the question to the answer, besides the wait */
@@ -79,10 +80,14 @@ static void
 step(struct agent *a, const struct policy_event *ev)
 {
 	struct policy_view v;
+	int64_t until;
 
 	agent_view(a, &v);
 	v.ev = *ev;
 	policy_step(&a->policy, &v, &a->actions);
+	until = policy_answers_until(&a->policy, &v);
+	if (until != 0)
+		lease_grant(a->lease, until);
 	/* Whoever took it made a generation, and that is never done without an action. */
 	if (a->actions.n > 0)
 		random_bytes(a->random, sizeof(a->random));
@@ -450,6 +455,18 @@ listen_ctl(const struct hagent_conf *c)
 	return fd;
 }
 
+static struct lease *
+open_lease(const struct hagent_conf *c)
+{
+	char *path = mem_printf("%s/lease", c->run_dir);
+	struct lease *l = lease_open(path, LEASE_GRANTER);
+
+	if (l == NULL)
+		log_err("lease of the services %s: %s", path, strerror(errno));
+	free(path);
+	return l;
+}
+
 static void
 start_parts(struct agent *a, int exec_fd, int ctl_fd, const struct cluster_keys *keys)
 {
@@ -505,14 +522,16 @@ agent_run(const struct hagent_conf *conf, const struct cluster_keys *keys, int f
 	struct realtime rt;
 	struct agent *a;
 	int ctl_fd = listen_ctl(conf), metrics_fd = agent_metrics_listen(conf);
+	struct lease *lease = open_lease(conf);
 	int code;
 
-	if (ctl_fd == -1)
+	if (ctl_fd == -1 || lease == NULL)
 		return 1;
 	realtime_enter(&rt, conf->realtime, conf->lock_memory);
 	daemon_drop(conf->user, NULL, DAEMON_BOX_STORE);
 	a = mem_alloc(sizeof(*a));
 	a->conf = conf;
+	a->lease = lease;
 	a->realtime = rt;
 	a->start_wall_ms = clock_wall_ms();
 	a->link_ops = (struct link_ops){ on_frame, on_broken };
@@ -533,6 +552,7 @@ agent_run(const struct hagent_conf *conf, const struct cluster_keys *keys, int f
 		log_fatal("agent event loop");
 	stop_parts(a);
 	code = a->exit_code;
+	lease_close(a->lease);
 	event_base_free(a->base);
 	mem_wipe(a->links, sizeof(a->links));
 	free(a);

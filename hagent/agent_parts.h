@@ -114,6 +114,7 @@ struct agent {
 	struct event_base *base;
 	struct event *tick, *ping_timer;
 	struct exec_client *exec;
+	struct lease *lease;		/* of the services that answer clients */
 	struct syncd_client *syncd;	/* NULL: pair without */
 	struct ctl_server *ctl;
 	struct httpget *metrics;	/* NULL: no port */

@@ -409,6 +409,11 @@ const char *policy_unproven(const struct policy *, const struct policy_view *, c
 int64_t policy_lease_ms(const struct policy *, const struct policy_view *);
 /* Between two roles: which change is under way, for people; "" none. */
 const char *policy_changing(const struct policy *);
+/* Until when (now_ms's clock) the services here may answer clients with what they know; 0: no
+ * longer than was said before.  After a pause the other node may have taken over, and its word is waited for: as long
+ * as that takes, or until it was silent for deadtime.  A generation in which this node serves
+ * alone has nobody who could. */
+int64_t policy_answers_until(const struct policy *, const struct policy_view *);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
 /* Idle: nobody else can have acknowledged anything newer. */
 bool policy_holder(const struct policy *, const struct policy_view *);

@@ -16,6 +16,7 @@
 #include "ipc.h"
 
 struct event_base;
+struct lease;
 struct maild_conf;
 struct child;
 
@@ -28,6 +29,7 @@ struct child_start {
 	unsigned index;		/* which of the gates or stores */
 	int parent_fd;
 	SSL_CTX *tls;		/* gates only; NULL elsewhere */
+	const struct lease *lease;	/* whether clients may be answered; NULL: always */
 };
 
 struct child_ops {

@@ -18,6 +18,7 @@
 #include "gate_int.h"
 #include "gate_tls.h"
 #include "hex.h"
+#include "lease.h"
 #include "log.h"
 #include "mem.h"
 #include "wire.h"
@@ -25,6 +26,7 @@
 #define ACCEPT_BURST 64
 #define IP_ENTRIES_MAX 100000
 #define LOGIN_COMMAND_MAX 8192
+#define HELD_LOG_MS 60000
 
 static void
 send_serving(struct gate *g, bool on)
@@ -172,6 +174,34 @@ gate_conn_ended(struct gate *g)
 		left(g);
 }
 
+void
+gate_hold(struct gate *g)
+{
+	static const struct timeval tv = { 0, LEASE_LOOK_MS * 1000 };
+	static struct log_rate rate;
+	unsigned long times;
+
+	if (event_pending(g->release, EV_TIMEOUT, NULL))
+		return;
+	if (log_rate_ok(&rate, HELD_LOG_MS, &times))
+		log_warnx("answers to clients wait until the agent says that this node still serves "
+		    "(%lu more times since the last such line)", times);
+	event_add(g->release, &tv);
+}
+
+static void
+on_release(int fd, short what, void *arg)
+{
+	struct gate *g = arg;
+
+	(void)fd;
+	(void)what;
+	if (lease_holds(g->lease))
+		conn_release(g);
+	else
+		gate_hold(g);
+}
+
 static void
 gate_serve(struct gate *g)
 {
@@ -305,20 +335,22 @@ gate_end(struct gate *g)
 	ip_table_free(g->ips);
 	event_free(g->grace);
 	event_free(g->pause);
+	event_free(g->release);
 	event_base_free(g->base);
 }
 
 int
 gate_main(const struct child_start *start)
 {
-	struct gate g = { .conf = start->conf, .tls = start->tls };
+	struct gate g = { .conf = start->conf, .tls = start->tls, .lease = start->lease };
 	char *root = mem_printf("%s/empty", start->conf->state_dir);
 
 	daemon_drop("mailgate", root, DAEMON_BOX_NET);
 	free(root);
 	if ((g.base = event_base_new()) == NULL
 	    || (g.grace = event_new(g.base, -1, 0, on_grace_over, &g)) == NULL
-	    || (g.pause = event_new(g.base, -1, 0, on_pause_over, &g)) == NULL)
+	    || (g.pause = event_new(g.base, -1, 0, on_pause_over, &g)) == NULL
+	    || (g.release = event_new(g.base, -1, 0, on_release, &g)) == NULL)
 		log_fatal("cannot make an event base");
 	set_limits(&g);
 	g.waits = waits_new();

@@ -4,7 +4,8 @@
  * conn_pump() is the only place where an engine gets input and where a finished
  * connection is freed, so that no callback finds its connection gone.  Whatever the
  * client does wrong ends in the engine's answer; a stream that breaks is freed without
- * a word.  Before STARTTLS's handshake the input must be empty. */
+ * a word.  Before STARTTLS's handshake the input must be empty.  While the node's lease has
+ * run out (lease.h), no engine works and nothing leaves. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,6 +23,7 @@
 #include "clock.h"
 #include "gate_int.h"
 #include "hex.h"
+#include "lease.h"
 #include "log.h"
 #include "mem.h"
 #include "tls.h"
@@ -191,6 +193,32 @@ write_now(struct conn *c, const struct evbuffer *before)
 		(void)evbuffer_write(c->out, bufferevent_getfd(c->bev));
 }
 
+/* True: nothing may leave, as what it was made from may be old. */
+static bool
+hold(struct conn *c)
+{
+	bool holds = lease_holds(c->gate->lease);
+
+	if (holds && c->held)
+		bufferevent_enable(c->bev, EV_WRITE);
+	else if (!holds && !c->held)
+		bufferevent_disable(c->bev, EV_WRITE);
+	c->held = !holds;
+	if (c->held)
+		gate_hold(c->gate);
+	return c->held;
+}
+
+void
+conn_release(struct gate *g)
+{
+	for (struct conn *c = g->conns, *next; c != NULL; c = next) {
+		next = c->next;
+		if (c->held && !hold(c))
+			conn_pump(c);
+	}
+}
+
 void
 conn_pump(struct conn *c)
 {
@@ -203,12 +231,17 @@ conn_pump(struct conn *c)
 	c->pumping = true;
 	do {
 		c->again = false;
-		if (c->state == CONN_TALK
+		if (c->state == CONN_TALK && !hold(c)
 		    && evbuffer_get_length(bufferevent_get_output(c->bev)) < OUTPUT_HIGH)
 			engine(c);
 	} while (c->again && c->state == CONN_TALK);
 	c->pumping = false;
 
+	if (hold(c)) {
+		if (c->state == CONN_CLOSING && !c->gate->serving)
+			conn_free(c);	/* its last words will not be wanted */
+		return;
+	}
 	to = bufferevent_get_output(c->bev);
 	write_now(c, to);
 	evbuffer_add_buffer(to, c->out);
@@ -458,6 +491,10 @@ conn_free(struct conn *c)
 void
 conn_drain(struct conn *c)
 {
+	if (c->state == CONN_TALK && hold(c)) {
+		conn_free(c);
+		return;
+	}
 	switch (c->state) {
 	case CONN_HANDSHAKE:
 	case CONN_UPGRADE:

@@ -19,6 +19,7 @@ struct bufferevent;
 struct evbuffer;
 struct event;
 struct event_base;
+struct lease;
 struct conn;
 struct gate_mail;
 struct proxy;
@@ -46,7 +47,8 @@ struct gate {
 	uint32_t nconns;
 	uint64_t data_bytes;		/* in all message files of this gate */
 	bool serving, leaving;		/* leaving: SERVE 0 came, SERVING 0 is owed */
-	struct event *grace, *pause;
+	const struct lease *lease;
+	struct event *grace, *pause, *release;
 	uint64_t gen;			/* what the directory's owner role said last */
 	uint8_t copies;
 	char gen_kind[16];
@@ -77,6 +79,7 @@ struct conn {
 	struct gate_mail *mail;		/* SMTP: recipients and text */
 	struct proxy *proxy;
 	bool pumping, again;
+	bool held;			/* nothing leaves: the lease has run out */
 	bool eof;			/* the client said its last */
 	enum mail_rc auth_rc;		/* waits in `later` */
 	uint64_t tried;			/* keyed digest of the last name and password */
@@ -92,6 +95,7 @@ void conn_free(struct conn *);
 void conn_drain(struct conn *);		/* the node stops serving; may free the conn */
 void conn_closing(void *arg, const char *why);
 void conn_starttls(void *arg);
+void conn_release(struct gate *);	/* lets go on whom a lease that ran out had held */
 void conn_arm(struct conn *, unsigned seconds);
 /* gate_auth.c */
 void conn_auth(void *arg, const char *user, const char *password);
@@ -106,5 +110,6 @@ void gate_mail_free(struct gate_mail *);
 void gate_mail_timeout(struct gate_mail *);	/* no answer came in time */
 /* gate.c */
 void gate_conn_ended(struct gate *);	/* freed, or only lingering */
+void gate_hold(struct gate *);		/* calls conn_release() when the lease holds again */
 
 #endif

@@ -23,6 +23,7 @@ static cfg_opt_t opts[] = {
 	CFG_STR("state-directory", PATH_VAR, CFGF_NONE),
 	CFG_STR("run-directory", PATH_RUN, CFGF_NONE),
 	CFG_STR("syncd-owner-socket", PATH_RUN "/syncd-owner.sock", CFGF_NONE),
+	CFG_STR("serving-lease", PATH_RUN "/lease", CFGF_NONE),
 	CFG_STR("log-level", "info", CFGF_NONE),
 
 	CFG_STR_LIST("smtp-listen", "{\"*:25\"}", CFGF_NONE),
@@ -156,6 +157,7 @@ static const struct text {
 	T("state-directory", state_dir, true),
 	T("run-directory", run_dir, true),
 	T("syncd-owner-socket", owner_socket, true),
+	T("serving-lease", lease_file, true),
 	T("recipient-delimiter", delimiter, false),
 	T("default-domain", default_domain, false),
 	T("postmaster", postmaster, false),

@@ -28,6 +28,7 @@ struct maild_conf {
 	char *tls_cert_file, *tls_key_file;
 	char *state_dir, *run_dir;	/* /var/lib/mailpair, /run/mailpair */
 	char *owner_socket;		/* syncd's socket for owners */
+	char *lease_file;		/* of the agent; "" = a node without one */
 	enum log_level log_level;
 
 	struct maild_listen listens[CONF_LISTENS_MAX];

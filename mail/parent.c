@@ -24,6 +24,7 @@
 #include "ctl.h"
 #include "gate.h"
 #include "layout.h"
+#include "lease.h"
 #include "log.h"
 #include "mailipc.h"
 #include "mem.h"
@@ -282,7 +283,7 @@ static _Noreturn void
 run_child(struct parent *p, struct proc *c, int fd)
 {
 	const struct kind *k = &kinds[c->kind];
-	struct child_start start = { p->conf, c->index, fd, NULL };
+	struct child_start start = { p->conf, c->index, fd, NULL, p->lease };
 
 	if (event_reinit(p->base) == -1)
 		_exit(1);
@@ -495,6 +496,21 @@ parent_init(struct parent *p)
 	return 0;
 }
 
+/* Before anybody is forked, so that a process that starts again has it as well. */
+static int
+open_lease(struct parent *p)
+{
+	const char *path = p->conf->lease_file;
+
+	if (path[0] == '\0')
+		return 0;
+	if ((p->lease = lease_open(path, LEASE_HOLDER)) == NULL) {
+		log_err("the agent's lease %s (serving-lease): %s", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
 int
 parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 {
@@ -504,7 +520,7 @@ parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 	p.tls = tls;
 	SSL_CTX_up_ref(tls);
 	wire_out_init(&p.state);
-	if (make_dirs(conf) == -1 || parent_init(&p) == -1)
+	if (make_dirs(conf) == -1 || open_lease(&p) == -1 || parent_init(&p) == -1)
 		return 1;
 	add_procs(&p, CHILD_DIRECTORY, 1);
 	add_procs(&p, CHILD_STORE, conf->stores);
@@ -519,6 +535,7 @@ parent_main(const struct maild_conf *conf, SSL_CTX *tls)
 	log_info("maild ends");
 	end_all(&p);
 	parent_clear(&p);
+	lease_close(p.lease);
 	SSL_CTX_free(p.tls);
 	return p.rc;
 }

@@ -38,6 +38,7 @@ struct parent {
 	struct event_base *base;
 	const struct maild_conf *conf;
 	SSL_CTX *tls;
+	struct lease *lease;		/* NULL: a node without an agent */
 	int control_fd;			/* listening; each directory process gets a copy */
 	struct proc procs[PROCS_MAX];
 	size_t nprocs;

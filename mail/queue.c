@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "daemon.h"
 #include "hex.h"
+#include "lease.h"
 #include "log.h"
 #include "mem.h"
 #include "owner.h"
@@ -33,11 +34,12 @@ queue_active(const struct queue *q)
 	return owner_role(q->owner)->active;
 }
 
-/* A file that lags may still show what was sent already. */
+/* A file that lags may still show what was sent already, and so may a node that stood still. */
 bool
 queue_may_send(const struct queue *q)
 {
-	return queue_active(q) && owner_role(q->owner)->copies > 0 && q->index.why == MAIL_OK;
+	return queue_active(q) && owner_role(q->owner)->copies > 0 && q->index.why == MAIL_OK
+	    && lease_holds(q->lease);
 }
 
 bool
@@ -303,7 +305,7 @@ queue_init(struct queue *q, const struct child_start *start)
 int
 queue_main(const struct child_start *start)
 {
-	struct queue q = { .conf = start->conf };
+	struct queue q = { .conf = start->conf, .lease = start->lease };
 
 	daemon_drop("mailqueue", NULL, DAEMON_BOX_NETSTORE);
 	queue_init(&q, start);

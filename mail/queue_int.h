@@ -20,6 +20,7 @@
 struct event;
 struct event_base;
 struct evdns_base;
+struct lease;
 struct queue_change;
 struct queue_job;
 struct queue_merge;
@@ -44,6 +45,7 @@ struct queue {
 	const struct maild_conf *conf;
 	char *dir;
 	struct child *child;
+	const struct lease *lease;
 	struct waits *waits;
 	struct queue_shard *shard;
 	struct owner *owner;

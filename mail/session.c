@@ -4,7 +4,8 @@
  * piece of work, reads nothing while it is above it, gives the loop back after
  * TURN_MS, and ends after idle_s without a byte in either direction.  When the client
  * closes its side, commands that came before are still answered.  Knows nothing of
- * the protocols: see imap.c and pop3.c. */
+ * the protocols: see imap.c and pop3.c.  What was read while the lease did not hold stays
+ * here until it does (lease.h). */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <event2/event.h>
 
 #include "clock.h"
+#include "lease.h"
 #include "log.h"
 #include "mem.h"
 #include "session_int.h"
@@ -30,6 +32,8 @@ struct recent {
 struct session_set {
 	struct event_base *base;
 	struct store *store;
+	const struct lease *lease;
+	struct event *release;		/* looks whether the lease holds again */
 	struct session_limits limits;
 	TAILQ_HEAD(session_list, session) sessions;
 	size_t n;
@@ -37,14 +41,60 @@ struct session_set {
 	struct recent *recent;		/* by box, direct mapped by hash */
 };
 
+static void
+hold_soon(struct session_set *set)
+{
+	static const struct timeval tv = { 0, LEASE_LOOK_MS * 1000 };
+
+	if (!evtimer_pending(set->release, NULL))
+		evtimer_add(set->release, &tv);
+}
+
+/* True: nothing may leave.  To be asked behind each piece of work that wrote something, as
+ * what it read may be old. */
+static bool
+hold(struct session *s)
+{
+	bool holds = lease_holds(s->set->lease);
+
+	if (holds && s->held)
+		bufferevent_enable(s->bev, EV_WRITE);
+	else if (!holds && !s->held)
+		bufferevent_disable(s->bev, EV_WRITE);
+	s->held = !holds;
+	if (s->held)
+		hold_soon(s->set);
+	return s->held;
+}
+
+static void
+on_release(evutil_socket_t fd, short what, void *arg)
+{
+	struct session_set *set = arg;
+	struct session *s;
+
+	(void)fd;
+	(void)what;
+	if (!lease_holds(set->lease)) {
+		hold_soon(set);
+		return;
+	}
+	TAILQ_FOREACH(s, &set->sessions, link)
+		if (s->held && !hold(s))
+			session_kick(s);
+}
+
 struct session_set *
 session_set_new(struct event_base *base, struct store *store,
-    const struct session_limits *limits)
+    const struct session_limits *limits, const struct lease *lease)
 {
 	struct session_set *set = mem_alloc(sizeof(*set));
 
 	set->base = base;
 	set->store = store;
+	set->lease = lease;
+	if ((set->release = evtimer_new(base, on_release, set)) == NULL)
+		log_fatal("session: out of memory");
 	set->limits = *limits;
 	set->recent = mem_array(RECENT_BOXES, sizeof(*set->recent));
 	TAILQ_INIT(&set->sessions);
@@ -81,6 +131,7 @@ session_set_free(struct session_set *set)
 		return;
 	while ((s = TAILQ_FIRST(&set->sessions)) != NULL)
 		session_free(s);
+	event_free(set->release);
 	free(set->recent);
 	free(set);
 }
@@ -152,6 +203,7 @@ session_done(void *arg, const struct store_result *result)
 
 	s->waiting = false;
 	s->done(s, result);
+	(void)hold(s);		/* the turn asks again */
 	session_kick(s);
 }
 
@@ -218,15 +270,23 @@ static void
 turn(struct session *s)
 {
 	int64_t until = clock_ms() + TURN_MS;
-	bool more = true;
+	bool more = true, late = false;
 
-	while (more && !s->closing && !s->broken && session_room(s)) {
+	if (hold(s)) {
+		if (s->broken || s->leaving)
+			session_free(s);
+		return;
+	}
+	while (more && !late && !s->closing && !s->broken && session_room(s)) {
 		pull(s);
 		more = s->proto->step(s);
-		if (more && clock_ms() >= until) {
-			session_kick(s);
-			return;
-		}
+		late = clock_ms() >= until;
+	}
+	if (hold(s))
+		return;
+	if (more && late) {
+		session_kick(s);
+		return;
 	}
 	if (!more && s->eof && !s->waiting && evbuffer_get_length(s->in) == 0)
 		s->closing = true;
@@ -365,5 +425,6 @@ session_bye_all(struct session_set *set, const char *why)
 		s->leaving = true;
 		s->proto->bye(s, why);
 		touch(s);
+		session_kick(s);
 	}
 }

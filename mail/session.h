@@ -9,6 +9,7 @@
 #include "span.h"
 
 struct event_base;
+struct lease;
 struct store;
 struct session;
 struct session_set;	/* all sessions of the worker, and their limits */
@@ -32,11 +33,12 @@ struct session_login {
 };
 
 struct session_set *session_set_new(struct event_base *, struct store *,
-    const struct session_limits *);		/* limits are copied */
+    const struct session_limits *, const struct lease *);	/* limits are copied */
 void session_set_free(struct session_set *);
 /* fd is owned from here on.  Greets ("tag OK [CAPABILITY ...] ..." or "+OK ..."). */
 void session_start(struct session_set *, int fd, const struct session_login *);
-/* Untagged BYE or a closed POP3 stream for all; whole answers go out first. */
+/* Untagged BYE or a closed POP3 stream for all; whole answers go out first, but not when the
+ * lease has run out. */
 void session_bye_all(struct session_set *, const char *why);
 size_t session_count(const struct session_set *);
 /* The capabilities announced after login; the gate announces its own before. */

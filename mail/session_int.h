@@ -47,6 +47,7 @@ struct session {
 	bool closing;			/* ends when the output has drained */
 	bool leaving;			/* bye() was called; it may take LINGER_S */
 	bool broken;			/* ends now */
+	bool held;			/* nothing leaves: the lease has run out */
 	bool waiting;			/* a change is under way: session_wait() */
 	void (*done)(struct session *, const struct store_result *);
 	struct imap *imap;

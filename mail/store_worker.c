@@ -433,7 +433,7 @@ worker_init(struct worker *w, const struct child_start *start)
 		log_fatal("store: no event base");
 	w->child = child_new(w->base, start, &ops, w);
 	store_make(w, start->index);
-	w->sessions = session_set_new(w->base, w->store, &limits);
+	w->sessions = session_set_new(w->base, w->store, &limits, start->lease);
 	w->tick = evtimer_new(w->base, on_tick, w);
 	if (w->tick == NULL)
 		log_fatal("store: no event");

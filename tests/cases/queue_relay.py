@@ -148,7 +148,7 @@ class Node:
             text += "%s-listen = {}\n" % name
         for name, port in self.ports.items():
             text += '%s-listen = {"127.0.0.1:%d"}\n' % (name, port)
-        for name, value in {"shards": 2, **self.options}.items():
+        for name, value in {"shards": 2, "serving-lease": '""', **self.options}.items():
             text += "%s = %s\n" % (name, value)
         with open(self.dir + "/maild.conf", "w") as f:
             f.write(text)

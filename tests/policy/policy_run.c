@@ -16,7 +16,7 @@
  *   frame=FLAG what a frame sent now says: take, healthy, watchdog, maintenance, release,
  *              request, outdate, outdated, slow,
  *              full, score:N
- *   complete | failback-due | maintained */
+ *   answers: clients are answered | complete | failback-due | maintained */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -708,6 +708,8 @@ happened(const struct run *r, const char *want)
 		return frame_says(r, want + 6);
 	if (strcmp(want, "complete") == 0)
 		return policy_complete(&r->p, &r->v);
+	if (strcmp(want, "answers") == 0)
+		return policy_answers_until(&r->p, &r->v) > r->v.now_ms;
 	if (strcmp(want, "failback-due") == 0)
 		return policy_failback_due(&r->p, &r->v);
 	if (strcmp(want, "maintained") == 0)

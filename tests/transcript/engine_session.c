@@ -45,7 +45,7 @@ world_new(enum mail_service service)
 
 	w->base = event_base_new();
 	w->store = fake_store_new(w->base);
-	w->set = session_set_new(w->base, w->store, &limits);
+	w->set = session_set_new(w->base, w->store, &limits, NULL);
 	w->service = service;
 	for (int i = 1; i <= TRANSCRIPT_CONNS; i++)
 		w->conn[i] = (struct conn) { -1, false, evbuffer_new() };

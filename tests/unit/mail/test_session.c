@@ -127,7 +127,7 @@ setup(void **state)
 	for (int i = 0; i < 2000 && !env->ready; i++)
 		turn();
 	assert_true(env->ready);
-	env->set = session_set_new(env->base, env->st, &limits);
+	env->set = session_set_new(env->base, env->st, &limits, NULL);
 	return 0;
 }
 
