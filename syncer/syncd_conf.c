@@ -70,6 +70,7 @@ static const struct int_option ints[] = {
 	{ "slow-window-ms", offsetof(struct syncd_conf, slow_window_ms), 1000, 600000 },
 	{ "verify-interval-h", offsetof(struct syncd_conf, verify_interval_h), 0, 8760 },
 	{ "owner-stall-s", offsetof(struct syncd_conf, owner_stall_s), 1, 86400 },
+	{ "retain-s", offsetof(struct syncd_conf, retain_s), 1, 31536000 },
 };
 
 /* These run while the file is read, so that a mistake has its line. */
@@ -114,7 +115,7 @@ static const struct conf_check checks[] = {
 	{ "slow-sync-ms", check_int },	{ "slow-window-ms", check_int },
 	{ "lag-max-size", check_size },	{ "bandwidth-limit", check_size },
 	{ "verify-rate", check_size },	{ "verify-interval-h", check_int },
-	{ "owner-stall-s", check_int },
+	{ "owner-stall-s", check_int },	{ "retain-s", check_int },
 	{ NULL, NULL },
 };
 
@@ -229,6 +230,7 @@ syncd_conf_load(const char *path, const char *node_name, struct syncd_conf *c)
 		CFG_INT("slow-window-ms", 10000, CFGF_NONE),
 		CFG_STR("segment-size", "64M", CFGF_NONE),
 		CFG_STR("retain-size", "4G", CFGF_NONE),
+		CFG_INT("retain-s", 604800, CFGF_NONE),
 		CFG_STR("low-water-size", "256M", CFGF_NONE),
 		CFG_STR("pending-max", "64M", CFGF_NONE),
 		CFG_STR("unsent-max", "4M", CFGF_NONE),

@@ -33,6 +33,7 @@ struct syncd_conf {
 	uint64_t bandwidth_limit;	/* bytes a second of the bulk connection; 0: none */
 	uint64_t verify_rate;		/* bytes in a second; 0: no limit */
 	int verify_interval_h;		/* 0: only when asked */
+	int retain_s;			/* how long the log is kept for a standby that is away */
 	int owner_stall_s;		/* then one that verifies or merges is given up */
 	struct mirror_conf mirror;
 };

@@ -1,8 +1,8 @@
 /* trim.c - which whole segments may go.  For the oldest full segment the last LSN of
  * each shard in it is found once, by reading it in pieces; it is not needed here any
  * more when every one of these shards has a checkpoint at or past that.  It goes when the
- * peer says the same, or when the log is over retain-size: then the peer, if it
- * is still away, has to be seeded.  Without all own checkpoints nothing ever goes. */
+ * peer says the same, or when the log is over retain-size or the peer was away for retain-s:
+ * then the peer, if it is still away, has to be seeded.  Without all own checkpoints nothing ever goes. */
 #include "trim.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 
+#include "clock.h"
 #include "core.h"
 #include "hook.h"
 #include "log.h"
@@ -28,6 +29,7 @@ struct trim {
 	uint64_t at;			/* next record to look at */
 	uint64_t shard_last[SHARD_MAX];	/* in this segment; 0: no record */
 	uint64_t own, keep_from;
+	int64_t peer_ms;		/* when the peer was here last, or this process began */
 	uint64_t bad;			/* the record that could not be read: said once */
 };
 
@@ -56,10 +58,14 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 		feed_reader_clear(&t->reader);
 }
 
+/* So much, or for so long, nobody is waited for. */
 static bool
 over(const struct trim *t)
 {
-	return log_store_bytes(t->s->store) > t->s->conf.retain_size;
+	const struct syncd_conf *c = &t->s->conf;
+
+	return log_store_bytes(t->s->store) > c->retain_size
+	    || clock_ms() - t->peer_ms > (int64_t)c->retain_s * 1000;
 }
 
 static bool
@@ -92,6 +98,8 @@ trim_second(struct trim *t)
 	struct syncd *s = t->s;
 	uint64_t first, last;
 
+	if (s->commit.peer_up)
+		t->peer_ms = clock_ms();
 	if (!log_store_oldest_full(s->store, &first, &last) || last > s->commit.durable_lsn)
 		return;
 	if (t->first != first) {
@@ -139,6 +147,7 @@ trim_new(struct syncd *s)
 	struct trim *t = mem_alloc(sizeof(*t));
 
 	t->s = s;
+	t->peer_ms = clock_ms();
 	t->scan = event_new(s->base, -1, 0, on_scan, t);
 	return t;
 }

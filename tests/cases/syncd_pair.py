@@ -1115,6 +1115,20 @@ def case_trim(p):
     p.in_step()
 
 
+def case_retain_time(p):
+    """a standby that is away for longer than retain-s is waited for no more"""
+    a, b = p.start()
+    check_trim(p)
+    b.kill()
+    oldest = lambda: a.ctl("sync-status")["status"]["oldest_lsn"]  # noqa: E731
+    p.run_for(2.5)
+    if oldest() != 1:
+        raise Mistake("trimmed before retain-s")
+    p.until("trimmed", lambda: oldest() > 20, 30)
+    b.start()                   # it has what was trimmed, and goes on
+    p.in_step()
+
+
 def case_path_change(p):
     """a silent connection is dropped and the other address is used"""
     a, b = p.start()
@@ -1509,6 +1523,7 @@ OPTIONS = {"disk_pending": SMALL, "standby_pending": SMALL, "demoted_pending": S
            "strangers": {"silent-ms": 3000, "hold-ms": 20000},
            "no_descriptors": {"hold-ms": 3000}, "owners_max": {"owners-max": 4},
            "switch_roles": {"hold-ms": 3000}, "trim": {"retain-size": '"1G"'},
+           "retain_time": {"retain-size": '"1G"', "retain-s": 4},
            "hook_trim_ignores_peer": {"retain-size": '"1G"'},
            "hook_trim_ignores_own": {"retain-size": '"1G"'}}
 
