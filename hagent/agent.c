@@ -65,6 +65,7 @@ agent_view(struct agent *a, struct policy_view *v)
 			v->ping_score += (unsigned)a->conf->pings[i].score;
 	v->ping_ok = v->ping_score > 0;
 	v->watchdog_ms = a->watchdog.armed ? a->watchdog.timeout_ms : 0;
+	v->answers = lease_holds(a->lease);
 	v->syncd_up = a->syncd_up;
 	v->data = a->data;
 	v->local_known = a->local_known;

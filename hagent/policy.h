@@ -151,6 +151,8 @@ struct policy_view {
 	enum policy_quorum quorum;
 	bool quorum_peer;	/* who gives the quorum still counts the other node as a member */
 	int64_t watchdog_ms;	/* time-out of this node's armed watchdog; 0 not armed */
+	bool answers;		/* what policy_answers_until() said, also of an agent before this one,
+				 * is not over yet */
 	bool syncd_up;		/* connected, and data is from this connection */
 	struct data_state data;
 	bool local_known;	/* the executor told what runs here: */
@@ -410,9 +412,9 @@ int64_t policy_lease_ms(const struct policy *, const struct policy_view *);
 /* Between two roles: which change is under way, for people; "" none. */
 const char *policy_changing(const struct policy *);
 /* Until when (now_ms's clock) the services here may answer clients with what they know; 0: no
- * longer than was said before.  After a pause the other node may have taken over, and its word is waited for: as long
- * as that takes, or until it was silent for deadtime.  A generation in which this node serves
- * alone has nobody who could. */
+ * longer than was said before.  When that is over, after a pause, the other node may have taken
+ * over: its word is waited for, however long it is silent, or an operator's.  A generation in
+ * which this node serves alone has nobody who could. */
 int64_t policy_answers_until(const struct policy *, const struct policy_view *);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
 /* Idle: nobody else can have acknowledged anything newer. */

@@ -19,12 +19,14 @@ just_woke(const struct policy *p, const struct policy_view *v)
 	return p->slept && v->now_ms - p->awake_ms <= p->conf->dead_ms;
 }
 
-/* The peer takes over deadtime after the last frame at the earliest, and the last step was
- * half of that before a pause that counts as one. */
+/* The peer takes over deadtime after the last frame at the earliest, and a step that comes
+ * within half of that finds that what the last one said still holds.  So an agent that
+ * restarts at once goes on, and one that stood still does not. */
 int64_t
 policy_answers_until(const struct policy *p, const struct policy_view *v)
 {
-	bool replaced = just_woke(p, v) || (policy_peer_serves(v) && v->peer.f.gen > p->gen.no);
+	bool replaced = (p->slept && !v->answers)
+	    || (policy_peer_serves(v) && v->peer.f.gen > p->gen.no);
 
 	if (p->role == ROLE_BOOT || (replaced && !gen_kind_alone(p->gen.kind)))
 		return 0;

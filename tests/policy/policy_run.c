@@ -16,7 +16,7 @@
  *   frame=FLAG what a frame sent now says: take, healthy, watchdog, maintenance, release,
  *              request, outdate, outdated, slow,
  *              full, score:N
- *   answers: clients are answered | complete | failback-due | maintained */
+ *   answers: clients are answered ("set answers T": until then, the agent before said) | complete | failback-due | maintained */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +57,7 @@ struct run {
 	bool disk_bad;		/* saves fail */
 	int64_t answered_ms;	/* of our frames that the peer answered before the one now */
 	int64_t wall_off;
+	int64_t until_ms;	/* clients are answered */
 	const char *file;
 	int line;
 	uint8_t salt;
@@ -216,6 +217,8 @@ set(struct run *r, const char *name, const char *val)
 	}
 	else if (strcmp(name, "cannot") == 0)
 		r->v.cannot = num(r, val) != 0;
+	else if (strcmp(name, "answers") == 0)
+		r->until_ms = (int64_t)num(r, val);
 	else if (strcmp(name, "restarts") == 0)
 		c->res[0].restarts = c->res[1].restarts = (unsigned)num(r, val);
 	else if (strcmp(name, "window") == 0)
@@ -709,7 +712,7 @@ happened(const struct run *r, const char *want)
 	if (strcmp(want, "complete") == 0)
 		return policy_complete(&r->p, &r->v);
 	if (strcmp(want, "answers") == 0)
-		return policy_answers_until(&r->p, &r->v) > r->v.now_ms;
+		return r->v.now_ms < r->until_ms;
 	if (strcmp(want, "failback-due") == 0)
 		return policy_failback_due(&r->p, &r->v);
 	if (strcmp(want, "maintained") == 0)
@@ -756,9 +759,14 @@ expect(struct run *r, char *text)
 static void
 turn(struct run *r)
 {
+	int64_t until;
+
 	memset(r->v.random, ++r->salt, sizeof(r->v.random));
 	r->v.wall_ms = WALL_MS + r->v.now_ms + r->wall_off;
+	r->v.answers = r->v.now_ms < r->until_ms;
 	policy_step(&r->p, &r->v, &r->acts);
+	until = policy_answers_until(&r->p, &r->v);
+	r->until_ms = until != 0 ? until : r->until_ms;
 	if (!r->disk_bad)
 		r->v.saved = r->p.save_no;
 	for (unsigned i = 0; i < r->acts.n; i++) {
