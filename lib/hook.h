@@ -26,6 +26,7 @@
  *   objects-not-synced         a checkpoint does not sync the messages
  *   sync-retried               a sync of the log that failed is tried again, and believed
  *   checkpoint-retried         the same of a store's checkpoint
+ *   answer-without-lease       clients are answered though the lease has run out
  *   trim-ignores-peer          the log is trimmed whatever the other node needs
  *   trim-ignores-own           the log is trimmed whatever this node needs
  *   replay-twice               a record that comes again is applied again

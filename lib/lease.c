@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "fs.h"
+#include "hook.h"
 #include "mem.h"
 
 struct lease {
@@ -88,5 +89,5 @@ lease_grant(struct lease *l, int64_t until_ms)
 bool
 lease_holds(const struct lease *l)
 {
-	return l == NULL || clock_ms() < *l->until_ms;
+	return l == NULL || clock_ms() < *l->until_ms || hook_on("answer-without-lease");
 }

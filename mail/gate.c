@@ -174,10 +174,17 @@ gate_conn_ended(struct gate *g)
 		left(g);
 }
 
+static void
+look_soon(struct gate *g)
+{
+	static const struct timeval tv = { 0, LEASE_LOOK_MS * 1000 };
+
+	event_add(g->release, &tv);
+}
+
 void
 gate_hold(struct gate *g)
 {
-	static const struct timeval tv = { 0, LEASE_LOOK_MS * 1000 };
 	static struct log_rate rate;
 	unsigned long times;
 
@@ -186,7 +193,7 @@ gate_hold(struct gate *g)
 	if (log_rate_ok(&rate, HELD_LOG_MS, &times))
 		log_warnx("answers to clients wait until the agent says that this node still serves "
 		    "(%lu more times since the last such line)", times);
-	event_add(g->release, &tv);
+	look_soon(g);
 }
 
 static void
@@ -199,7 +206,7 @@ on_release(int fd, short what, void *arg)
 	if (lease_holds(g->lease))
 		conn_release(g);
 	else
-		gate_hold(g);
+		look_soon(g);
 }
 
 static void

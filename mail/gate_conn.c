@@ -23,7 +23,7 @@
 #include "clock.h"
 #include "gate_int.h"
 #include "hex.h"
-#include "lease.h"
+#include "hold.h"
 #include "log.h"
 #include "mem.h"
 #include "tls.h"
@@ -193,18 +193,10 @@ write_now(struct conn *c, const struct evbuffer *before)
 		(void)evbuffer_write(c->out, bufferevent_getfd(c->bev));
 }
 
-/* True: nothing may leave, as what it was made from may be old. */
 static bool
 hold(struct conn *c)
 {
-	bool holds = lease_holds(c->gate->lease);
-
-	if (holds && c->held)
-		bufferevent_enable(c->bev, EV_WRITE);
-	else if (!holds && !c->held)
-		bufferevent_disable(c->bev, EV_WRITE);
-	c->held = !holds;
-	if (c->held)
+	if (hold_stream(c->gate->lease, c->bev, &c->held))
 		gate_hold(c->gate);
 	return c->held;
 }

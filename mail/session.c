@@ -14,6 +14,7 @@
 #include <event2/event.h>
 
 #include "clock.h"
+#include "hold.h"
 #include "lease.h"
 #include "log.h"
 #include "mem.h"
@@ -50,19 +51,10 @@ hold_soon(struct session_set *set)
 		evtimer_add(set->release, &tv);
 }
 
-/* True: nothing may leave.  To be asked behind each piece of work that wrote something, as
- * what it read may be old. */
 static bool
 hold(struct session *s)
 {
-	bool holds = lease_holds(s->set->lease);
-
-	if (holds && s->held)
-		bufferevent_enable(s->bev, EV_WRITE);
-	else if (!holds && !s->held)
-		bufferevent_disable(s->bev, EV_WRITE);
-	s->held = !holds;
-	if (s->held)
+	if (hold_stream(s->set->lease, s->bev, &s->held))
 		hold_soon(s->set);
 	return s->held;
 }
@@ -411,6 +403,7 @@ session_start(struct session_set *set, int fd, const struct session_login *l)
 		s->proto->start(s);
 	touch(s);
 	bufferevent_enable(s->bev, EV_READ | EV_WRITE);
+	(void)hold(s);		/* POP3 greets with what it read */
 	session_kick(s);
 }
 

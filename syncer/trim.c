@@ -2,7 +2,8 @@
  * each shard in it is found once, by reading it in pieces; it is not needed here any
  * more when every one of these shards has a checkpoint at or past that.  It goes when the
  * peer says the same, or when the log is over retain-size or the peer was away for retain-s:
- * then the peer, if it is still away, has to be seeded.  Without all own checkpoints nothing ever goes. */
+ * then the peer, if it is still away, has to be seeded.  Without all own checkpoints nothing
+ * ever goes. */
 #include "trim.h"
 
 #include <errno.h>

@@ -14,13 +14,13 @@
 #include "lease.h"
 #include "unit.h"
 
-static char dir[] = "/tmp/test_lease.XXXXXX", path[64];
+static char dir[32], path[64];
 
 static int
 setup(void **state)
 {
 	(void)state;
-	strcpy(strrchr(dir, '.') + 1, "XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/test_lease.XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/lease", dir);
 	return 0;
