@@ -483,7 +483,7 @@ conn_free(struct conn *c)
 void
 conn_drain(struct conn *c)
 {
-	if (c->state == CONN_TALK && hold(c)) {
+	if ((c->state == CONN_TALK || c->state == CONN_CLOSING) && hold(c)) {
 		conn_free(c);
 		return;
 	}
