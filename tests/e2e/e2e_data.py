@@ -270,8 +270,14 @@ def standby_with_other_shards_is_refused(t):
 
 @test
 def both_nodes_lose_power_and_return(t):
-    lab = t.lab(syncd=[("rejoin-stable-ms", 500)])
-    ex = exercise.Exercise(lab, mailgen.generate(200, seed=11), say=t.say, users=4)
+    """Their disks lose what was not synced; the log has it, and that it is to be looked for is
+    known by the machine's boot id."""
+    lab = t.lab(var_size="768M", syncd=[("rejoin-stable-ms", 500)])
+    ex = exercise.Exercise(lab, mailgen.generate(600, seed=11), say=t.say, users=4)
+
+    def boots():
+        return [lab.execute(n, "cat", "/proc/sys/kernel/random/boot_id").stdout for n in NODES]
+    before = boots()
     ex.add_users()
     ex.run(probes=())
     for node in NODES:
@@ -279,6 +285,7 @@ def both_nodes_lose_power_and_return(t):
     for node in reversed(NODES):
         lab.power_on(node)
     lab.wait_in_step(90)
+    t.equal(len(set(before + boots())), 4, "each start of a node is another boot")
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name)
     r = lab.execute(lab.active(), "mailctl", "store", "verify", "--timeout", "60", check=False)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 # As in the units: etc/*.service.
 RESTART_AFTER_S = {"maild": 0.02}
@@ -62,6 +63,10 @@ def mount_all(home, conf):
     tmpfs("/run")
     os.makedirs("/run/lab")
     run("mount", "--rbind", home, "/run/lab")
+    # Each start is another boot: what the disk lost at a power cut is looked for.
+    with open("/run/boot_id", "w") as f:
+        f.write("%s\n" % uuid.uuid4())
+    bind("/run/boot_id", "/proc/sys/kernel/random/boot_id")
     tmpfs("/var/lib")
     os.makedirs("/var/lib/mailpair")
     run("mount", "--rbind", "/run/lab/var", "/var/lib/mailpair")
