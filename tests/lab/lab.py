@@ -262,7 +262,9 @@ class Lab:
     def disk_read_only(self, node):
         """What errors=remount-ro does: from now on the node's disk is read only, also for
         files that are open.  Another power_on() ends it."""
-        run("mount", "-o", "remount,abort", self.node_dir(node) + "/var")
+        var = self.node_dir(node) + "/var"
+        if not os.statvfs(var).f_flag & os.ST_RDONLY:
+            run("mount", "-o", "remount,abort", var)
 
     def _keys(self):
         cluster_key = os.urandom(32).hex() + "\n"
