@@ -295,7 +295,9 @@ owner_attach(struct owner *o, uint16_t shard, uint64_t from)
 		s = &o->streams[o->nstreams++];
 		memset(s, 0, sizeof(*s));
 		s->shard = shard;
-	} else if (o->ipc != NULL && from < s->seen) {
+	} else if (from == OWNER_FROM_LOST) {
+		s->was_live = s->rewinding = false;
+	} else if (o->ipc != NULL && s->seen != OWNER_FROM_LOST && from < s->seen) {
 		/* What is on its way from the attach before is newer than `rewound`; the new
 		 * stream begins with something that is not. */
 		if (!s->rewinding)
@@ -328,7 +330,7 @@ stream_live(struct owner *o, struct stream *s)
 {
 	struct append *a;
 
-	if (s->rewinding)
+	if (s->rewinding || s->seen == OWNER_FROM_LOST)
 		return;			/* said about the attach before */
 	s->live = s->was_live = true;
 	TAILQ_FOREACH(a, &o->pending, next)

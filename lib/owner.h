@@ -29,6 +29,11 @@ struct owner;
 #define SHARD_STORE0	16	/* store shard n is SHARD_STORE0 + n */
 #define SHARD_MAX	1040	/* at most 1,024 store shards */
 
+/* `from` of a shard whose index is lost: it is delivered nothing and is never live, so that
+ * nothing of its connection becomes active, until an index from the peer is in its place
+ * (index_offered()) and it is attached anew. */
+#define OWNER_FROM_LOST UINT64_MAX
+
 /* Type 0 in every shard's stream: a generation began; payload is gen_put().  Owners
  * need it for UID gaps and the MODSEQ base.  Their own types are 1 to 255. */
 #define OWNER_REC_GENERATION 0
@@ -131,7 +136,7 @@ struct owner *owner_new(struct event_base *, const char *path, const struct owne
 void owner_free(struct owner *);
 /* Before or after connecting: deliver this shard's records after `from`.  A second
  * attach of the same shard starts its stream anew (an owner whose index went back to
- * `from`); tokens under way stay under way. */
+ * `from`, or is lost: OWNER_FROM_LOST); tokens under way stay under way. */
 void owner_attach(struct owner *, uint16_t shard, uint64_t from);
 /* Proposes; payload is copied.  Returns the token (never 0).  Answers never come
  * from inside this call. */

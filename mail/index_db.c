@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fs.h"
+#include "index_aside.h"
 #include "index_db.h"
 #include "index_file.h"
 #include "log.h"
@@ -63,6 +65,8 @@ struct index_db {
 	uint64_t failures;
 	int64_t said_ms;
 	int wal_pages;
+	bool damaged;			/* why it could not be opened */
+	bool unfilled;			/* it is lost, and waits for one from the peer */
 };
 
 /* ---- failing ------------------------------------------------------------- */
@@ -224,6 +228,19 @@ on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+static void
+open_failed(struct index_db *x, const char *what)
+{
+	if (!page_sum_damage(x->db)) {
+		failed(x, what);
+		return;
+	}
+	x->damaged = true;
+	x->undo = MAIL_TEMP;
+	x->failures++;
+	log_err("%s: %s: %s", x->path, what, sqlite3_errmsg(x->db));
+}
+
 /* 0; or -1, with nothing open and why set. */
 static int
 db_open_as_is(struct index_db *x)
@@ -232,19 +249,24 @@ db_open_as_is(struct index_db *x)
 	sqlite3_stmt *q;
 
 	x->undo = MAIL_OK;
+	x->damaged = false;
 	if (page_sum_open(x->path, &x->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 	    != SQLITE_OK)
-		failed(x, "open");
+		open_failed(x, "open");
 	sqlite3_db_config(x->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_wal_hook(x->db, on_commit, x);
 	sqlite3_busy_timeout(x->db, 5000);
 	if (x->failures == before
 	    && (sqlite3_exec(x->db, own_schema, NULL, NULL, NULL) != SQLITE_OK
 		|| sqlite3_exec(x->db, x->schema, NULL, NULL, NULL) != SQLITE_OK))
-		failed(x, "schema");
+		open_failed(x, "schema");
 	q = x->failures == before ? own(x, SQL_APPLIED) : NULL;
-	if (x->failures == before && !index_db_row(x, q) && x->failures == before)
-		log_fatal("%s: no applied_lsn", x->path);
+	if (x->failures == before && sqlite3_step(q) != SQLITE_ROW) {
+		if (sqlite3_errcode(x->db) != SQLITE_DONE)
+			open_failed(x, "applied_lsn");
+		else
+			log_fatal("%s: no applied_lsn", x->path);
+	}
 	if (x->failures != before) {
 		x->why = x->undo;
 		db_close(x);
@@ -255,15 +277,71 @@ db_open_as_is(struct index_db *x)
 	return 0;
 }
 
+/* Syncs the write-ahead log, writes the file and syncs it. */
+static int
+checkpoint(struct index_db *x, int how)
+{
+	int rc = x->db != NULL ? sqlite3_wal_checkpoint_v2(x->db, NULL, how, NULL, NULL) : SQLITE_OK;
+
+	if (rc == SQLITE_OK)
+		return 0;
+	if (sync_failed(x->db))
+		lost(x, "checkpoint");
+	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(x->db) != ENOSPC
+	    && sqlite3_system_errno(x->db) != EDQUOT)
+		log_fatal("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
+	log_warnx("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
+	return -1;
+}
+
+/* What is left of a lost one is kept, and an empty one takes its place: unfilled. */
+static int
+db_begin_anew(struct index_db *x, const char *what)
+{
+	char *why = mem_printf("%s %s", x->path, what);
+	int rc = index_set_aside(x->dir, why);
+
+	free(why);
+	if (rc == 0)
+		return db_open_as_is(x);
+	log_warn("%s: cannot be set aside", x->path);
+	x->failures++;
+	x->why = MAIL_TEMP;
+	return -1;
+}
+
+static int
+db_open_some(struct index_db *x)
+{
+	if (index_file_gone(x->dir))
+		return db_begin_anew(x, "is gone, but was in use");
+	if (db_open_as_is(x) == 0)
+		return 0;
+	return x->damaged ? db_begin_anew(x, "is damaged") : -1;
+}
+
+/* The mark of a file that is not suspect.  Its room is taken at the first opening; without it
+ * the mark is made when it is needed.  The file is durable before (index_file_gone()). */
+static void
+mark_sound(struct index_db *x)
+{
+	if (index_file_marked(x->dir))
+		return;
+	if (checkpoint(x, SQLITE_CHECKPOINT_TRUNCATE) == -1 || fs_sync_dir(x->dir) == -1)
+		log_warn("%s: cannot be made durable", x->path);
+	else if (index_file_suspect(x->dir, false) == -1)
+		log_warn("%s/suspect: cannot be written", x->dir);
+}
+
 static int
 db_open(struct index_db *x)
 {
-	if (db_open_as_is(x) == -1)
+	if (db_open_some(x) == -1)
 		return -1;
+	x->why = MAIL_OK;
+	x->unfilled = index_unfilled(x->dir);
 	if (!index_file_is_suspect(x->dir)) {
-		/* Its room is taken now; without it the mark is made when it is needed. */
-		if (index_file_suspect(x->dir, false) == -1)
-			log_warn("%s/suspect: cannot be written", x->dir);
+		mark_sound(x);
 		return 0;
 	}
 	log_warnx("%s: a sync had failed; the file is written anew", x->path);
@@ -299,23 +377,6 @@ index_db_open(const char *dir, const char *schema, const char *const *sql, int n
 	return x;
 }
 
-/* Syncs the write-ahead log, writes the file and syncs it. */
-static int
-checkpoint(struct index_db *x, int how)
-{
-	int rc = x->db != NULL ? sqlite3_wal_checkpoint_v2(x->db, NULL, how, NULL, NULL) : SQLITE_OK;
-
-	if (rc == SQLITE_OK)
-		return 0;
-	if (sync_failed(x->db))
-		lost(x, "checkpoint");
-	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(x->db) != ENOSPC
-	    && sqlite3_system_errno(x->db) != EDQUOT)
-		log_fatal("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
-	log_warnx("%s: checkpoint failed: %s", x->dir, sqlite3_errmsg(x->db));
-	return -1;
-}
-
 void
 index_db_close(struct index_db *x)
 {
@@ -343,6 +404,12 @@ uint64_t
 index_db_applied(const struct index_db *x)
 {
 	return x->applied;
+}
+
+uint64_t
+index_db_attach_from(const struct index_db *x)
+{
+	return x->unfilled ? OWNER_FROM_LOST : x->applied;
 }
 
 enum mail_rc
@@ -475,7 +542,7 @@ index_db_snapshot(struct index_db *x, uint64_t *lsn)
 {
 	index_db_commit(x);
 	*lsn = x->applied;
-	return x->db != NULL ? index_file_copy(x->db, x->dir) : -1;
+	return x->db != NULL && !x->unfilled ? index_file_copy(x->db, x->dir) : -1;
 }
 
 int
@@ -488,6 +555,8 @@ index_db_replace(struct index_db *x, int fd)
 	index_db_commit(x);
 	db_close(x);
 	rc = index_file_install(x->dir);
+	if (rc == 0 && x->unfilled && (rc = index_filled(x->dir)) == -1)
+		log_warn("%s: cannot be marked as filled", x->dir);
 	x->why = MAIL_OK;
 	return db_open(x) == -1 ? -1 : rc;
 }

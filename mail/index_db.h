@@ -39,6 +39,9 @@ int index_db_change(struct index_db *, sqlite3_stmt *);
 void index_db_text(sqlite3_stmt *, int column, char *dst, size_t size);
 
 uint64_t index_db_applied(const struct index_db *);
+/* Where the stream of records has to begin; OWNER_FROM_LOST: the index is lost, and an empty
+ * one is in its place (index_aside.h). */
+uint64_t index_db_attach_from(const struct index_db *);
 const char *index_db_path(const struct index_db *);
 /* MAIL_OK; MAIL_DISK_FULL or MAIL_TEMP while nothing is applied. */
 enum mail_rc index_db_why(const struct index_db *);

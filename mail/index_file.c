@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -168,6 +169,28 @@ index_file_suspect(const char *dir, bool is)
 	}
 	free(path);
 	return rc;
+}
+
+bool
+index_file_marked(const char *dir)
+{
+	char *path = mem_printf("%s/suspect", dir);
+	bool is = access(path, F_OK) == 0;
+
+	free(path);
+	return is;
+}
+
+bool
+index_file_gone(const char *dir)
+{
+	char *path = mem_printf("%s/index.db", dir);
+	struct stat st;
+	bool gone = index_file_marked(dir) &&
+	    (stat(path, &st) == 0 ? st.st_size == 0 : errno == ENOENT);
+
+	free(path);
+	return gone;
 }
 
 bool

@@ -21,5 +21,9 @@ int index_file_install(const char *dir);
  * files tell the truth.  0, or -1 with errno. */
 int index_file_suspect(const char *dir, bool is);
 bool index_file_is_suspect(const char *dir);
+bool index_file_marked(const char *dir);	/* it is there, whatever it says */
+/* Is index.db gone, or empty, though it was in use?  The mark is made when the file is durable,
+ * so that one without the other was lost. */
+bool index_file_gone(const char *dir);
 
 #endif

@@ -51,7 +51,7 @@ on_timer(int fd, short what, void *arg)
 static void
 attach(struct index_owner *o)
 {
-	owner_attach(o->owner, o->shard, index_db_applied(o->db));
+	owner_attach(o->owner, o->shard, index_db_attach_from(o->db));
 }
 
 /* ---- failing to apply ---------------------------------------------------- */

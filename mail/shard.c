@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "index_aside.h"
 #include "log.h"
 #include "hook.h"
 #include "mem.h"
@@ -26,6 +27,7 @@ shard_open(const char *dir, char *err, size_t errlen)
 
 	sh->dir = mem_dup(dir);
 	sh->objects_fd = -1;
+	sh->unfilled = index_unfilled(dir);
 	sh->reuse_uids = hook_on("reuse-uid");
 	/* What is there needs no sync to be used: a checkpoint makes all names durable. */
 	if ((access(dir, F_OK) == -1 && fs_mkdirs(dir, 0700) == -1) ||
@@ -83,6 +85,8 @@ shard_lost(const struct shard *sh)
 uint64_t
 shard_attach_from(const struct shard *sh)
 {
+	if (sh->unfilled)
+		return OWNER_FROM_LOST;
 	return sh->recovering ? sh->checkpoint_lsn : sh->committed.applied_lsn;
 }
 

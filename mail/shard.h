@@ -22,7 +22,8 @@ struct shard;
 
 /* Makes those shards that are not there yet, all at once: quicker than one by one. */
 int shards_make(char *const *dirs, size_t n, char *err, size_t errlen);
-/* Opens dir, making what is missing; NULL with a message in err. */
+/* Opens dir, making what is missing; NULL with errno (EBADMSG: its index is damaged) and a
+ * message in err. */
 struct shard *shard_open(const char *dir, char *err, size_t errlen);
 void shard_close(struct shard *);
 const char *shard_dir(const struct shard *);
@@ -36,7 +37,8 @@ struct shard_facts {		/* as of the last commit */
 	bool recovering;	/* the machine went down: objects are being looked through */
 };
 void shard_facts(const struct shard *, struct shard_facts *);
-/* Where the stream of records has to begin. */
+/* Where the stream of records has to begin; OWNER_FROM_LOST: its index is lost
+ * (index_aside.h). */
 uint64_t shard_attach_from(const struct shard *);
 
 /* ---- applying ---- */

@@ -19,6 +19,7 @@
 
 #include "fs.h"
 #include "hook.h"
+#include "index_aside.h"
 #include "log.h"
 #include "mem.h"
 #include "merge_plan.h"
@@ -195,8 +196,15 @@ part_bound(struct shard *sh, uint64_t lsn)
 struct shard_job *
 shard_job_new(struct shard *sh, enum shard_job_kind kind)
 {
+	bool rows = kind != SHARD_CHECKPOINT && kind != SHARD_MEND && kind != SHARD_STAT;
 	struct shard_job *j;
-	int fd = fcntl(sh->objects_fd, F_DUPFD_CLOEXEC, 3);
+	int fd;
+
+	if (sh->unfilled && rows) {	/* its rows are not what the shard holds */
+		errno = ENODATA;
+		return NULL;
+	}
+	fd = fcntl(sh->objects_fd, F_DUPFD_CLOEXEC, 3);
 
 	if (fd == -1)
 		return NULL;
@@ -420,8 +428,11 @@ shard_index_install(struct shard *sh, uint64_t lsn, int fd)
 	 * taken as after a power cut, so unfinished objects get all their pieces. */
 	/* Between the two the old number would promise too much of the new index. */
 	if (durable_write(sh->dir, 0, SEEDED) == 0 && index_swap(sh) == 0 &&
-	    durable_write(sh->dir, lsn, SEEDED) == 0)
+	    durable_write(sh->dir, lsn, SEEDED) == 0 &&
+	    (!sh->unfilled || index_filled(sh->dir) == 0)) {
+		sh->unfilled = false;
 		rc = 0;
+	}
 	e = errno;
 	if (shard_sql_open(sh, err, sizeof(err)) == -1)
 		log_fatal("store %s: cannot open the index after seeding: %s", sh->dir, err);

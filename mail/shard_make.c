@@ -4,8 +4,8 @@
  * Order: everything is written under DIR/new, unsynced; one sync of the file system;
  * then the names are given, and one sync more.  So an index.db is whole or not there,
  * whatever the moment of a power cut, and sixteen shards cost two syncs instead of two
- * hundred.  Nothing is made where an index.db is, or where one was in use; what stands
- * under DIR/new is of an attempt that was cut off.
+ * hundred.  Nothing is made where an index.db is; where one was in use its rest is set aside
+ * before (index_aside.h); what stands under DIR/new is of an attempt that was cut off.
  * Fails with a message; what is there then is taken up by the next start. */
 #define _GNU_SOURCE		/* syncfs */
 #include <assert.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fs.h"
+#include "index_aside.h"
 #include "mem.h"
 #include "shard_priv.h"
 
@@ -33,22 +34,24 @@ there(const char *dir)
 }
 
 /* A folder in use whose index.db is gone is no new shard: its records are trimmed from
- * the log, so a fresh index would begin UIDs anew and show empty mailboxes. */
+ * the log, so a fresh index alone would begin UIDs anew and show empty mailboxes. */
 static int
 not_in_use(const char *dir, char *err, size_t errlen)
 {
 	uint64_t lsn;
 
-	if (durable_known(dir, &lsn) == -1) {
+	bool known = durable_known(dir, &lsn) == 0;
+
+	if (!known && errno != EBADMSG) {
 		snprintf(err, errlen, "%s/durable: %s", dir, strerror(errno));
 		return -1;
 	}
-	if (lsn == 0)
+	if (known && lsn == 0)
 		return 0;
-	snprintf(err, errlen, "%s: index.db is gone, but the shard was in use up to record %llu; "
-	    "put index.db back, or move the node's log and shards folders away so that the "
-	    "other node fills new ones", dir, (unsigned long long)lsn);
-	errno = EBADMSG;
+	snprintf(err, errlen, "%s: index.db is gone, but the shard was in use", dir);
+	if (index_set_aside(dir, err) == 0)
+		return 0;
+	snprintf(err, errlen, "%s: cannot be set aside: %s", dir, strerror(errno));
 	return -1;
 }
 

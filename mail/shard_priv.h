@@ -52,6 +52,7 @@ struct shard {
 	/* after a power cut: records up to recover_until only mend objects */
 	uint64_t checkpoint_lsn, recover_until;
 	bool recovering;
+	bool unfilled;			/* its index is lost: it waits for one from the peer */
 	bool lost;			/* a sync has failed: nothing more is promised */
 	bool suspect;			/* of an earlier process one has: no file since the
 					 * checkpoint is believed, all are written anew */

@@ -73,6 +73,26 @@ core_mark_seeding(struct syncd *s, bool on)
 	return 0;
 }
 
+/* As for one that was away for too long.  Marked first, so that it is never promoted with
+ * what it has.  An active node's copy is not touched: the other one has to serve before. */
+bool
+core_refill(struct syncd *s, const char *why)
+{
+	const struct commit *c = &s->commit;
+
+	if (c->role != DATA_STANDBY || c->seeding ||
+	    (c->mode != DATA_INSYNC && c->mode != DATA_TARGET) || !ship_seed_may(s->ship))
+		return false;
+	if (core_mark_seeding(s, true) == -1) {
+		log_warn("%s: cannot mark this node as damaged", why);
+		return false;
+	}
+	log_err("%s: this node is filled anew from the other one", why);
+	/* The active took it for one that follows its log: it is asked anew. */
+	peerlink_drop(s->peer, "this node has to be filled anew");
+	return true;
+}
+
 /* ---- acts ---- */
 
 static void
@@ -309,6 +329,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	check_room(s);
 	ship_second(s->ship);
 	trim_second(s->trim);
+	owners_second(s->owners);
 	verify_second(s->verify);
 	agent_link_state(s->agent);
 }

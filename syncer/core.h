@@ -69,6 +69,9 @@ void core_log_changed(struct syncd *);
 void core_log_lost(struct syncd *, const char *what, int err) __attribute__((noreturn));
 /* A durable mark in the log directory. */
 int core_mark_seeding(struct syncd *, bool on);
+/* A standby whose copy is damaged: all of it is made anew from the active, if that may be
+ * (true); logged. */
+bool core_refill(struct syncd *, const char *why);
 void core_state(struct syncd *, struct data_state *);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include <event2/event.h>
 
+#include "clock.h"
 #include "core.h"
 #include "daemon.h"
 #include "ipc.h"
@@ -29,6 +30,7 @@
 #include "wire.h"
 
 #define RUN_MAX 512		/* records before the loop looks at others */
+#define REFILL_MS 60000		/* a seeding that leaves a shard out is not asked for at once again */
 
 /* ---- who may own what ---- */
 
@@ -89,6 +91,12 @@ too_much(const struct oconn *c, uint64_t max)
 }
 
 /* ---- connections ---- */
+
+bool
+owners_lost(const struct attach *a)
+{
+	return a->from == OWNER_FROM_LOST;
+}
 
 struct attach *
 owners_attach_of(struct oconn *c, uint16_t shard)
@@ -296,7 +304,7 @@ check_live(struct oconn *c)
 	for (size_t i = 0; i < c->nattach; i++) {
 		struct attach *a = &c->attach[i];
 
-		if (a->live || c->cursor <= a->live_at)
+		if (a->live || owners_lost(a) || c->cursor <= a->live_at)
 			continue;
 		a->live = true;
 		wire_store16(body, a->shard);
@@ -434,13 +442,18 @@ got_append(struct oconn *c, struct wire_in *in)
 	struct syncd *s = c->o->s;
 	struct held h = { .origin = wire_get_u64(in) };
 	enum owner_refusal why;
+	const struct attach *a;
 
 	h.shard = wire_get_u16(in);
 	h.type = wire_get_u8(in);
 	h.payload = wire_get_rest(in);
 	if (!wire_in_ok(in) || h.payload.len > RECORD_PAYLOAD_MAX ||
-	    h.type == OWNER_REC_GENERATION || owners_attach_of(c, h.shard) == NULL)
+	    h.type == OWNER_REC_GENERATION || (a = owners_attach_of(c, h.shard)) == NULL)
 		return false;
+	if (owners_lost(a)) {
+		conn_refused(c, h.origin, OWNER_NOT_ACTIVE);
+		return true;
+	}
 	split_proposed(s->split, h.shard);
 	switch (commit_append(&s->commit, weight(h.payload.len), &why)) {
 	case COMMIT_DO_WRITE:
@@ -586,13 +599,20 @@ got_attach(struct oconn *c, struct wire_in *in)
 	a->shard = shard;
 	a->offers = offers;
 	c->o->known_shard[shard] = true;
-	a->from = a->applied = from;
+	a->from = from;
+	a->applied = owners_lost(a) ? 0 : from;
 	/* On a standby too: what this node wrote before a restart may yet be committed, so
 	 * that until then nobody may hear that an append will never be. */
 	a->live_at = m->tip_lsn;
-	if (from > c->o->known)
+	if (owners_lost(a)) {
+		log_err("owner name=%s shard=%u has lost its index: it is given nothing until it has one "
+		    "of the other node%s", log_safe(c->name), shard, m->role == DATA_ACTIVE ?
+		    "; that one has to serve before" : "");
+		from = m->commit_lsn;
+	} else if (from > c->o->known) {
 		c->o->known = from;
-	if (c->nattach == 1 || c->cursor > from + 1)
+	}
+	if (c->nattach == 1 || (c->cursor > from + 1 && !owners_lost(a)))
 		c->cursor = from + 1;
 	conn_role(c);
 	owners_kick(c->o);
@@ -713,12 +733,29 @@ owners_applied(const struct owners *o)
 		for (size_t i = 0; i < c->nattach; i++) {
 			const struct attach *a = &c->attach[i];
 
-			if (a->applied < a->from && a->applied < least)
+			if ((owners_lost(a) || a->applied < a->from) && a->applied < least)
 				least = a->applied;
 			else if (c->cursor > 0 && c->cursor - 1 < least)
 				least = c->cursor - 1;
 		}
 	return least;
+}
+
+void
+owners_second(struct owners *o)
+{
+	int64_t now = clock_ms();
+	const struct oconn *c;
+
+	if (o->refilled_ms != 0 && now - o->refilled_ms < REFILL_MS)
+		return;
+	TAILQ_FOREACH(c, &o->conns, next)
+		for (size_t i = 0; i < c->nattach; i++)
+			if (owners_lost(&c->attach[i])) {
+				if (core_refill(o->s, "an owner has lost its index"))
+					o->refilled_ms = now;
+				return;
+			}
 }
 
 uint64_t

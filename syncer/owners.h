@@ -35,14 +35,17 @@ uint64_t owners_known(const struct owners *);
 /* Everything of the shard up to here is durable outside of the log; 0: unknown. */
 uint64_t owners_checkpoint(const struct owners *, uint16_t shard);
 
-/* Asks an owner to look through its shard (verify.h); -1: nobody owns it now. */
+/* Asks an owner to look through its shard (verify.h); -1: nobody owns it now, or it has lost
+ * its index. */
 int owners_verify(struct owners *, uint16_t shard, uint32_t run, uint64_t rate, bool repair);
 /* Nobody waits for its answer any more. */
 void owners_verify_stop(struct owners *, uint16_t shard);
 
 /* Seeding: see seed.h.  -1: nobody owns the shard now. */
 void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);
-/* A shard whose owner was here since syncd started and is not now. */
+/* Once a second: a standby with an owner that lost its index is filled anew. */
+void owners_second(struct owners *);
+/* A shard whose owner was here since syncd started and is not now, or has lost its index. */
 bool owners_absent(const struct owners *, uint16_t *shard);
 size_t owners_shards(const struct owners *, uint16_t *shards, size_t max);
 int owners_ask_snapshot(struct owners *, uint16_t shard);

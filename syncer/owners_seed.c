@@ -199,11 +199,17 @@ owners_seed_gone(struct owners *o, const struct attach *a)
 bool
 owners_absent(const struct owners *o, uint16_t *shard)
 {
-	for (uint16_t n = 0; n < SHARD_MAX; n++)
-		if (o->known_shard[n] && owners_of((struct owners *)(uintptr_t)o, n) == NULL) {
+	struct oconn *c;
+
+	for (uint16_t n = 0; n < SHARD_MAX; n++) {
+		if (!o->known_shard[n])
+			continue;
+		c = owners_of((struct owners *)(uintptr_t)o, n);
+		if (c == NULL || owners_lost(owners_attach_of(c, n))) {
 			*shard = n;
 			return true;
 		}
+	}
 	return false;
 }
 
@@ -245,9 +251,14 @@ offer_to(struct owners *o, uint16_t shard, uint16_t type, const struct wire_out 
 int
 owners_verify(struct owners *o, uint16_t shard, uint32_t run, uint64_t rate, bool repair)
 {
+	struct oconn *c = owners_of(o, shard);
 	struct wire_out w;
 	int rc;
 
+	if (c != NULL && owners_lost(owners_attach_of(c, shard))) {
+		errno = ENODATA;
+		return -1;
+	}
 	wire_out_init(&w);
 	wire_put_u16(&w, shard);
 	wire_put_u32(&w, run);

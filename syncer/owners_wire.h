@@ -15,7 +15,7 @@ struct listener;
 struct attach {			/* one shard of a connection */
 	uint16_t shard;
 	bool live;
-	uint64_t from;		/* the newest delivered */
+	uint64_t from;		/* the newest delivered; OWNER_FROM_LOST: nothing is */
 	uint64_t live_at;	/* live when the cursor is behind this */
 	uint64_t applied;
 	unsigned offers;	/* objects and indexes offered and not answered yet */
@@ -59,6 +59,7 @@ struct owners {
 	TAILQ_HEAD(, oconn) conns;
 	TAILQ_HEAD(, held) held;
 	uint64_t known;
+	int64_t refilled_ms;		/* 0: not yet */
 	uint64_t checkpoint[SHARD_MAX];
 	bool known_shard[SHARD_MAX];	/* attached once */
 	struct seed_owner_ops seed;
@@ -67,6 +68,7 @@ struct owners {
 
 struct oconn *owners_of(struct owners *, uint16_t shard);
 struct attach *owners_attach_of(struct oconn *, uint16_t shard);	/* NULL: not here */
+bool owners_lost(const struct attach *);	/* it has no index */
 void owners_seed_gone(struct owners *, const struct attach *);
 /* false: the message makes no sense.  Takes m->fd. */
 bool owners_seed_message(struct oconn *, const struct ipc_msg *, struct wire_in *);

@@ -350,28 +350,6 @@ summary(const struct verify *v)
 	    (json_int_t)clock_wall_ms(), "not_looked_at", v->failures);
 }
 
-/* A damaged index or log of a standby: its copy of everything is made anew from the active,
- * as for one that was away for too long.  Marked first, so that it is never promoted with
- * what is damaged.  An active node's is not touched: the other one has to serve before. */
-static void
-refill(struct verify *v)
-{
-	struct syncd *s = v->s;
-	const struct commit *c = &s->commit;
-
-	if (c->role != DATA_STANDBY || c->seeding ||
-	    (c->mode != DATA_INSYNC && c->mode != DATA_TARGET) || !ship_seed_may(s->ship))
-		return;
-	if (core_mark_seeding(s, true) == -1) {
-		log_warn("verify: cannot mark this node as damaged");
-		return;
-	}
-	log_err("verify: an index or the log is damaged: this node is filled anew from the other one");
-	v->refilled = true;
-	/* The active took it for one that follows its log: it is asked anew. */
-	peerlink_drop(s->peer, "this node has to be filled anew");
-}
-
 static const char *
 next_step(const struct verify *v)
 {
@@ -422,7 +400,7 @@ finish(struct verify *v)
 	    (long long)v->bad, (long long)v->mended, (long long)(clock_ms() - v->began_ms));
 	/* Not by itself: while it is filled anew this node cannot take over. */
 	if (v->asked && v->repair && v->whole_bad && !v->log_moved && !v->stopped)
-		refill(v);
+		v->refilled = core_refill(v->s, "verify: an index or the log is damaged");
 	answer(v);
 }
 
@@ -461,9 +439,9 @@ start_shards(struct verify *v)
 	for (size_t i = 0; i < v->nparts; i++)
 		if (owners_verify(v->s->owners, shards[i], v->run, v->s->conf.verify_rate,
 		    v->repair) == -1)
-			shard_failed(v, &v->parts[i], "its owner went away");
+			shard_failed(v, &v->parts[i], "its owner went away, or has lost its index");
 	if (owners_absent(v->s->owners, &absent)) {
-		(void)snprintf(text, sizeof(text), "shard %u was not looked through: it has no owner",
+		(void)snprintf(text, sizeof(text), "shard %u was not looked through: it has no owner with an index",
 		    absent);
 		failure(v, text);
 	} else if (v->nparts == 0) {

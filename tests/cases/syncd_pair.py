@@ -21,6 +21,7 @@ HELLO, PROMOTE, DEMOTE, GRANT, DENY, OUTDATE, QUERY = range(1, 8)
 (STATE, PROMOTED, REFUSED, DEMOTED, ALONE_WANTED, JOIN_WANTED, OUTDATED, ADOPTED,
  NEWER) = range(32, 41)
 NOT_ACTIVE, NOT_TWICE, DISK_FULL, BUSY, FAILED = range(1, 6)
+LOST = 2**64 - 1        # of an owner without an index
 SHARD = 16
 
 
@@ -294,11 +295,12 @@ class Node:
                 time.sleep(0.01)
         raise AssertionError("syncd does not start")
 
-    def attach(self, keep=True):
+    def attach(self, keep=True, start=None):
         old = self.owner
-        start = max(old.records) if keep and old and old.records else 0
+        if start is None:
+            start = max(old.records) if keep and old and old.records else 0
         self.owner = Owner(self, start)
-        if keep and old:
+        if keep and old and start != LOST:
             self.owner.records = old.records
 
     def kill(self, sig=signal.SIGKILL):
@@ -1127,6 +1129,32 @@ def case_retain_time(p):
     p.until("trimmed", lambda: oldest() > 20, 30)
     b.start()                   # it has what was trimmed, and goes on
     p.in_step()
+
+
+def case_lost_index(p):
+    """an owner that lost its index is given nothing; a standby is filled anew, an active fills nobody"""
+    a, b = p.start()
+    p.settled(a.owner, p.load(a.owner, 20))
+    last = max(a.owner.records)
+    a.attach(start=LOST)
+    p.run_for(1.0)
+    assert not a.owner.records and not a.owner.gens and not a.owner.active and not a.owner.live
+    lost = a.owner.append(b"x")
+    p.until("refused", lambda: a.owner.refused.get(lost) == NOT_ACTIVE)
+    assert not os.path.exists(a.log + "/seeding"), "the active has to serve until the other one does"
+    # Its index is back.
+    a.owner.ipc.close()
+    a.owner = Owner(a, last)
+    p.serving()
+    p.settled(a.owner, p.load(a.owner, 5))
+    b.attach(start=LOST)
+    p.until("marked", lambda: os.path.exists(b.log + "/seeding"))
+    assert not b.owner.records and not b.owner.active
+    p.until("not in step", lambda: a.agent.state.get("mode") != SYNC)
+    # A standby that has to be filled is not filled from an index that is lost.
+    a.attach(start=LOST)
+    p.until("said", lambda: said(a, "the owner of shard %d is away" % SHARD) > 0, 30)
+    assert os.path.exists(b.log + "/seeding"), "filled"
 
 
 def case_path_change(p):

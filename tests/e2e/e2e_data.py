@@ -574,3 +574,84 @@ def idle_shards_are_seeded(t):
     for e in (ex, more):        # in the same mailboxes: each finds the other's, too
         for name, r in e.read_back().items():
             t.equal(r.lost, 0, name)
+
+
+def trimmed_pair(t, seed):
+    """A pair with mail, whose logs do not hold all of it any more."""
+    lab = t.lab(syncd=[("rejoin-stable-ms", 500), ("hold-ms", 1000), ("segment-size", "4M"),
+                       ("retain-size", "64M")],
+                maild=[("checkpoint-s", 1)])
+    ex = exercise.Exercise(lab, mailgen.generate(900, seed=seed), say=t.say, users=4)
+    ex.add_users()
+    ex.run(probes=())
+
+    def oldest(node):
+        r = lab.execute(node, "hactl", "sync", "status", "--json")
+        return json.loads(r.stdout)["status"]["oldest_lsn"]
+    wait_for("the logs are trimmed", 30, lambda: min(map(oldest, NODES)) > 1, 0.2)
+    return lab, ex
+
+
+def stores_with_mail(lab, node):
+    shards = os.path.join(lab.node_dir(node), "var/shards")
+    return [d for d in (os.path.join(shards, n) for n in sorted(os.listdir(shards))
+                        if n.startswith("store-"))
+            if sum(len(f) for _, _, f in os.walk(os.path.join(d, "objects")))]
+
+
+def set_aside(t, lab, node, shards):
+    """Each of these waits for an index no more, and what was damaged is there to be looked at."""
+    wait_for("it is filled anew", 60,
+             lambda: re.search(r"seeded lsn=\d+ files", lab.log(node, "syncd")), 0.2)
+    lab.wait_in_step(60)
+    for d in shards:
+        kept = [n for n in os.listdir(d) if n.startswith("damaged-")]
+        t.equal(len(kept), 1, "what was damaged is kept in " + d)
+        t.true("unfilled" not in os.listdir(d), "filled: " + d)
+
+
+@test
+def a_damaged_index_is_filled_anew(t):
+    """Indexes of the standby are damaged, empty or gone while it is off, and the log is trimmed: what
+    is left is set aside, and the node is filled anew by itself."""
+    lab, ex = trimmed_pair(t, 21)
+    standby = lab.standby()
+    lab.kill(standby)
+    full = stores_with_mail(lab, standby)
+    t.true(len(full) > 1, "stores with mail: %r" % full)
+    shards = os.path.dirname(full[0])
+    queue, directory = os.path.join(shards, "queue"), os.path.join(shards, "directory")
+    hurt = full[:2] + [queue, directory]
+    for d in hurt:
+        for name in ("index.db-wal", "index.db-shm"):
+            if os.path.exists(os.path.join(d, name)):
+                os.unlink(os.path.join(d, name))
+    for d in (full[0], queue):
+        with open(os.path.join(d, "index.db"), "r+b") as f:
+            f.write(b"Z" * 100)
+    os.unlink(os.path.join(full[1], "index.db"))
+    os.truncate(os.path.join(directory, "index.db"), 0)
+    lab.power_on(standby)
+    set_aside(t, lab, standby, hurt)
+    active = lab.active()
+    lab.kill(active)
+    wait_for("take-over by %s" % standby, 30, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the refilled node")
+
+
+@test
+def a_damaged_index_on_the_active(t):
+    """maild of the active starts again and finds an index of a store gone, and the log is trimmed:
+    it does not serve with it, the other node takes over, and this one is filled anew; the standby's
+    good one is never filled from it."""
+    lab, ex = trimmed_pair(t, 22)
+    active, standby = lab.active(), lab.standby()
+    store = stores_with_mail(lab, active)[0]
+    os.unlink(os.path.join(store, "index.db"))      # its processes have the old file still
+    lab.kill_service(active, "maild")
+    wait_for("take-over by %s" % standby, 60, lambda: lab.active() == standby, 0.1)
+    for name, r in ex.read_back().items():
+        t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the other node")
+    set_aside(t, lab, active, [store])
+    t.true(not re.search(r"seeded lsn=\d+ files", lab.log(standby, "syncd")), "the standby was not filled")

@@ -619,6 +619,40 @@ test_rewind(void **state)
 	UNTIL(f->nappend == 2);
 }
 
+/* The index is lost: what is on its way is not taken, live is not believed, and what was
+ * proposed is settled when one from the peer is there. */
+static void
+test_lost(void **state)
+{
+	struct fake *f = *state;
+	unsigned attaches;
+	uint64_t t;
+
+	go_live(f);
+	say_record(f, 101, 0, "a");
+	UNTIL(f->nrec == 1);
+	t = propose(f, "mine");
+	UNTIL(f->nappend == 1);
+	attaches = f->attaches;
+	owner_attach(f->owner, SHARD, OWNER_FROM_LOST);
+	UNTIL(f->attaches == attaches + 1);
+	assert_true(f->attach_from == OWNER_FROM_LOST);
+	say_record(f, 102, 0, "in flight");
+	say_committed(f, t, 103);
+	say_live(f);
+	loop_for(f, 30);
+	assert_int_equal(f->nrec, 1);
+	propose(f, "held");
+	loop_for(f, 30);
+	assert_int_equal(f->nappend, 1);
+	owner_attach(f->owner, SHARD, 102);	/* not a way back: nothing of before is awaited */
+	say_record(f, 103, t, "mine");
+	say_live(f);
+	UNTIL(f->nrec == 2 && f->nappend == 2);
+	assert_int_equal(f->rec[1].token, t);
+	assert_true(f->role.active);
+}
+
 /* Nonsense ends the connection, not the process; the next one goes on. */
 static void
 test_nonsense(void **state)
@@ -906,7 +940,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_commit_and_refuse), T(test_undecided), T(test_reconnect),
 		T(test_reconnect_standby),
-		T(test_duplicates_skipped), T(test_rewind), T(test_nonsense), T(test_tell), T(test_merge),
+		T(test_duplicates_skipped), T(test_rewind), T(test_lost), T(test_nonsense), T(test_tell), T(test_merge),
 		T(test_mend), T(test_verify),
 	};
 

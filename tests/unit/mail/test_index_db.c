@@ -3,6 +3,9 @@
  *
  * The disk is made to fail by a limit on the size of files (EFBIG, which SQLite calls
  * an I/O error); a real full one is a small tmpfs, which needs root. */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -184,6 +187,77 @@ test_open_fails(void **state)
 	free(path);
 }
 
+static void
+damage(const char *how)
+{
+	char *path = mem_printf("%s/index.db", dir), *wal = mem_printf("%s/index.db-wal", dir);
+	static const char junk[100] = "not a database";
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd != -1);
+	assert_true(unlink(wal) == 0 || errno == ENOENT);
+	if (strcmp(how, "header") == 0)
+		assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+	else if (strcmp(how, "empty") == 0)
+		assert_int_equal(ftruncate(fd, 0), 0);
+	else
+		assert_int_equal(unlink(path), 0);
+	close(fd);
+	free(wal);
+	free(path);
+}
+
+static size_t
+set_aside(void)
+{
+	char *pattern = mem_printf("%s/damaged-*", dir);
+	glob_t found;
+	size_t n = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+
+	globfree(&found);
+	free(pattern);
+	return n;
+}
+
+/* One that is damaged, empty or gone: what is left is kept, no record is asked for and none is
+ * given to the peer, over restarts too, until an index from there is in place. */
+static void
+test_lost(void **state)
+{
+	static const char *const how[] = { "header", "empty", "gone" };
+	struct index_db *x = index_db_open(dir, schema, sql, 2);
+	uint64_t lsn;
+	int fd;
+
+	(void)state;
+	for (uint64_t n = 1; n < 50; n++)
+		assert_int_equal(put(x, n), MAIL_OK);
+	assert_int_equal(index_db_attach_from(x), 49);
+	for (size_t i = 0; i < sizeof(how) / sizeof(*how); i++) {
+		fd = index_db_snapshot(x, &lsn);
+		assert_true(fd != -1);
+		index_db_close(x);
+		damage(how[i]);
+		x = index_db_open(dir, schema, sql, 2);
+		assert_int_equal(index_db_why(x), MAIL_OK);
+		assert_true(index_db_attach_from(x) == OWNER_FROM_LOST);
+		assert_int_equal(index_db_snapshot(x, &lsn), -1);
+		assert_int_equal(set_aside(), i + 1);
+		index_db_close(x);
+		x = index_db_open(dir, schema, sql, 2);
+		assert_true(index_db_attach_from(x) == OWNER_FROM_LOST);
+		assert_int_equal(index_db_replace(x, fd), 0);
+		close(fd);
+		assert_int_equal(index_db_attach_from(x), 49);
+		assert_int_equal(rows(x), 49);
+		index_db_close(x);
+		x = index_db_open(dir, schema, sql, 2);
+		assert_int_equal(index_db_attach_from(x), 49);
+		assert_int_equal(set_aside(), i + 1);
+	}
+	index_db_close(x);
+}
+
 /* Not a byte is left: with the file open, and for one that starts then. */
 static void
 test_disk_full(void **state)
@@ -231,6 +305,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_write_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_open_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
 	};
 

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 
 #include "fs.h"
 #include "hex.h"
+#include "index_aside.h"
 #include "log.h"
 #include "mem.h"
 #include "shard.h"
@@ -519,24 +522,119 @@ test_make(void **state)
 	}
 }
 
-/* A shard that was in use and lost its index.db is an error, not a new shard. */
+/* How many folders with what was damaged; the last one's name. */
+static int
+asides(const char *dir, char name[64])
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	int n = 0;
+
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, "damaged-", 8) == 0) {
+			snprintf(name, 64, "%.63s", e->d_name);
+			n++;
+		}
+	closedir(d);
+	return n;
+}
+
+/* Gone from a shard that was in use: what is left is kept, and it asks for no records. */
 static void
 test_index_gone(void **state)
 {
-	char *dir = mem_printf("%s/lost", root), *path, err[512];
+	char *dir = mem_printf("%s/lost", root), *path, err[512], name[64];
 	static const char text[] = "mailpair-shard 1\nlsn 41\nboot x\n";
+	struct shard *sh;
 
 	(void)state;
 	assert_int_equal(fs_mkdirs(dir, 0700), 0);
 	assert_int_equal(fs_replace(dir, "durable", text, sizeof(text) - 1, 0600), 0);
-	assert_int_equal(shards_make(&dir, 1, err, sizeof(err)), -1);
-	assert_non_null(strstr(err, "index.db is gone"));
-	path = mem_printf("%s/index.db", dir);
-	assert_int_equal(access(path, F_OK), -1);
-	assert_int_equal(fs_unlink_durable(dir, "durable"), 0);
+	assert_int_equal(fs_replace(dir, "index.db-wal", "old", 3, 0600), 0);
 	assert_int_equal(shards_make(&dir, 1, err, sizeof(err)), 0);
+	assert_int_equal(asides(dir, name), 1);
+	path = mem_printf("%s/%s/index.db-wal", dir, name);
 	assert_int_equal(access(path, F_OK), 0);
 	free(path);
+	path = mem_printf("%s/%s/durable", dir, name);
+	assert_int_equal(access(path, F_OK), 0);
+	free(path);
+	sh = shard_open(dir, err, sizeof(err));
+	assert_non_null(sh);
+	assert_true(shard_attach_from(sh) == OWNER_FROM_LOST);
+	shard_close(sh);
+	free(dir);
+}
+
+/* A frozen copy of its index. */
+static int
+snapshot(struct shard *sh, uint64_t *lsn)
+{
+	struct shard_job *j = shard_job_new(sh, SHARD_SNAPSHOT);
+	int fd;
+
+	assert_non_null(j);
+	shard_job_run(j);
+	assert_true(j->ok);
+	*lsn = j->lsn;
+	fd = j->index_fd;
+	j->index_fd = -1;
+	shard_job_free(j);
+	return fd;
+}
+
+/* One that does not open: the same.  It gives the peer nothing, over restarts too, until an
+ * index from there is in place; then it is what it was. */
+static void
+test_index_damaged(void **state)
+{
+	static const char *const how[] = { "header", "empty", "short", "durable" };
+	struct shard *whole = up("sound"), *sh;
+	char *dir = mem_printf("%s/hurt", root), *index = mem_printf("%s/index.db", dir);
+	char *wal = mem_printf("%s/index.db-wal", dir), name[64], junk[100], err[300];
+	uint64_t lsn;
+	int fd;
+
+	(void)state;
+	apply(whole, 0, nstream, 50);
+	memset(junk, 0x5a, sizeof(junk));
+	for (int i = 0; i < 4; i++) {
+		sh = up("hurt");
+		apply(sh, 0, nstream, 50);
+		checkpoint(sh);
+		shard_close(sh);
+		assert_true(unlink(wal) == 0 || errno == ENOENT);
+		if (strcmp(how[i], "durable") == 0) {
+			assert_int_equal(fs_replace(dir, "durable", junk, 10, 0600), 0);
+		} else {
+			fd = open(index, O_RDWR | O_CLOEXEC);
+			assert_true(fd != -1);
+			assert_int_equal(strcmp(how[i], "header") == 0 ? (pwrite(fd, junk,
+			    sizeof(junk), 0) == sizeof(junk) ? 0 : -1) : ftruncate(fd, strcmp(how[i],
+			    "short") == 0 ? 3000 : 0), 0);
+			close(fd);
+		}
+		assert_null(shard_open(dir, err, sizeof(err)));
+		assert_int_equal(errno, EBADMSG);
+		assert_int_equal(index_set_aside(dir, err), 0);
+		sh = up("hurt");
+		assert_int_equal(asides(dir, name), i + 1);
+		assert_null(shard_job_new(sh, SHARD_SNAPSHOT));
+		shard_close(sh);
+		sh = up("hurt");
+		assert_true(shard_attach_from(sh) == OWNER_FROM_LOST);
+		fd = snapshot(whole, &lsn);
+		assert_int_equal(shard_index_install(sh, lsn, fd), 0);
+		close(fd);
+		assert_int_equal(shard_attach_from(sh), lsn);
+		same(whole, sh);
+		verified(sh);
+		shard_close(sh);
+	}
+	shard_close(whole);
+	free(wal);
+	free(index);
 	free(dir);
 }
 
@@ -546,7 +644,7 @@ main(int argc, char **argv)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_batchings), T(test_crashes), T(test_power_cut),
-		T(test_checkpoint_recovering), T(test_part_holds_checkpoint), T(test_reap), T(test_make), T(test_index_gone),
+		T(test_checkpoint_recovering), T(test_part_holds_checkpoint), T(test_reap), T(test_make), T(test_index_gone), T(test_index_damaged),
 	};
 	int rc;
 
