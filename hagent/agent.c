@@ -88,7 +88,7 @@ step(struct agent *a, const struct policy_event *ev)
 	policy_step(&a->policy, &v, &a->actions);
 	until = policy_answers_until(&a->policy, &v);
 	if (until != 0)
-		lease_grant(a->lease, until);
+		lease_grant(a->lease, until == POLICY_NO_ANSWERS ? 0 : until);
 	/* Whoever took it made a generation, and that is never done without an action. */
 	if (a->actions.n > 0)
 		random_bytes(a->random, sizeof(a->random));

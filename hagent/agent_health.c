@@ -269,6 +269,8 @@ alarm_hint(enum policy_alarm alarm)
 	case ALARM_RES_FAILED:
 	case ALARM_FLAPPING:
 		return "hactl resource cleanup";
+	case ALARM_MUTE:
+		return "hactl failover --peer-is-off --accept-loss, if the other node is off";
 	case ALARM_DISK:
 		return "hactl check disk";
 	case ALARM_CONFIG:

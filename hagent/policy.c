@@ -26,7 +26,7 @@ policy_init(struct policy *p, const struct policy_conf *conf, const struct state
 	p->take_ms = -1;
 	p->isolated_ms = p->syncd_gone_ms = p->data_standby_ms = p->ping_less_ms = -1;
 	p->fence.wanted_ms = p->unquorate_ms = p->quorum_ms = -1;
-	p->failback_ms = p->slow_ms = p->full_ms = -1;
+	p->failback_ms = p->slow_ms = p->full_ms = p->mute_ms = -1;
 	p->probe_ms = p->contest_ms = now_ms - (1 << 30);
 	p->cycle = -1;
 	p->last_active = state_newest(&p->marks) != NULL ? state_newest(&p->marks)->node : 255;
@@ -69,7 +69,7 @@ wake(struct turn *t)
 		p->slept = !policy_peer_serves(t->v)
 		    || (p->conf->syncd && f->gen != policy_newest(p, t->v).no);
 	else
-		p->slept = f->gen > p->gen.no;
+		p->slept = f->gen > p->gen.no || policy_outranked(p, t->v);
 }
 
 /* It acknowledged alone in a generation that our log has not reached: then something is
@@ -542,6 +542,7 @@ policy_step(struct policy *p, const struct policy_view *v, struct policy_actions
 	note_syncd(t);
 	proof_turn(t);
 	maint_turn(t);
+	answers_turn(t);
 	if (v->ev.type == EV_OP)
 		op_event(t);
 	switch (p->role) {

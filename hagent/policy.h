@@ -195,6 +195,7 @@ enum policy_alarm {
 	ALARM_ISOLATED, ALARM_CONTESTED, ALARM_STOP_FAILED, ALARM_RES_FAILED, ALARM_SYNCD,
 	ALARM_ALONE, ALARM_SPLIT, ALARM_NO_LEADER, ALARM_CONFIG, ALARM_REFUSED, ALARM_LINKS,
 	ALARM_FENCE, ALARM_QUORUM, ALARM_FLAPPING, ALARM_DISK,
+	ALARM_MUTE,		/* active, and clients get no answers */
 	ALARMS
 };
 const char *policy_alarm_name(enum policy_alarm);
@@ -319,6 +320,7 @@ struct policy {
 	int64_t slow_ms, full_ms;	/* active, this is wrong with the log's disk here, and
 					 * nothing with the other node's, since; -1 */
 	int64_t ping_less_ms;		/* active, and the peer sees more targets since; -1 */
+	int64_t mute_ms;		/* active, and clients get no answers since; -1 */
 
 	uint64_t alone_no;		/* ALONE_WANTED that waits for evidence; 0 none */
 	int64_t alone_ms;		/* since when the evidence for it is looked for */
@@ -412,9 +414,11 @@ int64_t policy_lease_ms(const struct policy *, const struct policy_view *);
 /* Between two roles: which change is under way, for people; "" none. */
 const char *policy_changing(const struct policy *);
 /* Until when (now_ms's clock) the services here may answer clients with what they know; 0: no
- * longer than was said before.  When that is over, after a pause, the other node may have taken
- * over: its word is waited for, however long it is silent, or an operator's.  A generation in
- * which this node serves alone has nobody who could. */
+ * longer than was said before; POLICY_NO_ANSWERS: not at all from now on, as the other node
+ * serves and goes before us.  When it is over, after a pause, the other node may have taken
+ * over: its word is waited for, however long it is silent, or an operator's; in a generation
+ * in which this node serves alone, for deadtime. */
+#define POLICY_NO_ANSWERS (-1)
 int64_t policy_answers_until(const struct policy *, const struct policy_view *);
 bool policy_complete(const struct policy *, const struct policy_view *);	/* P1 */
 /* Idle: nobody else can have acknowledged anything newer. */

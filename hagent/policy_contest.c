@@ -11,35 +11,13 @@ announce_soon(struct turn *t)
 	t->p->announce = true;
 }
 
-/* A node that just woke and has not heard the other one since: that one may serve by now.
- * After deadtime it has spoken, or is silent. */
-static bool
-just_woke(const struct policy *p, const struct policy_view *v)
-{
-	return p->slept && v->now_ms - p->awake_ms <= p->conf->dead_ms;
-}
-
-/* The peer takes over deadtime after the last frame at the earliest, and a step that comes
- * within half of that finds that what the last one said still holds.  So an agent that
- * restarts at once goes on, and one that stood still does not. */
-int64_t
-policy_answers_until(const struct policy *p, const struct policy_view *v)
-{
-	bool replaced = (p->slept && !v->answers)
-	    || (policy_peer_serves(v) && v->peer.f.gen > p->gen.no);
-
-	if (p->role == ROLE_BOOT || (replaced && !gen_kind_alone(p->gen.kind)))
-		return 0;
-	return v->now_ms + p->conf->dead_ms / 2;
-}
-
 /* Not while it may draw clients to old data. */
 static void
 announce_turn(struct turn *t)
 {
 	struct policy *p = t->p;
 
-	if (!p->announce || just_woke(p, t->v))
+	if (!p->announce || policy_just_woke(p, t->v))
 		return;
 	p->announce = false;
 	turn_add(t, ACT_ANNOUNCE);

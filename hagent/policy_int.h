@@ -35,6 +35,7 @@ bool policy_probe_clear(const struct policy *, const struct policy_view *);
 bool policy_silent(const struct policy *, const struct policy_view *);
 bool policy_idle(const struct policy *);
 bool policy_res_failed(const struct policy *);	/* one does not run, and is not mended now */
+bool policy_just_woke(const struct policy *, const struct policy_view *);
 bool policy_healthy(const struct policy *);
 bool policy_fit(const struct policy *);		/* healthy, and may become active */
 bool policy_barred(const struct policy *);	/* may not become active, whatever is proved */
@@ -93,6 +94,8 @@ void maint_turn(struct turn *);		/* in every role */
 void contest_soon(struct turn *);	/* a path came back */
 void announce_soon(struct turn *);	/* the addresses, as soon as they are ours for sure */
 void contest_turn(struct turn *);	/* active */
+/* policy_answers.c */
+void answers_turn(struct turn *);
 /* policy_op.c */
 void op_tell_maintenance(struct turn *, int64_t ms, uint32_t caller);
 void op_event(struct turn *);

@@ -43,7 +43,8 @@ policy_alarm_name(enum policy_alarm a)
 {
 	static const char *const names[] = { "isolated", "contested", "stop-failed",
 		"resource-failed", "syncd", "alone", "split", "no-leader", "config", "refused",
-		"links", "fence", "quorum", "flapping", "disk" };
+		"links", "fence", "quorum", "flapping", "disk",
+		"mute" };
 
 	return (unsigned)a < sizeof(names) / sizeof(names[0]) ? names[a] : "unknown";
 }

@@ -11,6 +11,7 @@
  *   quorum-ignored             going on alone does not ask for the quorum
  *   lease-not-waited           the other node's watchdog counts as fired at once
  *   cold-start-unasked         who booted alone serves, whether it was the last active or not
+ *   answer-after-pause         who stood still answers clients at once
  *   number-not-durable         a generation is used before its number is on the disk
  *   ignore-outdate             OUTDATED is answered, and nothing is marked
  *   release-before-stopped     RELEASE does not wait for the resources to stop

@@ -17,7 +17,7 @@ struct lease {
 	_Atomic int64_t *until_ms;
 };
 
-/* It never shrinks, so a mapping of it never faults. */
+/* It never shrinks and has no hole, so a mapping of it never faults. */
 static int
 make_size(int fd)
 {
@@ -29,9 +29,8 @@ make_size(int fd)
 		errno = EINVAL;
 		return -1;
 	}
-	if (st.st_size < (off_t)sizeof(int64_t))
-		return ftruncate(fd, sizeof(int64_t));
-	return 0;
+	errno = posix_fallocate(fd, 0, sizeof(int64_t));
+	return errno == 0 ? 0 : -1;
 }
 
 /* A descriptor that can do no more than side needs. */

@@ -5,7 +5,7 @@
  * connection is freed, so that no callback finds its connection gone.  Whatever the
  * client does wrong ends in the engine's answer; a stream that breaks is freed without
  * a word.  Before STARTTLS's handshake the input must be empty.  While the node's lease has
- * run out (lease.h), no engine works and nothing leaves. */
+ * run out (lease.h), no engine works and nothing of what it said leaves. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -86,7 +86,8 @@ extern const struct owner_ops queue_owner_ops;
 
 /* queue.c */
 bool queue_active(const struct queue *);	/* may change things */
-bool queue_may_send(const struct queue *);	/* the log takes the outcome, the file is up to date */
+bool queue_may_send(const struct queue *);	/* the log takes the outcome, the file is up to date,
+							 * the lease holds */
 void queue_kick(struct queue *);	/* look soon what is to be done */
 bool queue_busy(const struct queue *, uint64_t id);
 

@@ -322,6 +322,16 @@ on_stream(struct bufferevent *bev, short what, void *arg)
 }
 
 static void
+say_bye(struct session *s, const char *why)
+{
+	(void)hold(s);
+	s->leaving = true;
+	s->proto->bye(s, why);
+	touch(s);
+	session_kick(s);
+}
+
+static void
 on_idle(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
@@ -330,13 +340,11 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (s->closing || s->leaving) {
 		s->broken = true;
+		session_kick(s);
 	} else {
 		log_info("session %s idle user=%s", s->sid, log_safe(s->address));
-		s->leaving = true;
-		s->proto->bye(s, "Idle for too long");
-		touch(s);
+		say_bye(s, "Idle for too long");
 	}
-	session_kick(s);
 }
 
 static struct session *
@@ -413,11 +421,12 @@ session_bye_all(struct session_set *set, const char *why)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &set->sessions, link) {	/* none is freed here */
+		if (s->closing && hold(s)) {	/* its last words would wait for the lease */
+			s->broken = true;
+			session_kick(s);
+		}
 		if (s->closing || s->leaving)
 			continue;
-		s->leaving = true;
-		s->proto->bye(s, why);
-		touch(s);
-		session_kick(s);
+		say_bye(s, why);
 	}
 }

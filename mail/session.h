@@ -33,7 +33,8 @@ struct session_login {
 };
 
 struct session_set *session_set_new(struct event_base *, struct store *,
-    const struct session_limits *, const struct lease *);	/* limits are copied */
+    const struct session_limits *, const struct lease *);	/* limits are copied; the lease is
+							 * borrowed, NULL: without one */
 void session_set_free(struct session_set *);
 /* fd is owned from here on.  Greets ("tag OK [CAPABILITY ...] ..." or "+OK ..."). */
 void session_start(struct session_set *, int fd, const struct session_login *);

@@ -1,5 +1,6 @@
 /* trim.h - removing segments that nobody needs: every record in them is in a
- * checkpoint of its shard, here and on the peer. */
+ * checkpoint of its shard, here and on the peer.  A peer that is away is waited for up to
+ * retain-size bytes and retain-s seconds (syncd.conf); then it has to be seeded. */
 #ifndef SYNCER_TRIM_H
 #define SYNCER_TRIM_H
 

@@ -147,6 +147,31 @@ def changes(node, lease):
     check("and is told", (imap.line(b"c ") or b"").startswith(b"c OK"))
 
 
+def says_goodbye(node, lease):
+    """A session that ends, and whose last words wait, does not hold up a node that gives way."""
+    pop3 = Client(node.ports["pop3"])
+    pop3.line()
+    pop3.say(b"STLS")
+    pop3.line()
+    pop3.tls()
+    for line in (b"USER alice@our.test", b"PASS secret", b"DELE 1"):
+        pop3.say(line)
+        answer = pop3.line()
+    os.kill(node.syncd.pid, signal.SIGSTOP)     # nothing is committed
+    pop3.say(b"QUIT")
+    waits = pop3.quiet() == b""
+    lease.put(0)
+    os.kill(node.syncd.pid, signal.SIGCONT)
+    check("a last word waits as well", answer.startswith(b"+OK") and waits and pop3.quiet() == b"",
+          answer)
+    began = time.monotonic()
+    closed = node.ctl("listeners", "drain")[0] == 0
+    took = time.monotonic() - began
+    check("and does not hold up a drain", closed and took < 1 and pop3.line() is None, took)
+    node.ctl("listeners", "open")
+    lease.grant()
+
+
 def leaves(node, lease):
     """The node stops serving while it has run out: clients are cut off, and told nothing."""
     imap, smtp = login(node), Client(node.ports["smtp"])
@@ -205,6 +230,7 @@ def main():
         runs_out(node, lease)
         expires(node, lease)
         changes(node, lease)
+        says_goodbye(node, lease)
         leaves(node, lease)
         queue(node, lease, host)
     finally:

@@ -127,7 +127,7 @@ class Node:
     def __init__(self, build, dir, smart_port):
         self.build, self.dir = os.path.abspath(build), dir
         self.ports = {}
-        for name in ("smtp", "submission", "imap"):
+        for name in ("smtp", "submission", "imap", "pop3"):
             with socket.socket() as s:
                 s.bind(("127.0.0.1", 0))
                 self.ports[name] = s.getsockname()[1]
@@ -144,7 +144,7 @@ class Node:
         text += 'tls-certificate-file = "%s/c"\ntls-key-file = "%s/k"\n' % (self.dir, self.dir)
         text += 'state-directory = "%s/var"\nrun-directory = "%s/run"\n' % (self.dir, self.dir)
         text += 'syncd-owner-socket = "%s/owner.sock"\nstore-low-water = "0"\n' % self.dir
-        for name in ("submissions", "pop3", "pop3s", "imaps"):
+        for name in ("submissions", "pop3s", "imaps"):
             text += "%s-listen = {}\n" % name
         for name, port in self.ports.items():
             text += '%s-listen = {"127.0.0.1:%d"}\n' % (name, port)

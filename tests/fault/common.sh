@@ -27,12 +27,12 @@ hooks_build() {
 	exit 1
 }
 
-# found_by PROGRAM CASES HOOK HOLDS WHERE: the cases pass, and with the mistake they
-# fail.  Exit code 1 is failed cases; anything else (a crash, a time-out) found nothing.
+# found_by PROGRAM CASES HOOK HOLDS WHERE: the cases pass, and with the mistake one of them says
+# "not ok", or cmocka "FAILED"; anything else (a crash, a time-out) found nothing.
 found_by() {
 	timeout 60 "$1" "$2" >/dev/null 2>&1
 	say $? "$4"
-	MAILPAIR_HOOK=$3 timeout 60 "$1" "$2" >/dev/null 2>&1
-	[ $? -eq 1 ]
+	MAILPAIR_HOOK=$3 timeout 60 "$1" "$2" >"$log" 2>&1
+	[ $? -eq 1 ] && grep -q '^not ok\|^\[  FAILED  \]' "$log"
 	say $? "$3 found  # $5"
 }

@@ -18,7 +18,7 @@ for bug in promote-without-belief solo-without-evidence number-not-durable \
     release-before-stopped accept-replayed-frame accept-without-echo accept-old-boot \
     ack-before-peer accept-old-generation fenced-acknowledges join-before-caught-up \
     cut-acknowledged-tail keep-torn-record fence-unknown-is-off quorum-ignored \
-    lease-not-waited cold-start-unasked; do
+    lease-not-waited cold-start-unasked answer-after-pause; do
 	out=$(timeout 100 "$sim" -n "$N" -s 1 -b $bug 2>&1)
 	case $out in
 	seed=*violation:*) say 0 "$bug found  # simulator $out" ;;

@@ -766,7 +766,7 @@ turn(struct run *r)
 	r->v.answers = r->v.now_ms < r->until_ms;
 	policy_step(&r->p, &r->v, &r->acts);
 	until = policy_answers_until(&r->p, &r->v);
-	r->until_ms = until != 0 ? until : r->until_ms;
+	r->until_ms = until == POLICY_NO_ANSWERS ? 0 : until != 0 ? until : r->until_ms;
 	if (!r->disk_bad)
 		r->v.saved = r->p.save_no;
 	for (unsigned i = 0; i < r->acts.n; i++) {

@@ -39,7 +39,7 @@ bug(const char *name)
 		"accept-old-boot", "restart-counts-as-silence", "ack-before-peer",
 		"accept-old-generation", "fenced-acknowledges", "join-before-caught-up",
 		"cut-acknowledged-tail", "keep-torn-record", "fence-unknown-is-off",
-		"quorum-ignored", "lease-not-waited", "cold-start-unasked" };
+		"quorum-ignored", "lease-not-waited", "cold-start-unasked", "answer-after-pause" };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i]) == 0)

@@ -164,6 +164,10 @@ struct node {
 	struct policy policy;
 	struct peer peer;
 	uint64_t saved;
+	int64_t answers_ms;		/* the services may answer clients until */
+	int64_t turn_ms;		/* the agent's last step, of any of its lives */
+	int64_t asleep_ms, awake_ms;	/* the last time that it made none for long: from, until */
+	int64_t serves_ms;		/* became active */
 	int64_t send_at[LINKS];
 	bool link_known;		/* STATE came since the connection */
 	struct data_state data;
@@ -320,6 +324,8 @@ void guard_check(struct sim *, int node, const struct policy_action *);
 /* I16: around each step of the agent's policy, and before a grant. */
 void guard_heard(struct sim *, int node, const struct policy_view *);
 void guard_role(struct sim *, int node, enum ha_role before);
+void guard_turn(struct sim *, int node);		/* before a step */
+void guard_answers(struct sim *, int node, const struct policy_view *);	/* behind it */
 void guard_grant(struct sim *, int node, const struct gen *);
 void guard_heard_of(struct sim *, int node, uint64_t no);	/* a number that the other one told */
 /* A loss was accepted, and nobody told this node which line is the newer one. */

@@ -48,6 +48,7 @@ view(struct sim *s, int n, struct policy_view *v)
 	v->quorum_peer = x->quorum_peer;
 	v->watchdog_ms = x->armed ? WATCHDOG_MS : 0;
 	v->saved = x->saved;
+	v->answers = s->now < x->answers_ms;
 }
 
 static void
@@ -300,12 +301,14 @@ agent_event(struct sim *s, int n, const struct policy_event *e)
 
 	if (!x->agent)
 		return;
+	guard_turn(s, n);
 	view(s, n, &v);
 	v.ev = *e;
 	guard_heard(s, n, &v);
 	was = x->policy.role;
 	policy_step(&x->policy, &v, &acts);
 	guard_role(s, n, was);
+	guard_answers(s, n, &v);
 	/* Now and then the agent dies between two actions of one list. */
 	upto = acts.n;
 	if (acts.n > 2 && !s->healing && (s->plan->noise & NOISE_MIDDLE) != 0 && sim_chance(s, 2))

@@ -316,6 +316,46 @@ guard_grant(struct sim *s, int n, const struct gen *g)
 		forced(s, n, g->no);
 }
 
+/* ---- the lease of the services ---- */
+
+void
+guard_turn(struct sim *s, int n)
+{
+	struct node *x = &s->n[n];
+
+	if (s->now - x->turn_ms > DEAD_MS / 2) {
+		x->asleep_ms = x->turn_ms;
+		x->awake_ms = s->now;
+	}
+	x->turn_ms = s->now;
+}
+
+/* I7: the other one began to serve while this one made no step, and serves still.  Alone,
+ * this one need not believe that, and an operator may have told it otherwise. */
+static bool
+replaced(const struct sim *s, int n)
+{
+	const struct node *x = &s->n[n], *y = &s->n[!n];
+	const struct gen *g = &x->policy.gen;
+
+	return x->policy.role == ROLE_ACTIVE && sim_runs(s, !n) && y->agent
+	    && y->policy.role == ROLE_ACTIVE && y->serves_ms > x->asleep_ms
+	    && y->serves_ms < x->awake_ms && x->serves_ms <= x->asleep_ms
+	    && x->told_ms < x->awake_ms && (!gen_kind_alone(g->kind) || g->node != n);
+}
+
+void
+guard_answers(struct sim *s, int n, const struct policy_view *v)
+{
+	struct node *x = &s->n[n];
+	int64_t until = policy_answers_until(&x->policy, v);
+
+	if (until != 0)
+		x->answers_ms = until == POLICY_NO_ANSWERS ? 0 : until;
+	if (s->now < x->answers_ms && replaced(s, n))
+		sim_fail(s, "I7: node %d answers clients, and the other one took over while it slept", n);
+}
+
 void
 guard_role(struct sim *s, int n, enum ha_role before)
 {
@@ -323,6 +363,8 @@ guard_role(struct sim *s, int n, enum ha_role before)
 	enum ha_role now = x->policy.role;
 
 	x->served = x->served || now == ROLE_ACTIVE;
+	if (now == ROLE_ACTIVE && before != ROLE_ACTIVE && before != ROLE_BOOT)
+		x->serves_ms = s->now;
 	if (now != ROLE_PROMOTE || before == ROLE_PROMOTE)
 		return;
 	/* The other line may only have hung, and needs nobody to acknowledge when it goes on. */

@@ -262,6 +262,7 @@ sim_power_off(struct sim *s, int n, int64_t off_ms)
 	syncd_stop(s, n, true);
 	x->up = x->vip = x->group = x->cannot = x->armed = x->self_fence = false;
 	x->off_ms = s->now;
+	x->answers_ms = 0;	/* on a tmpfs */
 	memset(x->res, 0, sizeof(x->res));
 	x->agent_at = x->syncd_at = -1;
 	x->up_at = s->now + off_ms;
