@@ -33,7 +33,8 @@ policy_answers_until(const struct policy *p, const struct policy_view *v)
 		return 0;
 	if (policy_outranked(p, v) || gave_way(p))
 		return POLICY_NO_ANSWERS;
-	/* Alone, nobody could have taken over but by an operator's word: it would be heard. */
+	/* Alone, who has taken over (by an operator's word, or because both presumed) is heard
+	 * within deadtime, if it can be heard at all. */
 	if (p->slept && !v->answers && !hook_on("answer-after-pause") && (!alone || policy_just_woke(p, v)))
 		return 0;
 	return v->now_ms + p->conf->dead_ms / 2;
@@ -49,7 +50,9 @@ answers_turn(struct turn *t)
 		p->mute_ms = -1;
 	else if (p->mute_ms < 0)
 		p->mute_ms = t->v->now_ms;
-	turn_alarm(t, ALARM_MUTE, p->mute_ms >= 0 && t->v->now_ms - p->mute_ms > p->conf->dead_ms,
+	/* Where syncd is not, nobody holds the lease. */
+	turn_alarm(t, ALARM_MUTE, p->conf->syncd && p->mute_ms >= 0
+	    && t->v->now_ms - p->mute_ms > p->conf->dead_ms && policy_answers_until(p, t->v) <= 0,
 	    "mail clients are not answered: this node stood still, and the other one, which may have "
 	    "taken over, is not heard, or its syncd is not");
 }

@@ -157,6 +157,10 @@ own(struct index_db *x, enum sql n)
 sqlite3_stmt *
 index_db_get(struct index_db *x, int n)
 {
+	if (x->unfilled) {	/* what it does not hold may be in the one that was lost */
+		x->failures++;
+		return NULL;
+	}
 	return ready(x, &x->stmt[n], x->sql[n]);
 }
 
@@ -349,6 +353,12 @@ db_open(struct index_db *x)
 		db_close(x);
 		if (index_file_install(x->dir) == 0)
 			return db_open_as_is(x);
+	} else if (page_sum_met(x->db)) {
+		db_close(x);
+		if (db_begin_anew(x, "is damaged") == -1 || index_file_suspect(x->dir, false) == -1)
+			return -1;
+		x->unfilled = true;
+		return 0;
 	} else {
 		db_close(x);
 	}

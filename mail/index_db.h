@@ -28,7 +28,8 @@ struct index_db *index_db_open(const char *dir, const char *schema, const char *
     int n);
 void index_db_close(struct index_db *);		/* commits */
 
-/* Statement n, reset and with nothing bound. */
+/* Statement n, reset and with nothing bound; NULL, which the others take for one without rows,
+ * after a failure, or while the index is lost (index_aside.h). */
 sqlite3_stmt *index_db_get(struct index_db *, int n);
 /* One step: is there a row?  The caller ends with sqlite3_reset(). */
 bool index_db_row(struct index_db *, sqlite3_stmt *);

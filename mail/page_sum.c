@@ -19,6 +19,7 @@
 struct file {			/* behind it in memory: the system's */
 	sqlite3_file base;
 	bool summed;
+	bool bad;			/* a page was not what was written */
 	const char *name;
 };
 
@@ -82,6 +83,7 @@ f_read(sqlite3_file *f, void *buf, int n, sqlite3_int64 at)
 		x->summed = ((const uint8_t *)buf)[20] == SUM;
 	if (!x->summed || !is_page(n) || page_good(buf, (size_t)n))
 		return SQLITE_OK;
+	x->bad = true;
 	log_err("%s: the page at %lld is not what was written", x->name, (long long)at);
 	return SQLITE_IOERR_DATA;
 }
@@ -209,4 +211,16 @@ page_sum_damage(sqlite3 *db)
 
 	return rc == SQLITE_IOERR_DATA || (rc & 0xff) == SQLITE_CORRUPT ||
 	    (rc & 0xff) == SQLITE_NOTADB;
+}
+
+/* A statement that copies a file may end with a code that has forgotten why. */
+bool
+page_sum_met(sqlite3 *db)
+{
+	sqlite3_file *f = NULL;
+
+	if (page_sum_damage(db))
+		return true;
+	return sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK &&
+	    f != NULL && f->pMethods == &methods && ((struct file *)f)->bad;
 }

@@ -18,5 +18,7 @@
 int page_sum_open(const char *path, sqlite3 **db, int flags);
 /* Does the last error of this connection say that the file is damaged? */
 bool page_sum_damage(sqlite3 *);
+/* The same, or has a damaged page been read since it was opened? */
+bool page_sum_met(sqlite3 *);
 
 #endif

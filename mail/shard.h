@@ -22,6 +22,9 @@ struct shard;
 
 /* Makes those shards that are not there yet, all at once: quicker than one by one. */
 int shards_make(char *const *dirs, size_t n, char *err, size_t errlen);
+/* What is left of a damaged index is kept, and the shard waits for one of the peer
+ * (index_aside.h); -1 with errno. */
+int shard_set_aside(const char *dir, const char *why);
 /* Opens dir, making what is missing; NULL with errno (EBADMSG: its index is damaged) and a
  * message in err. */
 struct shard *shard_open(const char *dir, char *err, size_t errlen);

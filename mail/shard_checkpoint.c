@@ -23,6 +23,7 @@
 #include "log.h"
 #include "mem.h"
 #include "merge_plan.h"
+#include "page_sum.h"
 #include "shard_job.h"
 #include "shard_priv.h"
 
@@ -58,7 +59,7 @@ durable_text(uint64_t lsn, const char *boot)
 }
 
 int
-durable_make(const char *dir)
+durable_make(const char *dir, bool suspect)
 {
 	char boot[BOOT_ID_SIZE], *text, *path;
 	int fd, rc = -1;
@@ -66,7 +67,7 @@ durable_make(const char *dir)
 	if (boot_id(boot) == -1)
 		return -1;
 	path = mem_printf("%s/durable", dir);
-	text = durable_text(0, boot);
+	text = durable_text(0, suspect ? SUSPECT : boot);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd != -1) {
 		rc = fs_write_all(fd, text, strlen(text));
@@ -118,17 +119,19 @@ durable_parse(struct span rest, uint64_t *lsn, char boot[BOOT_ID_SIZE])
 }
 
 int
-durable_known(const char *dir, uint64_t *lsn)
+durable_known(const char *dir, uint64_t *lsn, bool *suspect)
 {
 	char *path = mem_printf("%s/durable", dir), *buf = NULL, boot[BOOT_ID_SIZE];
 	size_t len = 0;
 	int rc = -1;
 
 	*lsn = 0;
+	*suspect = false;
 	if (fs_read(path, 4096, &buf, &len) == -1) {
 		if (errno == ENOENT)
 			rc = 0;
 	} else if (durable_parse((struct span) { buf, len }, lsn, boot)) {
+		*suspect = strcmp(boot, SUSPECT) == 0;
 		rc = 0;
 	} else {
 		errno = EBADMSG;
@@ -450,7 +453,7 @@ shard_index_rewrite(struct shard *sh, char *err, size_t errlen)
 {
 	char *name = mem_printf("%s/index.db.new", sh->dir);
 	sqlite3_stmt *st = NULL;
-	int fd = -1, rc = -1;
+	int fd = -1, rc = -1, e = 0;
 
 	if ((unlink(name) == 0 || errno == ENOENT) &&
 	    sqlite3_prepare_v2(sh->db, "VACUUM INTO ?", -1, &st, NULL) == SQLITE_OK &&
@@ -458,9 +461,11 @@ shard_index_rewrite(struct shard *sh, char *err, size_t errlen)
 	    sqlite3_step(st) == SQLITE_DONE && (fd = open(name, O_RDWR | O_CLOEXEC)) != -1 &&
 	    fsync(fd) == 0)
 		rc = 0;
-	if (rc == -1)
+	if (rc == -1) {
+		e = fd != -1 ? errno : page_sum_met(sh->db) ? EBADMSG : sql_errno(sh->db);
 		snprintf(err, errlen, "%s: cannot be written anew: %s", name,
-		    fd == -1 ? sqlite3_errmsg(sh->db) : strerror(errno));
+		    fd == -1 ? sqlite3_errmsg(sh->db) : strerror(e));
+	}
 	sqlite3_finalize(st);
 	if (fd != -1)
 		close(fd);
@@ -470,6 +475,8 @@ shard_index_rewrite(struct shard *sh, char *err, size_t errlen)
 			snprintf(err, errlen, "%s: %s", name, strerror(errno));
 		else
 			rc = shard_sql_open(sh, err, errlen);
+	} else {
+		errno = e;
 	}
 	free(name);
 	return rc;

@@ -23,32 +23,33 @@
 #include "shard_priv.h"
 
 static bool
-there(const char *dir)
+there(const char *dir, const char *name)
 {
-	char *path = mem_printf("%s/index.db", dir);
+	char *path = mem_printf("%s/%s", dir, name);
 	struct stat st;
-	bool is = lstat(path, &st) == 0 || errno != ENOENT;
+	bool is = lstat(path, &st) == 0 ? st.st_size > 0 : errno != ENOENT;
 
 	free(path);
 	return is;
 }
 
 /* A folder in use whose index.db is gone is no new shard: its records are trimmed from
- * the log, so a fresh index alone would begin UIDs anew and show empty mailboxes. */
+ * the log, so a fresh index alone would begin UIDs anew and show empty mailboxes.  What is
+ * left is set aside.  suspect: a sync had failed there, so that objects may be in memory only. */
 static int
-not_in_use(const char *dir, char *err, size_t errlen)
+used_aside(const char *dir, bool *suspect, char *err, size_t errlen)
 {
 	uint64_t lsn;
-
-	bool known = durable_known(dir, &lsn) == 0;
+	bool known = durable_known(dir, &lsn, suspect) == 0;
 
 	if (!known && errno != EBADMSG) {
 		snprintf(err, errlen, "%s/durable: %s", dir, strerror(errno));
 		return -1;
 	}
-	if (known && lsn == 0)
+	/* A write-ahead log is of an index that was, and must not meet the new one. */
+	if (known && lsn == 0 && !there(dir, "index.db-wal"))
 		return 0;
-	snprintf(err, errlen, "%s: index.db is gone, but the shard was in use", dir);
+	snprintf(err, errlen, "%s: index.db is gone or empty, but the shard was in use", dir);
 	if (index_set_aside(dir, err) == 0)
 		return 0;
 	snprintf(err, errlen, "%s: cannot be set aside: %s", dir, strerror(errno));
@@ -62,14 +63,14 @@ make(const char *path)
 }
 
 static int
-prepare_one(const char *dir, char *err, size_t errlen)
+prepare_one(const char *dir, bool suspect, char *err, size_t errlen)
 {
 	char *new = mem_printf("%s/new", dir), *index = mem_printf("%s/index.db", new);
 	char *objects = mem_printf("%s/objects", dir), *tmp = mem_printf("%s/tmp", objects);
 	int rc = -1;
 
 	if (fs_mkdirs(dir, 0700) == -1 || fs_remove_tree(new) == -1 || make(new) == -1 ||
-	    make(objects) == -1 || make(tmp) == -1 || durable_make(new) == -1)
+	    make(objects) == -1 || make(tmp) == -1 || durable_make(new, suspect) == -1)
 		snprintf(err, errlen, "%s: %s", dir, strerror(errno));
 	else
 		rc = shard_sql_make(index, err, errlen);
@@ -113,19 +114,34 @@ sync_all(const char *dir, char *err, size_t errlen)
 }
 
 int
+shard_set_aside(const char *dir, const char *why)
+{
+	bool suspect;
+	uint64_t lsn;
+
+	if (durable_known(dir, &lsn, &suspect) == -1 && errno != EBADMSG)
+		return -1;
+	if (index_set_aside(dir, why) == -1)
+		return -1;
+	if (suspect)
+		durable_lost(dir, 0);
+	return 0;
+}
+
+int
 shards_make(char *const *dirs, size_t n, char *err, size_t errlen)
 {
-	bool *missing = mem_array(n + 1, sizeof(*missing));
+	bool *missing = mem_array(n + 1, sizeof(*missing)), suspect;
 	const char *one = NULL;
 	int rc = 0;
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		assert(dirs[i] != NULL);
-		if ((missing[i] = !there(dirs[i]))) {
+		if ((missing[i] = !there(dirs[i], "index.db"))) {
 			one = dirs[i];
-			rc = not_in_use(one, err, errlen);
+			rc = used_aside(one, &suspect, err, errlen);
 			if (rc == 0)
-				rc = prepare_one(one, err, errlen);
+				rc = prepare_one(one, suspect, err, errlen);
 		}
 	}
 	if (rc == 0 && one != NULL)

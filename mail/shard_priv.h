@@ -156,10 +156,10 @@ int shard_changes_run(struct shard_job *);
 int shard_merge_run(struct shard_job *);
 
 /* ---- shard_checkpoint.c ---- */
-int durable_make(const char *dir);	/* the file of a new shard; not synced */
+int durable_make(const char *dir, bool suspect);	/* the file of a new shard; not synced */
 int durable_load(struct shard *, char *err, size_t errlen);
 /* Up to which LSN a shard folder was made durable; 0: it holds no such file. */
-int durable_known(const char *dir, uint64_t *lsn);
+int durable_known(const char *dir, uint64_t *lsn, bool *suspect);
 /* A sync failed.  Says so to the process that comes after this one. */
 void durable_lost(const char *dir, uint64_t lsn);
 /* After durable_load() found that: the index as a new file, durable. */

@@ -254,6 +254,10 @@ shard_w(struct shard *sh, enum shard_write n)
 sqlite3_stmt *
 shard_r(struct shard *sh, enum shard_readq n)
 {
+	if (sh->unfilled) {	/* what it does not hold may be in the one that was lost */
+		errno = ENODATA;
+		return NULL;
+	}
 	return ready(sh->rd, read_sql[n], &sh->r[n]);
 }
 

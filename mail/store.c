@@ -15,7 +15,6 @@
 
 #include "clock.h"
 #include "fs.h"
-#include "index_aside.h"
 #include "log.h"
 #include "mem.h"
 #include "paths.h"
@@ -479,7 +478,7 @@ store_add_shard(struct store *st, uint16_t n, char *err, size_t errlen)
 	struct shard *sh = shard_open(dir, err, errlen);
 	struct store_shard *ss;
 
-	if (sh == NULL && errno == EBADMSG && index_set_aside(dir, err) == 0)
+	if (sh == NULL && errno == EBADMSG && shard_set_aside(dir, err) == 0)
 		sh = shard_open(dir, err, errlen);
 	free(dir);
 	if (sh == NULL)

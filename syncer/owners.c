@@ -608,6 +608,7 @@ got_attach(struct oconn *c, struct wire_in *in)
 		log_err("owner name=%s shard=%u has lost its index: it is given nothing until it has one "
 		    "of the other node%s", log_safe(c->name), shard, m->role == DATA_ACTIVE ?
 		    "; that one has to serve before" : "");
+		c->o->checkpoint[shard] = 0;	/* nothing of it is outside of the log */
 		from = m->commit_lsn;
 	} else if (from > c->o->known) {
 		c->o->known = from;

@@ -21,6 +21,7 @@
 
 #include "fs.h"
 #include "index_db.h"
+#include "index_file.h"
 #include "log.h"
 #include "mem.h"
 
@@ -200,6 +201,9 @@ damage(const char *how)
 		assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
 	else if (strcmp(how, "empty") == 0)
 		assert_int_equal(ftruncate(fd, 0), 0);
+	else if (strcmp(how, "page, and a sync had failed") == 0)
+		assert_true(pwrite(fd, junk, sizeof(junk), lseek(fd, 0, SEEK_END) - 2000) ==
+		    sizeof(junk) && index_file_suspect(dir, true) == 0);
 	else
 		assert_int_equal(unlink(path), 0);
 	close(fd);
@@ -224,9 +228,10 @@ set_aside(void)
 static void
 test_lost(void **state)
 {
-	static const char *const how[] = { "header", "empty", "gone" };
+	static const char *const how[] = { "header", "empty", "gone",
+		"page, and a sync had failed" };
 	struct index_db *x = index_db_open(dir, schema, sql, 2);
-	uint64_t lsn;
+	uint64_t lsn, failures;
 	int fd;
 
 	(void)state;
@@ -241,6 +246,9 @@ test_lost(void **state)
 		x = index_db_open(dir, schema, sql, 2);
 		assert_int_equal(index_db_why(x), MAIL_OK);
 		assert_true(index_db_attach_from(x) == OWNER_FROM_LOST);
+		failures = index_db_failures(x);
+		assert_int_equal(rows(x), -1);	/* not "none" */
+		assert_true(index_db_failures(x) > failures);
 		assert_int_equal(index_db_snapshot(x, &lsn), -1);
 		assert_int_equal(set_aside(), i + 1);
 		index_db_close(x);

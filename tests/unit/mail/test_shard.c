@@ -17,11 +17,11 @@
 
 #include "fs.h"
 #include "hex.h"
-#include "index_aside.h"
 #include "log.h"
 #include "mem.h"
 #include "shard.h"
 #include "shard_job.h"
+#include "shard_priv.h"
 #include "shard_record.h"
 
 #define STREAM 400
@@ -589,17 +589,19 @@ snapshot(struct shard *sh, uint64_t *lsn)
 static void
 test_index_damaged(void **state)
 {
-	static const char *const how[] = { "header", "empty", "short", "durable" };
+	static const char *const how[] = { "header", "empty", "short", "durable", "page" };
 	struct shard *whole = up("sound"), *sh;
 	char *dir = mem_printf("%s/hurt", root), *index = mem_printf("%s/index.db", dir);
 	char *wal = mem_printf("%s/index.db-wal", dir), name[64], junk[100], err[300];
+	struct store_box b;
 	uint64_t lsn;
+	bool suspect;
 	int fd;
 
 	(void)state;
 	apply(whole, 0, nstream, 50);
 	memset(junk, 0x5a, sizeof(junk));
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
 		sh = up("hurt");
 		apply(sh, 0, nstream, 50);
 		checkpoint(sh);
@@ -607,6 +609,13 @@ test_index_damaged(void **state)
 		assert_true(unlink(wal) == 0 || errno == ENOENT);
 		if (strcmp(how[i], "durable") == 0) {
 			assert_int_equal(fs_replace(dir, "durable", junk, 10, 0600), 0);
+		} else if (strcmp(how[i], "page") == 0) {	/* and a sync had failed */
+			fd = open(index, O_RDWR | O_CLOEXEC);
+			assert_true(fd != -1);
+			assert_int_equal(pwrite(fd, junk, sizeof(junk), lseek(fd, 0, SEEK_END) - 2000),
+			    sizeof(junk));
+			close(fd);
+			durable_lost(dir, 0);
 		} else {
 			fd = open(index, O_RDWR | O_CLOEXEC);
 			assert_true(fd != -1);
@@ -617,10 +626,13 @@ test_index_damaged(void **state)
 		}
 		assert_null(shard_open(dir, err, sizeof(err)));
 		assert_int_equal(errno, EBADMSG);
-		assert_int_equal(index_set_aside(dir, err), 0);
+		assert_int_equal(shard_set_aside(dir, err), 0);
+		assert_int_equal(durable_known(dir, &lsn, &suspect), 0);
+		assert_int_equal(suspect, strcmp(how[i], "page") == 0);	/* of its objects */
 		sh = up("hurt");
 		assert_int_equal(asides(dir, name), i + 1);
 		assert_null(shard_job_new(sh, SHARD_SNAPSHOT));
+		assert_int_equal(shard_box_by_id(sh, 102, &b), MAIL_TEMP);	/* not "none" */
 		shard_close(sh);
 		sh = up("hurt");
 		assert_true(shard_attach_from(sh) == OWNER_FROM_LOST);
