@@ -172,10 +172,11 @@ note_vip(struct turn *t)
 static void
 note_disk(struct turn *t)
 {
-	unsigned own = t->v->syncd_up ? t->v->data.trouble & DATA_OWN_TROUBLE : 0;
+	unsigned all = DATA_OWN_TROUBLE | DATA_NO_INDEX;
+	unsigned own = t->v->syncd_up ? t->v->data.trouble & all : 0;
 
-	turn_alarm(t, ALARM_DISK, own != 0, (own & DATA_FULL) != 0 ? "the log's disk is full"
-	    : "the log's disk is slow");
+	turn_alarm(t, ALARM_DISK, own != 0, (own & DATA_NO_INDEX) != 0 ? "an index is lost"
+	    : (own & DATA_FULL) != 0 ? "the log's disk is full" : "the log's disk is slow");
 }
 
 static void
@@ -593,7 +594,7 @@ flags(const struct policy *p, const struct policy_view *v)
 		f |= FRAME_F_TAKE;
 	if (p->marks.kept_out)
 		f |= FRAME_F_KEPT_OUT;
-	if (policy_fit(p))
+	if (policy_fit(p) && !(v->syncd_up && (v->data.trouble & DATA_NO_INDEX) != 0))
 		f |= FRAME_F_HEALTHY;
 	if (v->syncd_up && (v->data.trouble & DATA_SLOW) != 0)
 		f |= FRAME_F_SLOW;

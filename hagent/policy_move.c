@@ -1,5 +1,5 @@
 /* policy_move.c - giving the role away although nothing forces to: the other node sees
- * more ping targets, has the better disk, or is the preferred one; and how often that may
+ * more ping targets, has the better disk or an index that is lost here, or is the preferred one; and how often that may
  * happen.
  *
  * Promise: in the window no more than moves_max moves by choice in either direction are
@@ -27,7 +27,8 @@ static bool
 by_choice(enum policy_reason r)
 {
 	return r == REASON_PING || r == REASON_RESOURCE || r == REASON_SYNCD
-	    || r == REASON_FAILBACK || r == REASON_SLOW || r == REASON_FULL;
+	    || r == REASON_FAILBACK || r == REASON_SLOW || r == REASON_FULL
+	    || r == REASON_INDEX;
 }
 
 /* Wall clocks play no part: the times are those of this node, of its own moves and of
@@ -234,6 +235,18 @@ disk_turn(struct turn *t)
 		(void)move_begin(t, DEMOTE_PLANNED, full ? REASON_FULL : REASON_SLOW);
 }
 
+/* What is in it cannot be served here, and is in the other node's. */
+static void
+index_turn(struct turn *t)
+{
+	const struct policy *p = t->p;
+	const struct policy_view *v = t->v;
+
+	if (v->syncd_up && (v->data.trouble & DATA_NO_INDEX) != 0 && v->data.mode == DATA_SYNC
+	    && p->alone_no == 0 && policy_peer_ready(v) && !operator_at_work(p))
+		(void)move_begin(t, DEMOTE_MOVE, REASON_INDEX);
+}
+
 /* The other node's disk was bad when it had the role.  As a standby it does less, and
  * may say nothing of that. */
 static bool
@@ -292,6 +305,8 @@ move_turn(struct turn *t)
 		return;
 	}
 	ping_turn(t);
+	if (p->role == ROLE_ACTIVE)
+		index_turn(t);
 	if (p->role == ROLE_ACTIVE)
 		disk_turn(t);
 	if (p->role == ROLE_ACTIVE)

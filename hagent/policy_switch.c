@@ -47,6 +47,7 @@ policy_reason_text(enum policy_reason r)
 		[REASON_FAILBACK] = "back to the preferred node",
 		[REASON_SLOW] = "the log's disk of the active node was slow",
 		[REASON_FULL] = "the log's disk of the active node was full",
+		[REASON_INDEX] = "an index of the active node was lost",
 	};
 
 	return (unsigned)r < REASONS ? texts[r] : "unknown";

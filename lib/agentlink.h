@@ -58,14 +58,15 @@ enum data_mode {
 const char *data_role_name(enum data_role);
 const char *data_mode_name(enum data_mode);
 
-/* What is wrong with the disk of the log here, and what speaks against waiting for the
- * other node's as the active sees it. */
+/* What is wrong with the disk of the log here, what speaks against waiting for the
+ * other node's as the active sees it, and with the data here. */
 #define DATA_SLOW 0x01		/* its syncs take too long */
 #define DATA_FULL 0x02		/* no room */
 #define DATA_PEER_SLOW 0x04
 #define DATA_PEER_FULL 0x08
 #define DATA_PEER_LAGS 0x10	/* too many bytes are not there yet */
 #define DATA_PEER_LATE 0x20	/* it let a batch wait, and is not back in step yet */
+#define DATA_NO_INDEX 0x40	/* an owner has lost its index: it cannot serve */
 #define DATA_OWN_TROUBLE (DATA_SLOW | DATA_FULL)
 #define DATA_PEER_TROUBLE (DATA_PEER_SLOW | DATA_PEER_FULL | DATA_PEER_LAGS | DATA_PEER_LATE)
 

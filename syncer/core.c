@@ -409,6 +409,7 @@ core_state(struct syncd *s, struct data_state *st)
 
 	commit_state(&s->commit, st);
 	st->applied_lsn = owners_applied(s->owners);
+	st->trouble |= owners_any_lost(s->owners) ? DATA_NO_INDEX : 0;
 	st->alone_since_ms = s->alone_wall_ms;
 	st->peer_heard_ms = heard < 0 ? -1 : clock_ms() - heard;
 	st->peer_every_ms = (uint32_t)s->conf.ping_ms;	/* the file is the same over there */

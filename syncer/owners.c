@@ -18,6 +18,7 @@
 
 #include <event2/event.h>
 
+#include "agent_link.h"
 #include "clock.h"
 #include "core.h"
 #include "daemon.h"
@@ -610,6 +611,7 @@ got_attach(struct oconn *c, struct wire_in *in)
 		    "; that one has to serve before" : "");
 		c->o->checkpoint[shard] = 0;	/* nothing of it is outside of the log */
 		from = m->commit_lsn;
+		agent_link_state(c->o->s->agent);
 	} else if (from > c->o->known) {
 		c->o->known = from;
 	}
@@ -742,21 +744,26 @@ owners_applied(const struct owners *o)
 	return least;
 }
 
+bool
+owners_any_lost(const struct owners *o)
+{
+	const struct oconn *c;
+
+	TAILQ_FOREACH(c, &o->conns, next)
+		for (size_t i = 0; i < c->nattach; i++)
+			if (owners_lost(&c->attach[i]))
+				return true;
+	return false;
+}
+
 void
 owners_second(struct owners *o)
 {
 	int64_t now = clock_ms();
-	const struct oconn *c;
 
-	if (o->refilled_ms != 0 && now - o->refilled_ms < REFILL_MS)
-		return;
-	TAILQ_FOREACH(c, &o->conns, next)
-		for (size_t i = 0; i < c->nattach; i++)
-			if (owners_lost(&c->attach[i])) {
-				if (core_refill(o->s, "an owner has lost its index"))
-					o->refilled_ms = now;
-				return;
-			}
+	if ((o->refilled_ms == 0 || now - o->refilled_ms >= REFILL_MS) && owners_any_lost(o) &&
+	    core_refill(o->s, "an owner has lost its index"))
+		o->refilled_ms = now;
 }
 
 uint64_t

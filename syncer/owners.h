@@ -43,6 +43,8 @@ void owners_verify_stop(struct owners *, uint16_t shard);
 
 /* Seeding: see seed.h.  -1: nobody owns the shard now. */
 void owners_seed_ops(struct owners *, const struct seed_owner_ops *, void *arg);
+/* Has an owner that is here lost its index? */
+bool owners_any_lost(const struct owners *);
 /* Once a second: a standby with an owner that lost its index is filled anew. */
 void owners_second(struct owners *);
 /* A shard whose owner was here since syncd started and is not now, or has lost its index. */

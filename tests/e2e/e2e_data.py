@@ -642,16 +642,46 @@ def a_damaged_index_is_filled_anew(t):
 
 @test
 def a_damaged_index_on_the_active(t):
-    """maild of the active starts again and finds an index of a store gone, and the log is trimmed:
-    it does not serve with it, the other node takes over, and this one is filled anew; the standby's
-    good one is never filled from it."""
+    """Processes of the active's maild start again and find the indexes of a store and of the
+    directory gone, and the log is trimmed: they tell nobody that something is not there, the other
+    node takes over, and this one is filled anew; the standby's good ones are never filled from it."""
     lab, ex = trimmed_pair(t, 22)
     active, standby = lab.active(), lab.standby()
     store = stores_with_mail(lab, active)[0]
-    os.unlink(os.path.join(store, "index.db"))      # its processes have the old file still
-    lab.kill_service(active, "maild")
-    wait_for("take-over by %s" % standby, 60, lambda: lab.active() == standby, 0.1)
+    directory = os.path.join(os.path.dirname(store), "directory")
+
+    def rcpt():
+        try:
+            with smtplib.SMTP(VIP, 25, timeout=3) as s:
+                s.ehlo()
+                s.mail("a@b.test")
+                return s.rcpt(ex.users[0])[0]
+        except (OSError, smtplib.SMTPException):
+            return None
+
+    def folders():
+        try:
+            box = imaplib.IMAP4_SSL(VIP, 993, ssl_context=load.tls_context(lab.ca), timeout=3)
+            box.login(ex.users[0], load.PASSWORD)
+            return box.list()[1]
+        except imaplib.IMAP4.error as e:
+            return "[AUTHENTICATIONFAILED]" in str(e) and "denied" or None
+        except OSError:
+            return None
+    before = load.in_client(lab, folders)
+    t.true(load.in_client(lab, rcpt) == 250 and b"INBOX" in b" ".join(before), "before: %r" % before)
+    for d in (store, directory):                    # its processes have the old files still
+        os.unlink(os.path.join(d, "index.db"))
+    began = time.monotonic()
+    for pid in lab.children(active, lab.pid_of(active, "maild")):
+        lab.execute(active, "/bin/sh", "-c", "kill -9 %d" % pid)
+    while lab.active() != standby:
+        t.true(time.monotonic() - began < 60, "take-over by %s" % standby)
+        t.true(load.in_client(lab, rcpt) in (250, 421, 450, 451, None), "a user is unknown")
+        seen = load.in_client(lab, folders)
+        t.true(seen in (None, before), "folders are gone: %r" % seen)
+    t.say("taken over after %.1f s" % (time.monotonic() - began))
     for name, r in ex.read_back().items():
         t.equal((r.lost, r.duplicated, r.changed), (0, 0, 0), name + " on the other node")
-    set_aside(t, lab, active, [store])
+    set_aside(t, lab, active, [store, directory])
     t.true(not re.search(r"seeded lsn=\d+ files", lab.log(standby, "syncd")), "the standby was not filled")

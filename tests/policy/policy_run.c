@@ -35,7 +35,7 @@
  *   disk bad|good: ha/state cannot be written, or again · ping on|off|SCORE · wall STEP · quorum none|lost|have [peer] · watchdog MS
  *   fence off|failed|stale
  *   data MODE gen=N [kind=K] [by=NODE] [durable=N] [outdated] [heard[=MS]] [every=MS] [slow] [full]
- *       [peer-slow] [peer-full] [peer-lags] [peer-late]
+ *       [peer-slow] [peer-full] [peer-lags] [peer-late] [no-index]
  *   syncd up|gone
  *   probe clear|taken|unknown
  *   promoted | demoted | refused [grant] | alone | join
@@ -111,7 +111,7 @@ reason_of(int i)
 	return i == REASON_PLANNED ? "planned" : i == REASON_PING ? "ping"
 	    : i == REASON_SILENCE ? "silence" : i == REASON_RESOURCE ? "resource"
 	    : i == REASON_FAILBACK ? "failback" : i == REASON_SLOW ? "slow"
-	    : i == REASON_FULL ? "full"
+	    : i == REASON_FULL ? "full" : i == REASON_INDEX ? "index"
 	    : i == REASON_START ? "start" : "-";
 }
 
@@ -417,7 +417,7 @@ trouble_word(struct run *r, const char *w)
 		unsigned bit;
 	} words[] = { { "slow", DATA_SLOW }, { "full", DATA_FULL }, { "peer-slow", DATA_PEER_SLOW },
 		{ "peer-full", DATA_PEER_FULL }, { "peer-lags", DATA_PEER_LAGS },
-		{ "peer-late", DATA_PEER_LATE } };
+		{ "peer-late", DATA_PEER_LATE }, { "no-index", DATA_NO_INDEX } };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(w, words[i].word) == 0) {
