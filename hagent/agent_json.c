@@ -84,6 +84,7 @@ json_self(struct agent *a, const struct policy_view *v)
 		put_int(o, "disk_used_percent", used);
 	put(o, "log_slow", json_boolean(a->syncd_up && (a->data.trouble & DATA_SLOW) != 0));
 	put(o, "log_full", json_boolean(a->syncd_up && (a->data.trouble & DATA_FULL) != 0));
+	put(o, "index_lost", json_boolean(a->syncd_up && (a->data.trouble & DATA_NO_INDEX) != 0));
 	put(o, "version", str(MAILPAIR_VERSION));
 	return o;
 }

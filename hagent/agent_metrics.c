@@ -244,6 +244,8 @@ put_data(struct evbuffer *out, const struct agent *a)
 	    (d->trouble & DATA_SLOW) != 0);
 	gauge(out, "mailpair_log_disk_full", "1 while the disk of the log has no room.",
 	    (d->trouble & DATA_FULL) != 0);
+	gauge(out, "mailpair_index_lost", "1 while an index of this node is lost.",
+	    (d->trouble & DATA_NO_INDEX) != 0);
 	gauge(out, "mailpair_log_durable_records", "Records that are on this node's disk.",
 	    (double)d->durable_lsn);
 	if (d->role == DATA_ACTIVE && d->peer_connected)

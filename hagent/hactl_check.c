@@ -255,6 +255,19 @@ add_log_disk(json_t *n, struct check_result *r)
 	r->code = check_worst(len > 0 ? r->code : CTL_OK, full ? CTL_CRITICAL : CTL_WARNING);
 }
 
+/* Known of the node that was asked. */
+static void
+add_index(json_t *n, struct check_result *r)
+{
+	size_t len = strlen(r->text);
+
+	if (!answer_true(n, "index_lost"))
+		return;
+	snprintf(r->text + len, sizeof(r->text) - len, "%san index of %.60s is lost",
+	    len > 0 ? ", " : "", answer_text(n, "name"));
+	r->code = CTL_CRITICAL;
+}
+
 static void
 check_disk(json_t *s, struct check_result *r)
 {
@@ -274,8 +287,10 @@ check_disk(json_t *s, struct check_result *r)
 		    len > 0 ? ", " : "", answer_text(n, "name"), answer_int(n, "disk_used_percent"));
 		r->code = len == 0 ? code : check_worst(r->code, code);
 	}
-	json_array_foreach(json_object_get(s, "nodes"), i, n)
+	json_array_foreach(json_object_get(s, "nodes"), i, n) {
 		add_log_disk(n, r);
+		add_index(n, r);
+	}
 	if (r->text[0] == '\0')
 		say(r, CTL_UNKNOWN, "not known");
 }

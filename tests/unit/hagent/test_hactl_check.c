@@ -141,6 +141,8 @@ static const struct row {
 	    "'log_slow':true}]}", CTL_WARNING, "ha-1 10 % used, the log's disk of ha-2 is slow" },
 	{ "disk", "{'nodes':[{'name':'ha-1','log_slow':true,'log_full':true},{'name':'ha-2',"
 	    "'log_slow':false}]}", CTL_CRITICAL, "the log's disk of ha-1 is slow and full" },
+	{ "disk", "{'nodes':[{'name':'ha-1','disk_used_percent':10,'index_lost':true},"
+	    "{'name':'ha-2'}]}", CTL_CRITICAL, "ha-1 10 % used, an index of ha-1 is lost" },
 	{ "clock", "{}", CTL_OK, "ha-2 is 3 ms ahead" },
 	{ "clock", "{'peer':{'clock_ahead_ms':-1000}}", CTL_WARNING, "ha-2 is 1000 ms behind" },
 	{ "clock", "{'peer':{'clock_ahead_ms':60000}}", CTL_CRITICAL, "ha-2 is 60000 ms ahead" },
