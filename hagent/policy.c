@@ -393,15 +393,17 @@ no_leader(struct turn *t)
 }
 
 /* What was wrong when it served lasts as long as the reason.  Who answers for the
- * addresses now is the one that serves. */
+ * addresses now is the one that serves, and how many copies there are it says as well. */
 static void
 no_more_alarms(struct turn *t)
 {
 	const struct policy_view *v = t->v;
 
 	turn_alarm(t, ALARM_FLAPPING, false, "");
-	if (policy_peer_serves(v))
+	if (policy_peer_serves(v)) {
 		turn_alarm(t, ALARM_CONTESTED, false, "");
+		turn_alarm(t, ALARM_ALONE, false, "");
+	}
 	if (!v->peer.silent || (v->ping_ok && v->quorum != QUORUM_LOST))
 		turn_alarm(t, ALARM_ISOLATED, false, "");
 }
