@@ -35,7 +35,8 @@ policy_answers_until(const struct policy *p, const struct policy_view *v)
 		return POLICY_NO_ANSWERS;
 	/* Alone, who has taken over (by an operator's word, or because both presumed) is heard
 	 * within deadtime, if it can be heard at all. */
-	if (p->slept && !v->answers && !hook_on("answer-after-pause") && (!alone || policy_just_woke(p, v)))
+	if (p->slept && !v->answers && (!alone || policy_just_woke(p, v))
+	    && !hook_on("answer-after-pause"))
 		return 0;
 	return v->now_ms + p->conf->dead_ms / 2;
 }

@@ -1,6 +1,6 @@
 /* policy_move.c - giving the role away although nothing forces to: the other node sees
- * more ping targets, has the better disk or an index that is lost here, or is the preferred one; and how often that may
- * happen.
+ * more ping targets, has the better disk or an index that is lost here, or is the preferred
+ * one; and how often that may happen.
  *
  * Promise: in the window no more than moves_max moves by choice in either direction are
  * begun, counting those that brought the role here.  Then the active node stays where it

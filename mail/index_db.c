@@ -277,6 +277,7 @@ db_open_as_is(struct index_db *x)
 		return -1;
 	}
 	x->applied = x->committed = (uint64_t)sqlite3_column_int64(q, 0);
+	x->unfilled = index_unfilled(x->dir);
 	sqlite3_reset(q);
 	return 0;
 }
@@ -343,7 +344,6 @@ db_open(struct index_db *x)
 	if (db_open_some(x) == -1)
 		return -1;
 	x->why = MAIL_OK;
-	x->unfilled = index_unfilled(x->dir);
 	if (!index_file_is_suspect(x->dir)) {
 		mark_sound(x);
 		return 0;
@@ -355,10 +355,7 @@ db_open(struct index_db *x)
 			return db_open_as_is(x);
 	} else if (page_sum_met(x->db)) {
 		db_close(x);
-		if (db_begin_anew(x, "is damaged") == -1 || index_file_suspect(x->dir, false) == -1)
-			return -1;
-		x->unfilled = true;
-		return 0;
+		return db_begin_anew(x, "is damaged");
 	} else {
 		db_close(x);
 	}

@@ -17,7 +17,8 @@
 static enum mail_rc
 read_failed(struct shard *sh)
 {
-	log_warn("store %s: cannot read index.db", sh->dir);
+	if (!sh->unfilled)	/* that was said once */
+		log_warn("store %s: cannot read index.db", sh->dir);
 	return MAIL_TEMP;
 }
 

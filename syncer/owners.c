@@ -31,7 +31,7 @@
 #include "wire.h"
 
 #define RUN_MAX 512		/* records before the loop looks at others */
-#define REFILL_MS 60000		/* a seeding that leaves a shard out is not asked for at once again */
+#define REFILL_MS 60000		/* after a seeding that left a shard out, before the next */
 
 /* ---- who may own what ---- */
 
@@ -606,8 +606,8 @@ got_attach(struct oconn *c, struct wire_in *in)
 	 * that until then nobody may hear that an append will never be. */
 	a->live_at = m->tip_lsn;
 	if (owners_lost(a)) {
-		log_err("owner name=%s shard=%u has lost its index: it is given nothing until it has one "
-		    "of the other node%s", log_safe(c->name), shard, m->role == DATA_ACTIVE ?
+		log_err("owner name=%s shard=%u has lost its index: it is given nothing until it has "
+		    "one of the other node%s", log_safe(c->name), shard, m->role == DATA_ACTIVE ?
 		    "; that one has to serve before" : "");
 		c->o->checkpoint[shard] = 0;	/* nothing of it is outside of the log */
 		from = m->commit_lsn;

@@ -441,7 +441,8 @@ start_shards(struct verify *v)
 		    v->repair) == -1)
 			shard_failed(v, &v->parts[i], "its owner went away, or has lost its index");
 	if (owners_absent(v->s->owners, &absent)) {
-		(void)snprintf(text, sizeof(text), "shard %u was not looked through: it has no owner with an index",
+		(void)snprintf(text, sizeof(text), "shard %u was not looked through: it has no owner with "
+		    "an index",
 		    absent);
 		failure(v, text);
 	} else if (v->nparts == 0) {
